@@ -1,0 +1,1 @@
+"""Rewindable trove-agents workspaces for Pydantic AI."""

@@ -1,0 +1,1 @@
+"""A workspace that AI agents can rewind."""
