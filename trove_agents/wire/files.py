@@ -1,0 +1,89 @@
+"""Files: write, upload, delete, list and read."""
+
+from typing import Literal
+
+import msgspec
+
+Encoding = Literal["utf-8", "binary"]
+
+
+class WriteRequest(msgspec.Struct, frozen=True):
+    """Body of ``POST /write``: creates or replaces one UTF-8 text file, parents as needed."""
+
+    path: str
+    content: str
+
+
+class DeleteRequest(msgspec.Struct, frozen=True):
+    """Body of ``POST /delete``: a file, or a directory with all it holds."""
+
+    path: str
+
+
+class FileResult(msgspec.Struct, frozen=True):
+    """What a write or an upload stored."""
+
+    path: str
+    """``workspace/...``"""
+    size_bytes: int
+
+
+class Deleted(msgspec.Struct, frozen=True):
+    """Answer of ``POST /delete``."""
+
+    deleted: str
+    """``workspace/...``"""
+
+
+class FileInfo(msgspec.Struct, frozen=True):
+    """One entry of a listing. A symbolic link is shown as an entry that is not a directory."""
+
+    name: str
+    path: str
+    """``workspace/...``, directories without a trailing slash."""
+    is_dir: bool
+    size_bytes: int | None
+    """None for directories."""
+    modified_at: str
+    """Of the content; ISO 8601, UTC, six fractional digits, ``Z``."""
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """Answer of ``GET /v1/files``.
+
+    Flat: directories first, then files, each by name in code-point order. Recursive: depth first, a
+    directory before its content.
+    """
+
+    entries: list[FileInfo] = []
+    truncated: bool = False
+    """Entries were left out: more than ``limits.LIST_ENTRIES``, or deeper than ``limits.LIST_LEVELS``."""
+    path: str | None = None
+
+
+class FileContent(msgspec.Struct, frozen=True):
+    """Answer of ``GET /v1/files/content``."""
+
+    path: str
+    size_bytes: int
+    """The full size, also when the content was cut."""
+    modified_at: str
+    encoding: Encoding
+    content: str | None = None
+    """None when the file is binary: not UTF-8, or with a NUL in the part read."""
+    truncated: bool = False
+
+
+class BytesContent(msgspec.Struct, frozen=True):
+    """A download with what its headers say."""
+
+    content: bytes
+    truncated: bool
+    """The server stopped at ``limits.DOWNLOAD_BYTES``."""
+    size_bytes: int | None
+    """The file's full size; None when the server did not send it."""
+
+
+def shown(path: str) -> str:
+    """``workspace/...`` for a path relative to the root; the root itself is ``workspace``."""
+    return f"workspace/{path}" if path else "workspace"

@@ -1,0 +1,16 @@
+"""Header names of the Files API."""
+
+from typing import Final
+
+NAMESPACE: Final = "X-Namespace"
+"""Request: the namespace a runtime call is about. Optional for keys that are locked to one."""
+
+SIZE: Final = "X-Trove-Size"
+"""Response of a download: the file's full size in bytes, always sent."""
+
+TRUNCATED: Final = "X-Trove-Truncated"
+"""Response of a download: the text ``1``, only when the body was cut."""
+
+SIGNATURE: Final = "X-Trove-Signature"
+EVENT: Final = "X-Trove-Event"
+EVENT_ID: Final = "X-Trove-Event-Id"

@@ -1,0 +1,30 @@
+"""The public limits of the Files API. 1 MB is 1,048,576 bytes."""
+
+import re
+from typing import Final
+
+MB: Final = 1024 * 1024
+
+EXEC_SECONDS: Final = 30.0
+EXEC_STDIN_BYTES: Final = MB
+EXEC_OUTPUT_BYTES: Final = MB
+"""Of each stream; the rest is drained and dropped."""
+EXEC_COMMAND_BYTES: Final = MB
+
+WRITE_BYTES: Final = 10 * MB
+UPLOAD_BYTES: Final = 100 * MB
+DOWNLOAD_BYTES: Final = 100 * MB
+TEXT_BYTES: Final = MB
+"""What one text read returns at most."""
+
+LIST_ENTRIES: Final = 1_000
+LIST_LEVELS: Final = 20
+SNAPSHOTS_LISTED: Final = 200
+SNAPSHOT_LABEL_CHARACTERS: Final = 128
+EVENTS_PAGE: Final = 200
+
+PATH_BYTES: Final = 4_096
+SEGMENT_BYTES: Final = 255
+
+NAMESPACE: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+"""For ``fullmatch``: ``$`` alone would let a trailing newline through."""

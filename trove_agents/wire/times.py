@@ -1,0 +1,27 @@
+"""Timestamps on the wire: ISO 8601, UTC, always six fractional digits, so that text sorts as time does."""
+
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST, _LAST = (
+    -62135596800_000000,
+    253402300799_999999,
+)  # the years 1 and 9999: all that ISO 8601 text can hold
+
+
+def from_micros(micros: int) -> str:
+    """``2026-05-07T20:00:00.000000Z`` for microseconds since the epoch; what lies past year 9999 is shown as its end."""
+    moment = _EPOCH + timedelta(microseconds=min(max(micros, _FIRST), _LAST))
+    return moment.isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def to_micros(text: str) -> int:
+    """Microseconds since the epoch of an ISO 8601 text with any offset; without one it is UTC.
+
+    Raises:
+        ValueError: the text is no timestamp.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // timedelta(microseconds=1)
