@@ -1,0 +1,114 @@
+"""What a service may answer instead of a result, and which HTTP status each one is.
+
+Services raise these and know nothing of HTTP; the edge turns them into the error body of the wire.
+The texts reach callers: they name paths as ``workspace/...`` and nothing of the host.
+"""
+
+from typing import Any, ClassVar, Final
+
+from trove_agents.wire.errors import ErrorBody
+
+
+class ServiceError(Exception):
+    """The call was refused or could not be done; nothing was changed unless the class says so."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, detail: str, *, errors: list[dict[str, Any]] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = errors
+
+    @property
+    def body(self) -> ErrorBody:
+        return ErrorBody(self.detail, self.code, self.errors)
+
+
+class BadRequest(ServiceError):
+    """A bad path, namespace or cursor."""
+
+    code = "bad-request"
+
+
+class Unauthorized(ServiceError):
+    """No key, or one that is unknown or revoked."""
+
+    code = "unauthorized"
+
+
+class Forbidden(ServiceError):
+    """The key is good, but not for this."""
+
+    code = "forbidden"
+
+
+class NotFound(ServiceError):
+    """No such file, snapshot or key."""
+
+    code = "not-found"
+
+
+class CommandTimeout(ServiceError):
+    """A command ran past its limit and was killed; the files it had written are kept."""
+
+    code = "command-timeout"
+
+
+class Conflict(ServiceError):
+    """The state of the namespace does not allow it."""
+
+    code = "conflict"
+
+
+class TooLarge(ServiceError):
+    """A body over its limit."""
+
+    code = "too-large"
+
+
+class QuotaExceeded(ServiceError):
+    """A command went over a limit of its sandbox; nothing of it was kept."""
+
+    code = "quota-exceeded"
+
+
+class Unprocessable(ServiceError):
+    """The body or the query is not of the call's form; ``errors`` names the fields."""
+
+    code = "unprocessable"
+
+
+class Busy(ServiceError):
+    """Another command holds the namespace; try again in ``retry_after`` seconds."""
+
+    code = "busy"
+
+    def __init__(self, detail: str, *, retry_after: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class SandboxMissing(ServiceError):
+    """This server cannot isolate commands, so it runs none."""
+
+    code = "sandbox-unavailable"
+
+
+STATUS: Final[dict[type[ServiceError], int]] = {
+    BadRequest: 400,
+    Unauthorized: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    CommandTimeout: 408,
+    Conflict: 409,
+    TooLarge: 413,
+    QuotaExceeded: 413,
+    Unprocessable: 422,
+    Busy: 503,
+    SandboxMissing: 501,
+}
+
+
+def status(error: ServiceError) -> int:
+    """The HTTP status of an error, found by walking the ancestry of its class."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)

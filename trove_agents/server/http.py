@@ -1,0 +1,435 @@
+"""The edge: from ASGI messages to a route's function and back. Knows HTTP; knows no SQL and no rules.
+
+Every route says how it runs:
+
+- ``inline``: a bounded read, a plain function. In process it runs in the caller's thread, async callers included.
+- ``hop``: a plain function that commits. Over the network and for async callers it runs on a worker thread.
+- ``loop``: a coroutine that really waits (commands, locks, streamed bodies); it needs an event loop.
+
+For the first two the only place where the application may wait is ``Request.hop``, which calls the function at once
+when the driver put ``inline`` into ``scope["state"]``: one ``send(None)`` then finishes a whole request, even inside
+a running event loop. Only code in this process can set it, since it is no part of the request.
+"""
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, ParamSpec, TypeVar
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+import msgspec
+
+from trove_agents.server import errors
+from trove_agents.server.auth import Principal
+from trove_agents.wire import headers as header_names
+from trove_agents.wire import names
+from trove_agents.wire.errors import ErrorBody
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+Run = Literal["inline", "hop", "loop"]
+Access = Literal["open", "any", "workspace", "admin", "runtime"]
+"""Who may call: anybody; any key; any key of the workspace in the path; its admin keys; a key with a namespace."""
+
+JSON: Final = b"application/json"
+_UNAUTHENTICATED_BYTES: Final = 64 * 1024
+_log = logging.getLogger("trove_agents.server")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A ready answer: for the routes that do not answer with one JSON value."""
+
+    body: bytes | AsyncIterator[bytes] = b""
+    status: int = 200
+    media_type: bytes = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+    length: int | None = None
+    """Of a streamed body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation of the API. The same list makes the router and the OpenAPI document."""
+
+    method: str
+    path: str
+    """``/v1/snapshots/{snapshot_id}/restore``; ``{path...}`` takes all that is left."""
+    endpoint: Callable[..., Any]
+    """``(request)``, ``(request, body)``, ``(request, query)`` or ``(request, body, query)``, as declared."""
+    run: Run
+    access: Access
+    summary: str
+    body: type[msgspec.Struct] | None = None
+    query: type[msgspec.Struct] | None = None
+    reply: type[msgspec.Struct] | None = None
+    """None: the endpoint answers with a `Reply` of its own."""
+    status: int = 200
+    media_type: str = "application/json"
+    errors: Sequence[int] = ()
+    """Statuses of errors beside those that follow from ``access``, ``body`` and ``query``."""
+    body_bytes: int = 64 * 1024
+    """A larger body is 413. Streamed bodies count for themselves."""
+    body_optional: bool = False
+    raw_body: bool = False
+    """The body is a file's bytes, whatever its content type says."""
+    capability: str | None = None
+    """The name under which ``/v1/me`` lists it, for features that the public API does not have."""
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of the path's parameters, in order."""
+        return [segment.strip("{.}") for segment in _segments(self.path) if segment.startswith("{")]
+
+    @property
+    def decode(self) -> Callable[[bytes], Any] | None:
+        return None if self.body is None else msgspec.json.Decoder(self.body).decode
+
+
+class Request:
+    """What an endpoint sees of a call."""
+
+    __slots__ = ("_namespace", "_principal", "edge", "headers", "params", "receive", "route", "scope")
+
+    def __init__(
+        self, edge: "Edge", route: Route, scope: Scope, receive: Receive, params: dict[str, str]
+    ) -> None:
+        self.edge = edge
+        self.route = route
+        self.scope = scope
+        self.receive = receive
+        self.params = params
+        self.headers = _headers(scope["headers"])
+        self._principal: Principal | None = None
+        self._namespace: str | None = None
+
+    @property
+    def principal(self) -> Principal:
+        assert self._principal is not None, "an open route has no principal"
+        return self._principal
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of a ``runtime`` route."""
+        assert self._namespace is not None, "only runtime routes have a namespace"
+        return self._namespace
+
+    def admit(self) -> None:
+        """Finds out who is calling and whether this route is open to that one (runs off the loop: it reads SQL)."""
+        access = self.route.access
+        if access == "open" or self._principal is not None:
+            return
+        principal = self.edge.authenticate(self.headers.get("authorization"))
+        if access == "runtime":
+            self._namespace = principal.runtime(self.headers.get(header_names.NAMESPACE.lower()))
+        elif access == "workspace":
+            principal.within(self.params["workspace_id"])
+        elif access == "admin":
+            principal.administers(self.params["workspace_id"])
+        self._principal = principal
+
+    async def hop(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The one place where an ``inline`` or ``hop`` route may wait."""
+        if "inline" in self.scope.get("state", ()):
+            return function(*args, **kwargs)
+        context = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.edge.pool, lambda: context.run(function, *args, **kwargs))
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The body as it arrives.
+
+        Raises:
+            Disconnected: the caller went away before its end.
+        """
+        more = True
+        while more:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            if piece := message.get("body", b""):
+                yield piece
+            more = message.get("more_body", False)
+
+    @property
+    def content_length(self) -> int | None:
+        text = self.headers.get("content-length", "")
+        return int(text) if text.isascii() and text.isdigit() else None
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body of a call with a small one; 413 as soon as it passes the limit."""
+        announced = self.content_length
+        if announced is not None and announced > limit:
+            raise errors.TooLarge(f"the body is over the limit of {limit:,} bytes")
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in self.stream():
+            size += len(piece)
+            if size > limit:
+                raise errors.TooLarge(f"the body is over the limit of {limit:,} bytes")
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+class Disconnected(Exception):
+    """The caller closed the connection; there is nobody to answer."""
+
+
+class _Node:
+    """One segment of the paths that share it."""
+
+    __slots__ = ("fixed", "methods", "parameter", "rest")
+
+    def __init__(self) -> None:
+        self.fixed: dict[str, _Node] = {}
+        self.parameter: _Node | None = None
+        self.rest: _Node | None = None
+        self.methods: dict[str, Route] = {}
+
+
+class Router:
+    """Routes by segment: a table lookup per segment instead of a regular expression per route."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._root = _Node()
+        for route in routes:
+            node = self._root
+            for segment in _segments(route.path):
+                if segment.endswith("...}"):
+                    node.rest = node = node.rest or _Node()
+                elif segment.startswith("{"):
+                    node.parameter = node = node.parameter or _Node()
+                else:
+                    node = node.fixed.setdefault(segment, _Node())
+            if route.method in node.methods:
+                raise ValueError(f"two routes for {route.method} {route.path}")
+            node.methods[route.method] = route
+
+    def match(self, path: str) -> tuple[dict[str, Route], list[str]] | None:
+        """The methods of a path and the values of its parameters in order; None when no route has that path."""
+        return _match(self._root, _segments(path), 0, [])
+
+
+def _segments(path: str) -> list[str]:
+    return path[1:].split("/")
+
+
+def _match(
+    node: _Node, segments: list[str], at: int, values: list[str]
+) -> tuple[dict[str, Route], list[str]] | None:
+    if at == len(segments):
+        return (node.methods, values) if node.methods else None
+    segment = segments[at]
+    if (below := node.fixed.get(segment)) and (found := _match(below, segments, at + 1, values)):
+        return found
+    if segment and node.parameter and (found := _match(node.parameter, segments, at + 1, [*values, segment])):
+        return found
+    return (node.rest.methods, [*values, "/".join(segments[at:])]) if node.rest else None
+
+
+class Edge:
+    """The ASGI application."""
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        *,
+        authenticate: Callable[[str | None], Principal],
+        on_shutdown: Callable[[], None] | None = None,
+        workers: int = 40,
+    ) -> None:
+        self.routes = tuple(routes)
+        self.authenticate = authenticate
+        self.router = Router(routes)
+        self._decoders = {id(route): route.decode for route in routes}
+        self._on_shutdown = on_shutdown
+        self._workers = workers
+        self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def pool(self) -> ThreadPoolExecutor:
+        """Worker threads, started by the first call that needs one. Writers wait on them for their group commit, so
+        their number bounds how many share one.
+        """
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="trove-worker")
+        return self._pool
+
+    def close(self) -> None:
+        """Lets running work finish and ends the worker threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def route_of(self, method: str, path: str) -> Route | None:
+        """The route that would answer, for drivers that choose how to run a call."""
+        found = self.router.match(path)
+        return None if found is None else found[0].get(method)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        if self._on_shutdown is not None:
+            self._on_shutdown()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def first(message: dict[str, Any]) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            status, content, extra = await self._answer(scope, receive, first)
+        except Disconnected:
+            return
+        except errors.ServiceError as error:
+            status, content, extra = _refusal(error)
+        except Exception:
+            _log.exception("%s %s failed", scope["method"], scope["path"])
+            if started:
+                raise  # the head is out: only a broken connection can say that the rest is missing
+            status, content = 500, msgspec.json.encode(ErrorBody("internal error", "internal"))
+            extra = []
+        if not started:
+            await send(
+                {"type": "http.response.start", "status": status, "headers": _head(JSON, len(content), extra)}
+            )
+            await send({"type": "http.response.body", "body": content})
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> tuple[int, bytes, Headers]:
+        """Status, JSON and extra headers, unless the route sent an answer of its own."""
+        path = _path(scope)
+        found = self.router.match(path)
+        if found is None:
+            raise errors.NotFound("no such endpoint")
+        methods, values = found
+        if scope["method"] not in methods:
+            allowed = ", ".join(sorted(methods)).encode()
+            content = msgspec.json.encode(ErrorBody("method not allowed", "method-not-allowed"))
+            return 405, content, [(b"allow", allowed)]
+        route = methods[scope["method"]]
+        request = Request(self, route, scope, receive, dict(zip(route.parameters, values, strict=True)))
+        arguments: list[Any] = [request]
+        if route.body is not None:
+            length = request.content_length
+            if length is None or length > _UNAUTHENTICATED_BYTES:
+                await request.hop(request.admit)  # nothing large is taken from strangers
+            arguments.append(await request.body(route.body_bytes))
+        if route.run == "loop":
+            await request.hop(request.admit)
+            self._decode(request, arguments)
+            result = await route.endpoint(*arguments)
+        else:
+            result = await request.hop(self._perform, request, arguments)
+        if isinstance(result, Reply):
+            await _send_reply(send, result)
+            return 0, b"", []
+        return route.status, msgspec.json.encode(result), []
+
+    def _perform(self, request: Request, arguments: list[Any]) -> Any:
+        """A whole plain call in one crossing: who, what, and the endpoint itself."""
+        request.admit()
+        self._decode(request, arguments)
+        return request.route.endpoint(*arguments)
+
+    def _decode(self, request: Request, arguments: list[Any]) -> None:
+        """Replaces the raw body by its value and appends the query's."""
+        route = request.route
+        decode = self._decoders[id(route)]
+        try:
+            if decode is not None:
+                raw = arguments[1]
+                arguments[1] = decode(b"{}" if route.body_optional and not raw.strip() else raw)
+            if route.query is not None:
+                arguments.append(msgspec.convert(_query(request.scope), route.query, strict=False))
+        except msgspec.ValidationError as error:
+            raise errors.Unprocessable(str(error), errors=[_located(str(error))]) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise errors.Unprocessable(f"the body is not JSON: {error}") from None
+
+
+def _located(message: str) -> dict[str, str]:
+    """What msgspec says, ``Expected `int`, got `str` - at `$.limit``` as a field and a message."""
+    text, _, place = message.partition(" - at ")
+    return {"field": place.strip("`").removeprefix("$").removeprefix(".") or "$", "message": text}
+
+
+def _refusal(error: errors.ServiceError) -> tuple[int, bytes, Headers]:
+    extra: Headers = []
+    if isinstance(error, errors.Busy):
+        extra.append((b"retry-after", str(error.retry_after).encode()))
+    if isinstance(error, errors.Unauthorized):
+        extra.append((b"www-authenticate", b"Bearer"))
+    return errors.status(error), msgspec.json.encode(error.body), extra
+
+
+def _head(media_type: bytes, length: int | None, extra: Headers) -> Headers:
+    head = [(b"content-type", media_type), *extra]
+    if length is not None:
+        head.append((b"content-length", str(length).encode()))
+    return head
+
+
+async def _send_reply(send: Send, reply: Reply) -> None:
+    extra = [(name.lower().encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
+    body = reply.body
+    length = len(body) if isinstance(body, bytes) else reply.length
+    head = _head(reply.media_type, length, extra)
+    await send({"type": "http.response.start", "status": reply.status, "headers": head})
+    if isinstance(body, bytes):
+        await send({"type": "http.response.body", "body": body})
+        return
+    async for piece in body:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _path(scope: Scope) -> str:
+    """The path below the application's root, percent-decoded once; bytes that are not UTF-8 survive.
+
+    A bare ``%`` stays as it is. ``raw_path`` is optional in ASGI.
+    """
+    raw = scope.get("raw_path")
+    path: str = scope["path"] if raw is None else names.from_bytes(unquote_to_bytes(raw.partition(b"?")[0]))
+    root = scope.get("root_path", "")
+    return path[len(root) :] if root and path.startswith(root + "/") else path
+
+
+def _query(scope: Scope) -> dict[str, str]:
+    return dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True, errors="strict"))
+
+
+def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers by lower-case name. A repeated one that decides who may do what is refused: two readers of the same
+    request (a proxy and this server) could otherwise pick different ones.
+    """
+    found: dict[str, str] = {}
+    for name, value in raw:
+        key = name.decode("latin-1").lower()
+        if key in found and key in _SINGLE:
+            raise errors.BadRequest(f"the {key} header was sent more than once")
+        found[key] = value.decode("latin-1")
+    return found
+
+
+_SINGLE: Final = frozenset({"authorization", header_names.NAMESPACE.lower(), "content-length"})
