@@ -1,0 +1,1 @@
+"""Events: what happened, in the transaction that made it happen."""

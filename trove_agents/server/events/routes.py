@@ -1,0 +1,24 @@
+"""HTTP of events."""
+
+from trove_agents.server.events.service import Events, EventsQuery
+from trove_agents.server.http import Request, Route
+from trove_agents.wire.events import EventPage
+
+
+def routes(events: Events) -> list[Route]:
+    def page(request: Request, query: EventsQuery) -> EventPage:
+        return events.page(request.principal, query)
+
+    return [
+        Route(
+            "GET",
+            "/v1/workspaces/{workspace_id}/events",
+            page,
+            run="inline",
+            access="workspace",
+            summary="List events, newest first",
+            query=EventsQuery,
+            reply=EventPage,
+            errors=(400,),
+        )
+    ]

@@ -1,0 +1,1 @@
+"""Files: write, upload, download, delete, list, read."""

@@ -1,0 +1,74 @@
+"""Following symbolic links inside a namespace, in the store's own tree: no path of the host is ever opened by name.
+
+A command may have made any link. One that leads out of the root leads nowhere here (wire 1.5).
+"""
+
+from typing import Final
+
+from trove_agents.server import timelines
+from trove_agents.server.db import Connection
+from trove_agents.server.errors import BadRequest
+from trove_agents.server.paths import ROOT, shown
+from trove_agents.server.timelines import At, Entry, Kind
+from trove_agents.wire import names
+
+_MOST_LINKS: Final = 40
+"""As Linux has it (path_resolution(7))."""
+
+
+def follow(db: Connection, at: At, path: str) -> tuple[str, Entry | None]:
+    """The path and the entry behind a path, links followed, the last one too; None where nothing is.
+
+    Raises:
+        BadRequest: a link leads out of the root, or too many in a row.
+    """
+    entry = timelines.find(db, at, path)
+    if entry is not None and entry.kind is not Kind.LINK:
+        return path, entry  # a path whose every part is real: nearly all are
+    return _resolve(db, at, path)
+
+
+def follow_parent(db: Connection, at: At, path: str) -> str:
+    """The path with the links in its parents followed, but not its own: for calls that replace or remove a name."""
+    head, _, name = path.rpartition("/")
+    if not head:
+        return path
+    real, _ = follow(db, at, head)
+    return f"{real}/{name}" if real else name
+
+
+def _resolve(db: Connection, at: At, path: str) -> tuple[str, Entry | None]:
+    pending = path.split("/")[::-1]
+    done: list[str] = []
+    entry: Entry | None = timelines.find(db, at, "")
+    links = 0
+    while pending:
+        segment = pending.pop()
+        if segment in {"", "."}:
+            continue
+        if segment == "..":
+            if not done:
+                raise BadRequest(f"{shown(path)} leads out of the workspace")
+            done.pop()
+            entry = timelines.find(db, at, "/".join(done))
+            continue
+        entry = timelines.find(db, at, "/".join([*done, segment]))
+        if entry is None:
+            return "/".join([*done, segment, *pending[::-1]]), None
+        if entry.kind is not Kind.LINK:
+            done.append(segment)
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise BadRequest(f"{shown(path)} has too many levels of symbolic links")
+        target = (
+            names.from_bytes(timelines.read_content(db, entry.content).data or b"") if entry.content else ""
+        )
+        if target.startswith("/"):
+            # The root's constant name inside a command
+            inside = target.removeprefix(f"/{ROOT}")
+            if inside == target or (inside and not inside.startswith("/")):
+                raise BadRequest(f"{shown(path)} leads out of the workspace")
+            done, target = [], inside
+        pending.extend(target.split("/")[::-1])
+    return "/".join(done), entry

@@ -1,0 +1,184 @@
+"""HTTP of files."""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+from trove_agents.server.blobs import BlobStore
+
+from trove_agents.server import paths, timelines
+from trove_agents.server.errors import TooLarge
+from trove_agents.server.files.service import Download, Files, pieces
+from trove_agents.server.http import Disconnected, Reply, Request, Route
+from trove_agents.server.timelines import Payload
+from trove_agents.wire import headers, limits
+from trove_agents.wire.files import (
+    Deleted,
+    DeleteRequest,
+    FileContent,
+    FileResult,
+    Listing,
+    WriteRequest,
+)
+
+_OCTETS = b"application/octet-stream"
+
+
+class ListQuery(msgspec.Struct, frozen=True):
+    """Query of a listing."""
+
+    path: str = ""
+    recursive: bool = False
+
+
+class ReadQuery(msgspec.Struct, frozen=True):
+    """Query of a text read."""
+
+    path: str
+
+
+def routes(files: Files, blobs: BlobStore) -> list[Route]:
+    def write(request: Request, body: WriteRequest) -> FileResult:
+        return files.write(request.principal, request.namespace, body.path, body.content)
+
+    def delete(request: Request, body: DeleteRequest) -> Deleted:
+        return files.delete(request.principal, request.namespace, body.path)
+
+    def listing(request: Request, query: ListQuery) -> Listing:
+        return files.listing(request.principal, request.namespace, query.path, recursive=query.recursive)
+
+    def read(request: Request, query: ReadQuery) -> FileContent:
+        return files.read(request.principal, request.namespace, query.path)
+
+    async def upload(request: Request) -> FileResult:
+        target = paths.below_root(request.params["path"])
+        announced = request.content_length
+        if announced is not None and announced > limits.UPLOAD_BYTES:
+            raise _too_large()
+        payload = await _receive(request, blobs)
+        return await request.hop(
+            files.store, request.principal, request.namespace, target, payload, source="upload"
+        )
+
+    async def download(request: Request) -> Reply:
+        found = await request.hop(
+            files.download, request.principal, request.namespace, request.params["path"]
+        )
+        sent = min(found.size, limits.DOWNLOAD_BYTES)
+        extra = {headers.SIZE: str(found.size)}
+        if found.size > sent:
+            extra[headers.TRUNCATED] = "1"
+        return Reply(_send(request, blobs, found, sent), media_type=_OCTETS, headers=extra, length=sent)
+
+    return [
+        Route(
+            "POST",
+            "/write",
+            write,
+            run="hop",
+            access="runtime",
+            summary="Create or replace a text file",
+            body=WriteRequest,
+            reply=FileResult,
+            errors=(409,),
+            body_bytes=8 * limits.WRITE_BYTES,
+        ),
+        Route(
+            "PUT",
+            "/files/{path...}",
+            upload,
+            run="loop",
+            access="runtime",
+            summary="Upload a file's bytes",
+            reply=FileResult,
+            raw_body=True,
+            errors=(409, 413),
+        ),
+        Route(
+            "GET",
+            "/files/{path...}",
+            download,
+            run="loop",
+            access="runtime",
+            summary="Download a file's bytes",
+            media_type="application/octet-stream",
+            errors=(404,),
+        ),
+        Route(
+            "POST",
+            "/delete",
+            delete,
+            run="hop",
+            access="runtime",
+            summary="Delete a file or a directory",
+            body=DeleteRequest,
+            reply=Deleted,
+            errors=(404,),
+        ),
+        Route(
+            "GET",
+            "/v1/files",
+            listing,
+            run="hop",
+            access="runtime",
+            summary="List a directory",
+            query=ListQuery,
+            reply=Listing,
+            errors=(404,),
+        ),
+        Route(
+            "GET",
+            "/v1/files/content",
+            read,
+            run="inline",
+            access="runtime",
+            summary="Read a text file",
+            query=ReadQuery,
+            reply=FileContent,
+            errors=(404,),
+        ),
+    ]
+
+
+async def _receive(request: Request, blobs: BlobStore) -> Payload:
+    """The body as content: small ones in memory, the rest to the blob store as it arrives."""
+    stream = request.stream()
+    head = bytearray()
+    async for piece in stream:
+        head += piece
+        if len(head) > timelines.INLINE_BYTES:
+            break
+    else:
+        return timelines.payload(blobs, request.principal.workspace, bytes(head))
+    writer = await request.hop(blobs.writer, request.principal.workspace)
+    try:
+        size = 0
+        pending = head
+        async for piece in stream:
+            pending += piece
+            if size + len(pending) > limits.UPLOAD_BYTES:
+                raise _too_large()
+            if len(pending) >= limits.MB:
+                size += len(pending)
+                await request.hop(writer.write, bytes(pending))
+                pending.clear()
+        announced = request.content_length
+        if announced is not None and size + len(pending) != announced:
+            raise Disconnected  # the old file stays
+        await request.hop(writer.write, bytes(pending))
+        return timelines.payload_of(await request.hop(writer.finish))
+    except BaseException:
+        writer.abort()
+        raise
+
+
+async def _send(request: Request, blobs: BlobStore, found: Download, size: int) -> AsyncIterator[bytes]:
+    if found.payload.data is not None:
+        yield found.payload.data[:size]
+        return
+    source = pieces(blobs, found.workspace, found.payload, size)
+    while piece := await request.hop(next, source, b""):
+        yield piece
+
+
+def _too_large() -> TooLarge:
+    return TooLarge("a file is at most 100 MB")

@@ -1,0 +1,241 @@
+"""The rules of the Files API's files (wire 3.2 to 3.7). Paths come in as callers wrote them and go out as ``workspace/...``."""
+
+import codecs
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from trove_agents.server.blobs import BlobStore
+
+from trove_agents.server import paths, timelines
+from trove_agents.server.auth import Principal
+from trove_agents.server.db import Connection, Database
+from trove_agents.server.errors import BadRequest, Conflict, NotFound, TooLarge, Unprocessable
+from trove_agents.server.events import service as events
+from trove_agents.server.files.links import follow, follow_parent
+from trove_agents.server.namespaces import service as namespaces
+from trove_agents.server.timelines import At, Change, Entry, Kind, Payload
+from trove_agents.wire import limits, times
+from trove_agents.wire.files import Deleted, FileContent, FileInfo, FileResult, Listing
+
+Source = Literal["write", "upload"]
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file to send."""
+
+    workspace: str
+    size: int
+    """The full size in bytes."""
+    payload: Payload
+
+
+class Files:
+    """Files of all namespaces."""
+
+    def __init__(self, database: Database, blobs: BlobStore) -> None:
+        self._database = database
+        self._blobs = blobs
+
+    def write(self, principal: Principal, namespace: str, path: str, content: str) -> FileResult:
+        """Creates or replaces one text file, with the directories above it; readers never see half.
+
+        Raises:
+            BadRequest: a bad path.
+            Conflict: a directory is there, or a file where a directory must be.
+            TooLarge: over 10 MB of UTF-8.
+        """
+        target = paths.below_root(path)
+        try:
+            data = content.encode()
+        except UnicodeEncodeError:
+            raise Unprocessable("content is not Unicode text: it holds lone surrogates") from None
+        if len(data) > limits.WRITE_BYTES:
+            raise TooLarge("content is over 10 MB; upload larger files with PUT /files/{path}")
+        payload = timelines.payload(self._blobs, principal.workspace, data)
+        return self.store(principal, namespace, target, payload, source="write")
+
+    def store(
+        self, principal: Principal, namespace: str, target: str, payload: Payload, *, source: Source
+    ) -> FileResult:
+        """Puts content that is already in hand at a canonical path. Errors as ``write``."""
+
+        def commit(tx: Connection) -> FileResult:
+            now = self._database.now_ns()
+            space = namespaces.ensure(tx, principal.workspace, namespace, now_ns=now)
+            real = follow_parent(tx, space.at, target)
+            change = Change(tx, space, kind=source, now_ns=now, actor=principal.key_id)
+            try:
+                change.put_file(real, payload)
+            except timelines.IsADirectory:
+                raise Conflict(f"{paths.shown(target)} is a directory") from None
+            except timelines.NotADirectory as error:
+                raise Conflict(f"{paths.shown(error.path)} is not a directory") from None
+            change.commit()
+            shown = paths.shown(target)
+            data = {"path": shown, "size_bytes": payload.size, "source": source}
+            self._record(tx, principal, namespace, "file.written", data, now)
+            return FileResult(shown, payload.size)
+
+        return self._database.write(commit)
+
+    def delete(self, principal: Principal, namespace: str, path: str) -> Deleted:
+        """Removes a file, a link itself, or a directory with all it holds.
+
+        Raises:
+            BadRequest: a bad path, or the root.
+            NotFound: nothing is there.
+        """
+        target = paths.below_root(path)
+
+        def commit(tx: Connection) -> Deleted:
+            now = self._database.now_ns()
+            space = timelines.namespace(tx, principal.workspace, namespace)
+            if space is None:
+                raise _missing(target)
+            change = Change(tx, space, kind="delete", now_ns=now, actor=principal.key_id)
+            try:
+                change.remove(follow_parent(tx, space.at, target))
+            except timelines.Missing:
+                raise _missing(target) from None
+            change.commit()
+            shown = paths.shown(target)
+            self._record(tx, principal, namespace, "file.deleted", {"path": shown}, now)
+            return Deleted(shown)
+
+        return self._database.write(commit)
+
+    def listing(self, principal: Principal, namespace: str, path: str, *, recursive: bool) -> Listing:
+        """A directory's entries, or its whole tree. The root of a namespace that was never used is empty.
+
+        Raises:
+            BadRequest: a file, or a bad path.
+            NotFound: no such directory.
+        """
+        target = paths.canonical(path)
+        with self._database.read() as db:
+            space = timelines.namespace(db, principal.workspace, namespace)
+            if space is None:
+                if target:
+                    raise _missing(target)
+                return Listing(path=paths.shown(""))
+            real, entry = follow(db, space.at, target)
+            if entry is None:
+                raise _missing(target)
+            if entry.kind is not Kind.DIRECTORY:
+                raise BadRequest(f"{paths.shown(target)} is a file, not a directory")
+            found, truncated = _entries(db, space.at, real, levels=limits.LIST_LEVELS if recursive else 1)
+        if real != target:  # below a link, entries carry the path that was asked for
+            return Listing(
+                [_info(e, target + e.path[len(real) :]) for e in found], truncated, paths.shown(target)
+            )
+        return Listing([_info(e, e.path) for e in found], truncated, paths.shown(target))
+
+    def read(self, principal: Principal, namespace: str, path: str) -> FileContent:
+        """A file's text, at most its first MB and never half a character; binary files only by what they are."""
+        target = paths.below_root(path)
+        entry, payload = self._file(principal, namespace, target)
+        modified = times.from_micros(entry.mtime_ns // 1000)
+        start = self._start(principal.workspace, payload, limits.TEXT_BYTES)
+        text = _text(start, whole=payload.size <= limits.TEXT_BYTES)
+        if text is None:
+            return FileContent(paths.shown(target), payload.size, modified, "binary")
+        return FileContent(
+            paths.shown(target), payload.size, modified, "utf-8", text, payload.size > limits.TEXT_BYTES
+        )
+
+    def download(self, principal: Principal, namespace: str, path: str) -> Download:
+        """What to send of a file. Errors as ``read``."""
+        _, payload = self._file(principal, namespace, paths.below_root(path))
+        return Download(principal.workspace, payload.size, payload)
+
+    def _file(self, principal: Principal, namespace: str, target: str) -> tuple[Entry, Payload]:
+        with self._database.read() as db:
+            space = timelines.namespace(db, principal.workspace, namespace)
+            if space is None:
+                raise _missing(target)
+            _, entry = follow(db, space.at, target)
+            if entry is None:
+                raise _missing(target)
+            if entry.kind is not Kind.FILE or entry.content is None:
+                raise BadRequest(f"{paths.shown(target)} is a directory")
+            return entry, timelines.read_content(db, entry.content)
+
+    def _start(self, workspace: str, payload: Payload, size: int) -> bytes:
+        if payload.data is not None:
+            return payload.data[:size]
+        return b"".join(pieces(self._blobs, workspace, payload, size))
+
+    def _record(
+        self,
+        tx: Connection,
+        principal: Principal,
+        namespace: str,
+        kind: str,
+        data: dict[str, object],
+        now_ns: int,
+    ) -> None:
+        events.record(
+            tx,
+            principal=principal,
+            workspace=principal.workspace,
+            namespace=namespace,
+            kind=kind,
+            data=data,
+            now_us=now_ns // 1000,
+        )
+
+
+def pieces(blobs: BlobStore, workspace: str, payload: Payload, size: int) -> Iterator[bytes]:
+    """The first ``size`` bytes of a content, in pieces of at most 1 MB."""
+    if payload.data is not None:
+        yield payload.data[:size]
+        return
+    left = size
+    for part in payload.parts:
+        if left <= 0:
+            return
+        yield from blobs.stream(workspace, part.digest, stop=min(left, part.size))
+        left -= part.size
+
+
+def _entries(db: Connection, at: At, path: str, *, levels: int) -> tuple[list[Entry], bool]:
+    """At most ``limits.LIST_ENTRIES`` entries below a directory, and whether more are there, or deeper ones."""
+    depth = path.count("/") + (1 if path else 0)
+    recursive = levels > 1
+    found: list[Entry] = []
+    truncated = False
+    for entry in timelines.walk(db, at, path, levels=levels + 1 if recursive else 1):
+        if entry.path.count("/") - depth >= levels:
+            truncated = True
+            continue
+        if len(found) == limits.LIST_ENTRIES:
+            return found, True
+        found.append(entry)
+    return found, truncated
+
+
+def _info(entry: Entry, path: str) -> FileInfo:
+    shown = paths.shown(path)
+    return FileInfo(
+        name=shown.rpartition("/")[2],
+        path=shown,
+        is_dir=entry.is_dir,
+        size_bytes=None if entry.is_dir else entry.size,
+        modified_at=times.from_micros(entry.mtime_ns // 1000),
+    )
+
+
+def _text(data: bytes, *, whole: bool) -> str | None:
+    """The text of a file's first bytes, cut before a character that the cap split; None when it is binary."""
+    if b"\0" in data:
+        return None
+    try:
+        return codecs.utf_8_decode(data, "strict", whole)[0]
+    except UnicodeDecodeError:
+        return None
+
+
+def _missing(path: str) -> NotFound:
+    return NotFound(f"{paths.shown(path)} does not exist")

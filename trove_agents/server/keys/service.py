@@ -1,0 +1,176 @@
+"""Minting and revoking keys; making workspaces (wire 1.6, 2, 3.12, 3.14)."""
+
+import re
+import secrets
+from typing import Final
+
+from trove_agents.server.auth import Principal, digest
+from trove_agents.server.db import Connection, Database
+from trove_agents.server.errors import Conflict, Forbidden, NotFound, Unprocessable
+from trove_agents.server.events import service as events
+from trove_agents.server.keys import store
+from trove_agents.wire import namespaces, times
+from trove_agents.wire.keys import KeyCreated, KeyMetadata, KeyRequest, KeyRevoked, Keys, Scope
+from trove_agents.wire.namespaces import WorkspaceCreated
+
+_WORKSPACE_ID: Final = re.compile(r"ws-[A-Za-z0-9_-]{1,64}")
+_NAME_CHARACTERS: Final = 256
+_PREFIX: Final = 12
+
+
+class KeyService:
+    """Keys of all workspaces."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, principal: Principal, request: KeyRequest) -> KeyCreated:
+        """Mints a key of the caller's workspace.
+
+        Raises:
+            Unprocessable: an empty or overlong name, a namespace that is none, or an admin key with a namespace.
+        """
+        _check_name(request.name)
+        if request.namespace is not None:
+            if request.admin:
+                raise _field("namespace", "an admin key is not about one namespace")
+            if not namespaces.valid(request.namespace):
+                raise _field("namespace", "a namespace is 1 to 128 characters of A-Z, a-z, 0-9, _ and -")
+        scope: Scope = "admin" if request.admin else "workspace"
+
+        def commit(tx: Connection) -> KeyCreated:
+            key = self._mint(tx, principal.workspace, request.name, scope, request.namespace)
+            self._record(tx, principal, "key.created", key)
+            return key
+
+        return self._database.write(commit)
+
+    def active(self, principal: Principal) -> Keys:
+        """The active keys. A locked key would see other tenants there, so it is refused."""
+        if principal.lock is not None:
+            raise Forbidden("a key that is locked to a namespace cannot list keys")
+        with self._database.read() as db:
+            return Keys([_metadata(row) for row in store.active(db, principal.workspace)])
+
+    def revoke(self, principal: Principal, key_id: str) -> KeyRevoked:
+        """Ends a key at once.
+
+        Raises:
+            NotFound: unknown, or revoked before.
+            Conflict: the last admin key: nobody could mint another.
+        """
+
+        def commit(tx: Connection) -> KeyRevoked:
+            row = store.one(tx, principal.workspace, key_id)
+            if row is None:
+                raise NotFound("no such key")
+            if row[3] == "admin" and store.admins(tx, principal.workspace) == 1:
+                raise Conflict("this is the last admin key of the workspace; create another one first")
+            store.revoke(tx, key_id, at_us=self._now_us())
+            self._record(tx, principal, "key.revoked", _metadata(row))
+            return KeyRevoked(key_id)
+
+        return self._database.write(commit)
+
+    def create_workspace(self, name: str, *, workspace_id: str | None = None) -> WorkspaceCreated:
+        """A new workspace with an unlocked workspace key and an admin key.
+
+        Raises:
+            Unprocessable: an id that does not begin with ``ws-``, or an empty or overlong name.
+            Conflict: the id is taken.
+        """
+        _check_name(name)
+        identity = workspace_id or f"ws-{secrets.token_hex(8)}"
+        if not _WORKSPACE_ID.fullmatch(identity):
+            raise _field(
+                "workspace_id", "a workspace id is 'ws-' and 1 to 64 characters of A-Z, a-z, 0-9, _ and -"
+            )
+
+        def commit(tx: Connection) -> WorkspaceCreated:
+            if store.workspace_exists(tx, identity):
+                raise Conflict(f"workspace {identity} exists")
+            now = self._now_us()
+            store.add_workspace(tx, identity, name, at_us=now)
+            key = self._mint(tx, identity, "default", "workspace", None)
+            admin = self._mint(tx, identity, "admin", "admin", None)
+            events.record(
+                tx,
+                principal=None,
+                workspace=identity,
+                namespace=None,
+                kind="workspace.created",
+                data={"name": name},
+                now_us=now,
+            )
+            return WorkspaceCreated(identity, key.api_key, admin.api_key)
+
+        return self._database.write(commit)
+
+    def workspaces(self) -> list[str]:
+        """The ids of all workspaces, oldest first: for the server's own start."""
+        with self._database.read() as db:
+            return store.workspace_ids(db)
+
+    def _mint(
+        self, tx: Connection, workspace: str, name: str, scope: Scope, namespace: str | None
+    ) -> KeyCreated:
+        secret = f"trove-sk-{secrets.token_hex(20)}"
+        key = KeyCreated(
+            key_id=f"key-{secrets.token_hex(6)}",
+            name=name,
+            prefix=secret[:_PREFIX],
+            scope=scope,
+            namespace=namespace,
+            created_at=times.from_micros(now := self._now_us()),
+            api_key=secret,
+        )
+        store.add(
+            tx,
+            id=key.key_id,
+            workspace=workspace,
+            name=name,
+            prefix=key.prefix,
+            digest=digest(secret),
+            scope=scope,
+            namespace=namespace,
+            created_us=now,
+        )
+        return key
+
+    def _record(self, tx: Connection, principal: Principal, kind: str, key: KeyMetadata) -> None:
+        data: dict[str, str | None] = {"key_id": key.key_id, "name": key.name}
+        if kind == "key.created":
+            data |= {"scope": key.scope, "namespace": key.namespace}
+        events.record(
+            tx,
+            principal=principal,
+            workspace=principal.workspace,
+            namespace=None,
+            kind=kind,
+            data=data,
+            now_us=self._now_us(),
+        )
+
+    def _now_us(self) -> int:
+        return self._database.now_ns() // 1000
+
+
+def _metadata(row: store.Row) -> KeyMetadata:
+    key_id, name, prefix, scope, namespace, created_us = row
+    return KeyMetadata(
+        key_id=key_id,
+        name=name,
+        prefix=prefix,
+        scope=scope,
+        namespace=namespace,
+        created_at=times.from_micros(created_us),
+    )
+
+
+def _check_name(name: str) -> None:
+    if not name.strip() or len(name) > _NAME_CHARACTERS:
+        raise _field("name", f"a name is 1 to {_NAME_CHARACTERS} characters")
+
+
+def _field(field: str, message: str) -> Unprocessable:
+    return Unprocessable(message, errors=[{"field": field, "message": message}])

@@ -1,0 +1,1 @@
+"""Namespaces: created on first use; who may run a command in one right now."""

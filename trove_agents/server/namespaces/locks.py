@@ -1,0 +1,170 @@
+"""The exec lock: one command or restore at a time in a namespace (design 4).
+
+A row with holder, fencing token and expiry. Waiters of the same process queue in memory; other processes on the same
+state directory are found in the row. A holder also keeps a file locked for as long as it lives, so that a lock which
+a killed server left behind is taken over at once and not after its expiry.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import secrets
+import time
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import bindparam, insert, select, update
+from trove_agents.server.db.tables import locks
+
+from trove_agents.server.db import Connection, Database
+from trove_agents.server.errors import Busy
+
+Hop = Callable[..., Awaitable[Any]]
+"""Runs a blocking function off the loop."""
+
+WAIT_SECONDS: Final = 10.0
+"""With a command's 30 s still under the 45 s after which public clients give up."""
+_POLL_SECONDS: Final = (0.01, 0.25)
+
+_HELD = select(locks.c.holder, locks.c.token, locks.c.expires_us).where(locks.c.namespace == bindparam("ns"))
+_NEW = insert(locks)
+_TAKE = (
+    update(locks)
+    .where(locks.c.namespace == bindparam("ns"), locks.c.token == bindparam("was"))
+    .values(holder=bindparam("by"), token=bindparam("next"), expires_us=bindparam("until"))
+)
+_RELEASE = (
+    update(locks)
+    .where(
+        locks.c.namespace == bindparam("ns"),
+        locks.c.holder == bindparam("by"),
+        locks.c.token == bindparam("fence"),
+    )
+    .values(expires_us=0)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lock that is held. Its token grows with every holder: a late commit of a former one is told apart by it."""
+
+    namespace: int
+    holder: str
+    token: int
+
+
+def held(tx: Connection, lease: Lease, *, now_us: int) -> bool:
+    """Whether the lease still stands: checked in the transaction that commits what was done under it."""
+    row = tx.one(_HELD, ns=lease.namespace)
+    return row is not None and row[:2] == (lease.holder, lease.token) and row[2] > now_us
+
+
+def release(tx: Connection, lease: Lease) -> None:
+    """Gives the lock back, if it is still ours; may ride in the transaction of the holder's last commit."""
+    tx.run(_RELEASE, ns=lease.namespace, by=lease.holder, fence=lease.token)
+
+
+class ExecLocks:
+    """The locks that this process takes."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self._database = database
+        self._folder = folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.holder = secrets.token_hex(8)
+        self._life = os.open(folder / self.holder, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._life, fcntl.LOCK_EX)
+        self._queues: weakref.WeakValueDictionary[int, asyncio.Lock] = weakref.WeakValueDictionary()
+
+    def close(self) -> None:
+        (self._folder / self.holder).unlink(missing_ok=True)
+        os.close(self._life)
+
+    @contextlib.asynccontextmanager
+    async def hold(
+        self, namespace: int, *, seconds: float, hop: Hop, wait: float = WAIT_SECONDS
+    ) -> AsyncIterator[Lease]:
+        """Holds the lock of a namespace for at most ``seconds``, and gives it back in any case.
+
+        Must run on the server's loop. The holder may release earlier, in a transaction of its own.
+
+        Raises:
+            Busy: another holder kept it for ``wait`` seconds.
+        """
+        deadline = time.monotonic() + wait
+        queue = self._queues.setdefault(namespace, asyncio.Lock())
+        try:
+            await asyncio.wait_for(queue.acquire(), wait)
+        except TimeoutError:
+            raise _busy() from None
+        lease: Lease | None = None
+        try:
+            pause, longest = _POLL_SECONDS
+            while (lease := await hop(self._take, namespace, seconds)) is None:
+                if time.monotonic() + pause > deadline:
+                    raise _busy()
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, longest)
+            yield lease
+        finally:
+            queue.release()
+            if lease is not None:
+                await asyncio.shield(hop(self._give_back, lease))
+
+    def _take(self, namespace: int, seconds: float) -> Lease | None:
+        with self._database.read() as db:  # a waiter costs no transaction
+            row = db.one(_HELD, ns=namespace)
+            if row is not None and not self._free(row):
+                return None
+
+        def take(tx: Connection) -> Lease | None:
+            row = tx.one(_HELD, ns=namespace)
+            until = self._now_us() + int(seconds * 1e6)
+            if row is None:
+                tx.run(_NEW, namespace=namespace, holder=self.holder, token=1, expires_us=until)
+                return Lease(namespace, self.holder, 1)
+            if not self._free(row):
+                return None
+            token = row[1] + 1
+            tx.run(_TAKE, ns=namespace, was=row[1], by=self.holder, next=token, until=until)
+            return Lease(namespace, self.holder, token)
+
+        return self._database.write(take)
+
+    def _free(self, row: tuple[Any, ...]) -> bool:
+        holder, _, expires = row
+        return expires <= self._now_us() or (holder != self.holder and self._dead(holder))
+
+    def _dead(self, holder: str) -> bool:
+        """Whether a holder's process is gone: its file can be locked, or is no longer there."""
+        path = self._folder / holder
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return True
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        else:
+            path.unlink(missing_ok=True)
+            return True
+        finally:
+            os.close(file)
+
+    def _give_back(self, lease: Lease) -> None:
+        with self._database.read() as db:
+            row = db.one(_HELD, ns=lease.namespace)
+        if row is not None and row[:2] == (lease.holder, lease.token) and row[2] != 0:
+            self._database.write(lambda tx: release(tx, lease))
+
+    def _now_us(self) -> int:
+        return self._database.now_ns() // 1000
+
+
+def _busy() -> Busy:
+    return Busy("another command is running in this namespace; try again shortly", retry_after=2)

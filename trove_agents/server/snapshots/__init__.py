@@ -1,0 +1,1 @@
+"""Snapshots of a namespace, and going back to one."""

@@ -1,0 +1,73 @@
+"""HTTP of snapshots."""
+
+from typing import Final
+
+from trove_agents.server.http import Request, Route
+from trove_agents.server.namespaces.locks import ExecLocks
+from trove_agents.server.snapshots.service import SnapshotService
+from trove_agents.wire.snapshots import Restored, Snapshot, SnapshotDeleted, SnapshotRequest, Snapshots
+
+_RESTORE_SECONDS: Final = 60.0
+"""How long a restore may hold the exec lock; it takes milliseconds."""
+
+
+def routes(snapshots: SnapshotService, locks: ExecLocks) -> list[Route]:
+    def create(request: Request, body: SnapshotRequest) -> Snapshot:
+        return snapshots.create(request.principal, request.namespace, body.label)
+
+    def newest(request: Request) -> Snapshots:
+        return snapshots.newest(request.principal, request.namespace)
+
+    def delete(request: Request) -> SnapshotDeleted:
+        return snapshots.delete(request.principal, request.namespace, request.params["snapshot_id"])
+
+    async def restore(request: Request) -> Restored:
+        who, name, snapshot_id = request.principal, request.namespace, request.params["snapshot_id"]
+        space = await request.hop(snapshots.namespace_of, who, name, snapshot_id)
+        async with locks.hold(space, seconds=_RESTORE_SECONDS, hop=request.hop) as lease:
+            return await request.hop(snapshots.restore, who, name, snapshot_id, lease)
+
+    one = "/v1/snapshots/{snapshot_id}"
+    return [
+        Route(
+            "POST",
+            "/v1/snapshots",
+            create,
+            run="hop",
+            access="runtime",
+            summary="Take a snapshot",
+            body=SnapshotRequest,
+            reply=Snapshot,
+            status=201,
+            body_optional=True,
+        ),
+        Route(
+            "GET",
+            "/v1/snapshots",
+            newest,
+            run="inline",
+            access="runtime",
+            summary="List snapshots, newest first",
+            reply=Snapshots,
+        ),
+        Route(
+            "POST",
+            one + "/restore",
+            restore,
+            run="loop",
+            access="runtime",
+            summary="Go back to a snapshot",
+            reply=Restored,
+            errors=(404, 409, 503),
+        ),
+        Route(
+            "DELETE",
+            one,
+            delete,
+            run="hop",
+            access="runtime",
+            summary="Delete a snapshot",
+            reply=SnapshotDeleted,
+            errors=(404,),
+        ),
+    ]

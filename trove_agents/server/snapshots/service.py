@@ -1,0 +1,140 @@
+"""The rules of snapshots (wire 3.8). Making one and going back to one cost the same at any size."""
+
+import secrets
+
+from trove_agents.server import timelines
+from trove_agents.server.auth import Principal
+from trove_agents.server.db import Connection, Database
+from trove_agents.server.errors import Conflict, NotFound, Unprocessable
+from trove_agents.server.events import service as events
+from trove_agents.server.namespaces import locks
+from trove_agents.server.namespaces import service as namespaces
+from trove_agents.server.namespaces.locks import Lease
+from trove_agents.server.timelines import Namespace, SnapshotRow
+from trove_agents.wire import limits, times
+from trove_agents.wire.snapshots import Restored, Snapshot, SnapshotDeleted, Snapshots
+
+
+class SnapshotService:
+    """Snapshots of all namespaces."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, principal: Principal, namespace: str, label: str | None) -> Snapshot:
+        """The namespace as it is now; one that was never used is an empty snapshot.
+
+        Raises:
+            Unprocessable: a label over 128 characters.
+        """
+        if label is not None and len(label) > limits.SNAPSHOT_LABEL_CHARACTERS:
+            message = f"a label is at most {limits.SNAPSHOT_LABEL_CHARACTERS} characters"
+            raise Unprocessable(message, errors=[{"field": "label", "message": message}])
+
+        def commit(tx: Connection) -> Snapshot:
+            now = self._database.now_ns()
+            space = namespaces.ensure(tx, principal.workspace, namespace, now_ns=now)
+            identity = f"snap-{secrets.token_hex(8)}"
+            row = timelines.snapshot(tx, space, id=identity, label=label, now_ns=now)
+            data = {"snapshot_id": identity, "label": label, "size_bytes": row.bytes}
+            self._record(tx, principal, namespace, "snapshot.created", data, now)
+            return _shown(row, namespace)
+
+        return self._database.write(commit)
+
+    def newest(self, principal: Principal, namespace: str) -> Snapshots:
+        """At most 200, newest first, automatic ones included."""
+        with self._database.read() as db:
+            space = timelines.namespace(db, principal.workspace, namespace)
+            rows = timelines.snapshots(db, space.id, limit=limits.SNAPSHOTS_LISTED) if space else []
+        return Snapshots([_shown(row, namespace) for row in rows])
+
+    def delete(self, principal: Principal, namespace: str, snapshot_id: str) -> SnapshotDeleted:
+        """Forgets a snapshot; the namespace stays as it is.
+
+        Raises:
+            NotFound: unknown, or another namespace's.
+        """
+
+        def commit(tx: Connection) -> SnapshotDeleted:
+            self._find(tx, principal, namespace, snapshot_id)
+            timelines.delete_snapshot(tx, snapshot_id)
+            now = self._database.now_ns()
+            self._record(tx, principal, namespace, "snapshot.deleted", {"snapshot_id": snapshot_id}, now)
+            return SnapshotDeleted(snapshot_id)
+
+        return self._database.write(commit)
+
+    def namespace_of(self, principal: Principal, namespace: str, snapshot_id: str) -> int:
+        """The id of the namespace that a restore will need the exec lock of. Errors as ``delete``."""
+        with self._database.read() as db:
+            return self._find(db, principal, namespace, snapshot_id)[0].id
+
+    def restore(self, principal: Principal, namespace: str, snapshot_id: str, lease: Lease) -> Restored:
+        """Makes the namespace what the snapshot holds, in one transaction. Files made since are gone from the head
+        (the history keeps them). Needs the exec lock, so that no command is running.
+
+        Raises:
+            NotFound: unknown, or another namespace's.
+            Conflict: the lock was lost meanwhile.
+        """
+
+        def commit(tx: Connection) -> Restored:
+            now = self._database.now_ns()
+            space, row = self._find(tx, principal, namespace, snapshot_id)
+            if not locks.held(tx, lease, now_us=now // 1000):
+                raise Conflict("another command took over this namespace; nothing was restored")
+            timelines.restore(
+                tx,
+                space,
+                row.at,
+                files=row.files,
+                bytes=row.bytes,
+                now_ns=now,
+                actor=principal.key_id,
+                step=None,
+            )
+            locks.release(tx, lease)
+            data = {"snapshot_id": snapshot_id, "files_restored": row.files}
+            self._record(tx, principal, namespace, "snapshot.restored", data, now)
+            return Restored(snapshot_id, row.files)
+
+        return self._database.write(commit)
+
+    def _find(
+        self, db: Connection, principal: Principal, namespace: str, snapshot_id: str
+    ) -> tuple[Namespace, SnapshotRow]:
+        space = timelines.namespace(db, principal.workspace, namespace)
+        row = timelines.snapshot_by_id(db, snapshot_id)
+        if space is None or row is None or row.namespace != space.id:
+            raise NotFound("no such snapshot in this namespace")
+        return space, row
+
+    def _record(
+        self,
+        tx: Connection,
+        principal: Principal,
+        namespace: str,
+        kind: str,
+        data: dict[str, object],
+        now_ns: int,
+    ) -> None:
+        events.record(
+            tx,
+            principal=principal,
+            workspace=principal.workspace,
+            namespace=namespace,
+            kind=kind,
+            data=data,
+            now_us=now_ns // 1000,
+        )
+
+
+def _shown(row: SnapshotRow, namespace: str) -> Snapshot:
+    return Snapshot(
+        snapshot_id=row.id,
+        namespace=namespace,
+        size_bytes=row.bytes,
+        created_at=times.from_micros(row.created_us),
+        label=row.label,
+    )
