@@ -90,6 +90,14 @@ class Route:
         return [segment.strip("{.}") for segment in _segments(self.path) if segment.startswith("{")]
 
     @property
+    def operation(self) -> str:
+        """A name for the OpenAPI document: ``postV1SnapshotsRestore``."""
+        fixed = [segment for segment in _segments(self.path) if not segment.startswith("{")]
+        words = [part for segment in fixed for part in segment.replace(".", "-").split("-")]
+        own = "One" if self.path.endswith("}") and not self.path.endswith("...}") else ""
+        return self.method.lower() + "".join(word.capitalize() for word in words) + own
+
+    @property
     def decode(self) -> Callable[[bytes], Any] | None:
         return None if self.body is None else msgspec.json.Decoder(self.body).decode
 

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -19,21 +20,39 @@ _MAX_US: Final = 2**63 - 1
 def record(
     tx: Connection,
     *,
-    principal: Principal | None,
-    workspace: str,
+    principal: Principal,
     namespace: str | None,
     kind: str,
-    data: dict[str, Any],
-    now_us: int,
+    data: Mapping[str, Any],
+    now_ns: int,
 ) -> str:
     """Stores an event in the transaction of the change it tells of, and returns its id.
 
-    ``principal`` is None for automatic acts. The row is also what deliveries will be made from: see
-    docs/decisions.
+    The row is also what deliveries will be made from: see docs/decisions.
     """
-    actor = principal.actor if principal else None
     return store.add(
-        tx, workspace=workspace, namespace=namespace, kind=kind, actor=actor, data=data, now_us=now_us
+        tx,
+        workspace=principal.workspace,
+        namespace=namespace,
+        kind=kind,
+        actor=principal.actor,
+        data=data,
+        now_us=now_ns // 1000,
+    )
+
+
+def record_automatic(
+    tx: Connection, *, workspace: str, namespace: str | None, kind: str, data: Mapping[str, Any], now_ns: int
+) -> str:
+    """``record`` for what no key asked for."""
+    return store.add(
+        tx,
+        workspace=workspace,
+        namespace=namespace,
+        kind=kind,
+        actor=None,
+        data=data,
+        now_us=now_ns // 1000,
     )
 
 

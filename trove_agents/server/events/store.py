@@ -1,6 +1,7 @@
 """SQL of events. Times are microseconds and strictly increase within a workspace, so one number is a bookmark."""
 
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -31,7 +32,7 @@ def add(
     namespace: str | None,
     kind: str,
     actor: Actor | None,
-    data: dict[str, Any],
+    data: Mapping[str, Any],
     now_us: int,
 ) -> str:
     """Stores an event and returns its id. On a tie, or when the clock went back, its time is one past the last."""

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 import msgspec
-from trove_agents.server.blobs import BlobStore
+from trove_agents.server.blobs import BlobStore, BlobWriter
 
 from trove_agents.server import paths, timelines
 from trove_agents.server.errors import TooLarge
@@ -151,24 +151,29 @@ async def _receive(request: Request, blobs: BlobStore) -> Payload:
         return timelines.payload(blobs, request.principal.workspace, bytes(head))
     writer = await request.hop(blobs.writer, request.principal.workspace)
     try:
-        size = 0
-        pending = head
-        async for piece in stream:
-            pending += piece
-            if size + len(pending) > limits.UPLOAD_BYTES:
-                raise _too_large()
-            if len(pending) >= limits.MB:
-                size += len(pending)
-                await request.hop(writer.write, bytes(pending))
-                pending.clear()
-        announced = request.content_length
-        if announced is not None and size + len(pending) != announced:
-            raise Disconnected  # the old file stays
-        await request.hop(writer.write, bytes(pending))
+        await _fill(request, writer, head, stream)
         return timelines.payload_of(await request.hop(writer.finish))
     except BaseException:
         writer.abort()
         raise
+
+
+async def _fill(
+    request: Request, writer: BlobWriter, pending: bytearray, stream: AsyncIterator[bytes]
+) -> None:
+    size = 0
+    async for piece in stream:
+        pending += piece
+        if size + len(pending) > limits.UPLOAD_BYTES:
+            raise _too_large()
+        if len(pending) >= limits.MB:
+            size += len(pending)
+            await request.hop(writer.write, bytes(pending))
+            pending.clear()
+    announced = request.content_length
+    if announced is not None and size + len(pending) != announced:
+        raise Disconnected  # the old file stays
+    await request.hop(writer.write, bytes(pending))
 
 
 async def _send(request: Request, blobs: BlobStore, found: Download, size: int) -> AsyncIterator[bytes]:

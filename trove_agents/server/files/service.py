@@ -75,7 +75,9 @@ class Files:
             change.commit()
             shown = paths.shown(target)
             data = {"path": shown, "size_bytes": payload.size, "source": source}
-            self._record(tx, principal, namespace, "file.written", data, now)
+            events.record(
+                tx, principal=principal, namespace=namespace, kind="file.written", data=data, now_ns=now
+            )
             return FileResult(shown, payload.size)
 
         return self._database.write(commit)
@@ -101,7 +103,14 @@ class Files:
                 raise _missing(target) from None
             change.commit()
             shown = paths.shown(target)
-            self._record(tx, principal, namespace, "file.deleted", {"path": shown}, now)
+            events.record(
+                tx,
+                principal=principal,
+                namespace=namespace,
+                kind="file.deleted",
+                data={"path": shown},
+                now_ns=now,
+            )
             return Deleted(shown)
 
         return self._database.write(commit)
@@ -166,25 +175,6 @@ class Files:
         if payload.data is not None:
             return payload.data[:size]
         return b"".join(pieces(self._blobs, workspace, payload, size))
-
-    def _record(
-        self,
-        tx: Connection,
-        principal: Principal,
-        namespace: str,
-        kind: str,
-        data: dict[str, object],
-        now_ns: int,
-    ) -> None:
-        events.record(
-            tx,
-            principal=principal,
-            workspace=principal.workspace,
-            namespace=namespace,
-            kind=kind,
-            data=data,
-            now_us=now_ns // 1000,
-        )
 
 
 def pieces(blobs: BlobStore, workspace: str, payload: Payload, size: int) -> Iterator[bytes]:

@@ -39,8 +39,11 @@ class KeyService:
         scope: Scope = "admin" if request.admin else "workspace"
 
         def commit(tx: Connection) -> KeyCreated:
-            key = self._mint(tx, principal.workspace, request.name, scope, request.namespace)
-            self._record(tx, principal, "key.created", key)
+            now = self._database.now_ns()
+            key = _mint(tx, principal.workspace, request.name, scope, namespace=request.namespace, now_ns=now)
+            events.record(
+                tx, principal=principal, namespace=None, kind="key.created", data=_created(key), now_ns=now
+            )
             return key
 
         return self._database.write(commit)
@@ -66,8 +69,10 @@ class KeyService:
                 raise NotFound("no such key")
             if row[3] == "admin" and store.admins(tx, principal.workspace) == 1:
                 raise Conflict("this is the last admin key of the workspace; create another one first")
-            store.revoke(tx, key_id, at_us=self._now_us())
-            self._record(tx, principal, "key.revoked", _metadata(row))
+            now = self._database.now_ns()
+            store.revoke(tx, key_id, at_us=now // 1000)
+            data = {"key_id": key_id, "name": row[1]}
+            events.record(tx, principal=principal, namespace=None, kind="key.revoked", data=data, now_ns=now)
             return KeyRevoked(key_id)
 
         return self._database.write(commit)
@@ -89,18 +94,13 @@ class KeyService:
         def commit(tx: Connection) -> WorkspaceCreated:
             if store.workspace_exists(tx, identity):
                 raise Conflict(f"workspace {identity} exists")
-            now = self._now_us()
-            store.add_workspace(tx, identity, name, at_us=now)
-            key = self._mint(tx, identity, "default", "workspace", None)
-            admin = self._mint(tx, identity, "admin", "admin", None)
-            events.record(
-                tx,
-                principal=None,
-                workspace=identity,
-                namespace=None,
-                kind="workspace.created",
-                data={"name": name},
-                now_us=now,
+            now = self._database.now_ns()
+            store.add_workspace(tx, identity, name, at_us=now // 1000)
+            key = _mint(tx, identity, "default", "workspace", now_ns=now)
+            admin = _mint(tx, identity, "admin", "admin", now_ns=now)
+            data = {"name": name}
+            events.record_automatic(
+                tx, workspace=identity, namespace=None, kind="workspace.created", data=data, now_ns=now
             )
             return WorkspaceCreated(identity, key.api_key, admin.api_key)
 
@@ -111,48 +111,55 @@ class KeyService:
         with self._database.read() as db:
             return store.workspace_ids(db)
 
-    def _mint(
-        self, tx: Connection, workspace: str, name: str, scope: Scope, namespace: str | None
-    ) -> KeyCreated:
-        secret = f"trove-sk-{secrets.token_hex(20)}"
-        key = KeyCreated(
-            key_id=f"key-{secrets.token_hex(6)}",
-            name=name,
-            prefix=secret[:_PREFIX],
-            scope=scope,
-            namespace=namespace,
-            created_at=times.from_micros(now := self._now_us()),
-            api_key=secret,
-        )
-        store.add(
-            tx,
-            id=key.key_id,
-            workspace=workspace,
-            name=name,
-            prefix=key.prefix,
-            digest=digest(secret),
-            scope=scope,
-            namespace=namespace,
-            created_us=now,
-        )
-        return key
+    def knows(self, key: str) -> bool:
+        """Whether a key is active."""
+        with self._database.read() as db:
+            return store.by_digest(db, digest(key)) is not None
 
-    def _record(self, tx: Connection, principal: Principal, kind: str, key: KeyMetadata) -> None:
-        data: dict[str, str | None] = {"key_id": key.key_id, "name": key.name}
-        if kind == "key.created":
-            data |= {"scope": key.scope, "namespace": key.namespace}
-        events.record(
-            tx,
-            principal=principal,
-            workspace=principal.workspace,
-            namespace=None,
-            kind=kind,
-            data=data,
-            now_us=self._now_us(),
-        )
+    def issue(self, workspace: str, name: str, scope: Scope) -> KeyCreated:
+        """A key that the owner of the server's data gives out; nobody's request."""
 
-    def _now_us(self) -> int:
-        return self._database.now_ns() // 1000
+        def commit(tx: Connection) -> KeyCreated:
+            now = self._database.now_ns()
+            key = _mint(tx, workspace, name, scope, now_ns=now)
+            events.record_automatic(
+                tx, workspace=workspace, namespace=None, kind="key.created", data=_created(key), now_ns=now
+            )
+            return key
+
+        return self._database.write(commit)
+
+
+def _mint(
+    tx: Connection, workspace: str, name: str, scope: Scope, *, namespace: str | None = None, now_ns: int
+) -> KeyCreated:
+    secret = f"trove-sk-{secrets.token_hex(20)}"
+    created = now_ns // 1000
+    key = KeyCreated(
+        key_id=f"key-{secrets.token_hex(6)}",
+        name=name,
+        prefix=secret[:_PREFIX],
+        scope=scope,
+        namespace=namespace,
+        created_at=times.from_micros(created),
+        api_key=secret,
+    )
+    store.add(
+        tx,
+        id=key.key_id,
+        workspace=workspace,
+        name=name,
+        prefix=key.prefix,
+        digest=digest(secret),
+        scope=scope,
+        namespace=namespace,
+        created_us=created,
+    )
+    return key
+
+
+def _created(key: KeyMetadata) -> dict[str, str | None]:
+    return {"key_id": key.key_id, "name": key.name, "scope": key.scope, "namespace": key.namespace}
 
 
 def _metadata(row: store.Row) -> KeyMetadata:

@@ -16,6 +16,7 @@ _ACTIVE = (
 _ONE = select(*_COLUMNS).where(
     keys.c.workspace == bindparam("workspace"), keys.c.id == bindparam("id"), keys.c.revoked_us.is_(None)
 )
+_DIGEST = select(keys.c.id).where(keys.c.digest == bindparam("digest"), keys.c.revoked_us.is_(None))
 _ADMINS = (
     select(func.count())
     .select_from(keys)
@@ -35,6 +36,10 @@ def active(db: Connection, workspace: str) -> list[Row]:
 
 def one(db: Connection, workspace: str, key_id: str) -> Row | None:
     return db.one(_ONE, workspace=workspace, id=key_id)
+
+
+def by_digest(db: Connection, digest: bytes) -> Row | None:
+    return db.one(_DIGEST, digest=digest)
 
 
 def admins(db: Connection, workspace: str) -> int:

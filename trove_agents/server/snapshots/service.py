@@ -37,7 +37,9 @@ class SnapshotService:
             identity = f"snap-{secrets.token_hex(8)}"
             row = timelines.snapshot(tx, space, id=identity, label=label, now_ns=now)
             data = {"snapshot_id": identity, "label": label, "size_bytes": row.bytes}
-            self._record(tx, principal, namespace, "snapshot.created", data, now)
+            events.record(
+                tx, principal=principal, namespace=namespace, kind="snapshot.created", data=data, now_ns=now
+            )
             return _shown(row, namespace)
 
         return self._database.write(commit)
@@ -60,7 +62,14 @@ class SnapshotService:
             self._find(tx, principal, namespace, snapshot_id)
             timelines.delete_snapshot(tx, snapshot_id)
             now = self._database.now_ns()
-            self._record(tx, principal, namespace, "snapshot.deleted", {"snapshot_id": snapshot_id}, now)
+            events.record(
+                tx,
+                principal=principal,
+                namespace=namespace,
+                kind="snapshot.deleted",
+                data={"snapshot_id": snapshot_id},
+                now_ns=now,
+            )
             return SnapshotDeleted(snapshot_id)
 
         return self._database.write(commit)
@@ -96,7 +105,9 @@ class SnapshotService:
             )
             locks.release(tx, lease)
             data = {"snapshot_id": snapshot_id, "files_restored": row.files}
-            self._record(tx, principal, namespace, "snapshot.restored", data, now)
+            events.record(
+                tx, principal=principal, namespace=namespace, kind="snapshot.restored", data=data, now_ns=now
+            )
             return Restored(snapshot_id, row.files)
 
         return self._database.write(commit)
@@ -109,25 +120,6 @@ class SnapshotService:
         if space is None or row is None or row.namespace != space.id:
             raise NotFound("no such snapshot in this namespace")
         return space, row
-
-    def _record(
-        self,
-        tx: Connection,
-        principal: Principal,
-        namespace: str,
-        kind: str,
-        data: dict[str, object],
-        now_ns: int,
-    ) -> None:
-        events.record(
-            tx,
-            principal=principal,
-            workspace=principal.workspace,
-            namespace=namespace,
-            kind=kind,
-            data=data,
-            now_us=now_ns // 1000,
-        )
 
 
 def _shown(row: SnapshotRow, namespace: str) -> Snapshot:

@@ -1,0 +1,118 @@
+"""The OpenAPI document, from the same routes that answer the calls and the same Structs that decode them."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from trove_agents.server.http import Route
+from trove_agents.wire import headers
+from trove_agents.wire.errors import ErrorBody
+
+_REFERENCE: Final = "#/components/schemas/{name}"
+_REASONS: Final = {
+    400: "Bad path, namespace or cursor",
+    401: "No key, or one that is unknown or revoked",
+    403: "Not allowed with this key",
+    404: "Not found",
+    408: "The command ran past its limit; the files it had written are kept",
+    409: "The state does not allow it",
+    413: "Too large",
+    422: "Not of the call's form",
+    501: "This server cannot isolate commands",
+    503: "Another command is running in this namespace",
+}
+
+
+def document(routes: Iterable[Route], *, version: str) -> dict[str, Any]:
+    """An OpenAPI 3.1 document."""
+    listed = list(routes)
+    types = {kind for route in listed for kind in (route.body, route.query, route.reply) if kind is not None}
+    ordered = sorted(types | {ErrorBody}, key=lambda kind: kind.__name__)
+    schemas, components = msgspec.json.schema_components(ordered, ref_template=_REFERENCE)
+    by_type = dict(zip(ordered, schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for route in listed:
+        paths.setdefault(route.path.replace("...}", "}"), {})[route.method.lower()] = _operation(
+            route, by_type, components
+        )
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "trove-agents", "version": version, "summary": "Files and commands for AI agents"},
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _operation(
+    route: Route, by_type: dict[type[msgspec.Struct], dict[str, Any]], components: dict[str, Any]
+) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "summary": route.summary,
+        "operationId": route.operation,
+        "parameters": [
+            *_path_parameters(route),
+            *_query_parameters(route, components),
+            *_header_parameters(route),
+        ],
+        "responses": {str(route.status): _success(route, by_type)},
+        "security": [] if route.access == "open" else [{"key": []}],
+    }
+    for status in sorted(_statuses(route)):
+        operation["responses"][str(status)] = {
+            "description": _REASONS[status],
+            "content": {"application/json": {"schema": by_type[ErrorBody]}},
+        }
+    if route.body is not None:
+        content = {"application/json": {"schema": by_type[route.body]}}
+        operation["requestBody"] = {"required": not route.body_optional, "content": content}
+    elif route.raw_body:
+        content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+        operation["requestBody"] = {"required": True, "content": content}
+    return operation
+
+
+def _success(route: Route, by_type: dict[type[msgspec.Struct], dict[str, Any]]) -> dict[str, Any]:
+    schema: dict[str, Any] = {} if route.reply is None else by_type[route.reply]
+    return {"description": route.summary, "content": {route.media_type: {"schema": schema}}}
+
+
+def _statuses(route: Route) -> set[int]:
+    found = set(route.errors)
+    if route.access != "open":
+        found |= {401, 403}
+    if route.access == "runtime":
+        found.add(400)
+    if route.body is not None:
+        found |= {413, 422}
+    if route.query is not None:
+        found.add(422)
+    return found
+
+
+def _path_parameters(route: Route) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        for name in route.parameters
+    ]
+
+
+def _query_parameters(route: Route, components: dict[str, Any]) -> list[dict[str, Any]]:
+    if route.query is None:
+        return []
+    schema = components[route.query.__name__]
+    required = schema.get("required", [])
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": value}
+        for name, value in schema["properties"].items()
+    ]
+
+
+def _header_parameters(route: Route) -> list[dict[str, Any]]:
+    if route.access != "runtime":
+        return []
+    schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,128}$"}
+    return [{"name": headers.NAMESPACE, "in": "header", "required": False, "schema": schema}]
