@@ -1,1 +1,108 @@
-"""A workspace that AI agents can rewind."""
+"""A workspace that AI agents can rewind.
+
+Everything for users is importable from here. Importing this package loads neither the HTTP library nor the
+server: the first client over a network brings the one, ``Trove`` and ``connect`` the other (extra ``server``).
+"""
+
+from typing import TYPE_CHECKING
+
+from trove_agents.client.bootstrap import WorkspaceBootstrap
+from trove_agents.client.call import Call, Flow, gather
+from trove_agents.client.clients import AsyncTroveAdminClient, AsyncTroveClient, TroveAdminClient, TroveClient
+from trove_agents.client.download import Downloaded
+from trove_agents.client.files import ListResult
+from trove_agents.client.retry import Retries
+from trove_agents.client.transport import AsyncTransport, Transport
+from trove_agents.client.webhooks import verify_webhook
+from trove_agents.config import Settings
+from trove_agents.errors import (
+    NotSupported,
+    Recovery,
+    TroveAuthError,
+    TroveConflictError,
+    TroveConnectionError,
+    TroveConnectionTimeoutError,
+    TroveError,
+    TroveExecError,
+    TroveNotFoundError,
+    TroveRateLimitError,
+    TroveServerError,
+    TroveTimeoutError,
+    TruncatedWarning,
+    WebhookSignatureError,
+)
+from trove_agents.wire.events import Actor, ListedEvent
+from trove_agents.wire.exec import ExecResult
+from trove_agents.wire.files import BytesContent, FileContent, FileInfo, FileResult
+from trove_agents.wire.keys import KeyCreated, KeyMetadata, Me
+from trove_agents.wire.snapshots import Snapshot
+from trove_agents.wire.webhooks import WebhookCreated, WebhookEvent, WebhookMetadata, WebhookTestResult
+
+if TYPE_CHECKING:
+    from trove_agents.client.network import AsyncHttpTransport, HttpTransport
+
+__all__ = [
+    "Actor",
+    "AsyncHttpTransport",
+    "AsyncTransport",
+    "AsyncTroveAdminClient",
+    "AsyncTroveClient",
+    "BytesContent",
+    "Call",
+    "Downloaded",
+    "ExecResult",
+    "FileContent",
+    "FileInfo",
+    "FileResult",
+    "Flow",
+    "HttpTransport",
+    "KeyCreated",
+    "KeyMetadata",
+    "ListResult",
+    "ListedEvent",
+    "Me",
+    "NotSupported",
+    "Recovery",
+    "Retries",
+    "Settings",
+    "Snapshot",
+    "Transport",
+    "TroveAdminClient",
+    "TroveAuthError",
+    "TroveClient",
+    "TroveConflictError",
+    "TroveConnectionError",
+    "TroveConnectionTimeoutError",
+    "TroveError",
+    "TroveExecError",
+    "TroveNotFoundError",
+    "TroveRateLimitError",
+    "TroveServerError",
+    "TroveTimeoutError",
+    "TruncatedWarning",
+    "WebhookCreated",
+    "WebhookEvent",
+    "WebhookMetadata",
+    "WebhookSignatureError",
+    "WebhookTestResult",
+    "WorkspaceBootstrap",
+    "gather",
+    "verify_webhook",
+]
+
+_LAZY = {
+    "AsyncHttpTransport": "trove_agents.client.network",
+    "HttpTransport": "trove_agents.client.network",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        from importlib import import_module
+
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

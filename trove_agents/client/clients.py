@@ -1,0 +1,217 @@
+"""The clients: flat public methods, composed from one mixin per capability."""
+
+from typing import Final, Self
+
+from trove_agents.client.bootstrap import AsyncBootstrapMethods, BootstrapMethods
+from trove_agents.client.call import Pairs
+from trove_agents.client.drive import AsyncTransport, Transport
+from trove_agents.client.events import AsyncEventsMethods, EventsMethods
+from trove_agents.client.exec import AsyncExecMethods, ExecMethods
+from trove_agents.client.files import AsyncFilesMethods, FilesMethods
+from trove_agents.client.keys import AsyncKeysMethods, AsyncMeMethods, KeysMethods, MeMethods
+from trove_agents.client.retry import Retries
+from trove_agents.client.snapshots import AsyncSnapshotsMethods, SnapshotsMethods
+from trove_agents.client.webhooks import AsyncWebhooksMethods, WebhooksMethods
+from trove_agents.config import DEFAULT_BASE_URL
+from trove_agents.wire import headers, limits, namespaces
+
+RETRIES: Final = Retries()
+
+
+class TroveClient(FilesMethods, ExecMethods, SnapshotsMethods, BootstrapMethods, MeMethods):
+    """Files, commands and snapshots of one namespace.
+
+    Use as a context manager, or ``close`` it. Safe to share between threads.
+
+    Args:
+        api_key: A key of workspace scope.
+        namespace: Which one; it comes into being with its first use. None for a key that is locked to one.
+        base_url: The server, with or without a path prefix.
+        timeout: Seconds to wait for a connection, and for each piece sent or received. Commands may take 30.
+        transport: What sends requests instead of the network: the embedded server's, or an ``HttpTransport`` of
+            your own. The client closes it.
+        retries: When calls are sent again that may be; None: never.
+
+    Raises:
+        ValueError: the namespace cannot be one, or ``base_url`` is no URL.
+    """
+
+    def __init__(
+        self,
+        api_key: str,
+        namespace: str | None = None,
+        *,
+        base_url: str = DEFAULT_BASE_URL,
+        timeout: float = 60.0,
+        transport: Transport | None = None,
+        retries: Retries | None = RETRIES,
+    ) -> None:
+        own = (*_authorization(api_key), *_namespace(namespace))
+        super().__init__(
+            _network(base_url) if transport is None else transport, own, timeout=timeout, retries=retries
+        )
+        self.namespace = namespace
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(namespace={self.namespace!r})"
+
+
+class AsyncTroveClient(
+    AsyncFilesMethods, AsyncExecMethods, AsyncSnapshotsMethods, AsyncBootstrapMethods, AsyncMeMethods
+):
+    """See :class:`TroveClient`."""
+
+    def __init__(
+        self,
+        api_key: str,
+        namespace: str | None = None,
+        *,
+        base_url: str = DEFAULT_BASE_URL,
+        timeout: float = 60.0,
+        transport: AsyncTransport | None = None,
+        retries: Retries | None = RETRIES,
+    ) -> None:
+        own = (*_authorization(api_key), *_namespace(namespace))
+        super().__init__(
+            _async_network(base_url) if transport is None else transport,
+            own,
+            timeout=timeout,
+            retries=retries,
+        )
+        self.namespace = namespace
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(namespace={self.namespace!r})"
+
+
+class TroveAdminClient(KeysMethods, WebhooksMethods, EventsMethods, MeMethods):
+    """Keys, webhooks and events of one workspace.
+
+    Use as a context manager, or ``close`` it. Safe to share between threads.
+
+    Args:
+        api_key: A key of admin scope; keys of workspace scope may read events.
+        workspace_id: The key's workspace; ``from_api_key`` finds it out.
+        base_url: As for ``TroveClient``.
+        timeout: As for ``TroveClient``.
+        transport: As for ``TroveClient``.
+        retries: As for ``TroveClient``.
+    """
+
+    def __init__(
+        self,
+        api_key: str,
+        workspace_id: str,
+        *,
+        base_url: str = DEFAULT_BASE_URL,
+        timeout: float = 30.0,
+        transport: Transport | None = None,
+        retries: Retries | None = RETRIES,
+    ) -> None:
+        own = _authorization(api_key)
+        super().__init__(
+            _network(base_url) if transport is None else transport, own, timeout=timeout, retries=retries
+        )
+        self.workspace_id = workspace_id
+
+    @classmethod
+    def from_api_key(
+        cls,
+        api_key: str,
+        *,
+        base_url: str = DEFAULT_BASE_URL,
+        timeout: float = 30.0,
+        transport: Transport | None = None,
+        retries: Retries | None = RETRIES,
+    ) -> Self:
+        """A client for the workspace that the key belongs to, which the server is asked for.
+
+        Raises:
+            TroveAuthError: the key is not valid.
+            TroveNotFoundError: the server is too old to say.
+        """
+        client = cls(api_key, "", base_url=base_url, timeout=timeout, transport=transport, retries=retries)
+        try:
+            client.workspace_id = client.me().workspace_id
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(workspace_id={self.workspace_id!r})"
+
+
+class AsyncTroveAdminClient(AsyncKeysMethods, AsyncWebhooksMethods, AsyncEventsMethods, AsyncMeMethods):
+    """See :class:`TroveAdminClient`."""
+
+    def __init__(
+        self,
+        api_key: str,
+        workspace_id: str,
+        *,
+        base_url: str = DEFAULT_BASE_URL,
+        timeout: float = 30.0,
+        transport: AsyncTransport | None = None,
+        retries: Retries | None = RETRIES,
+    ) -> None:
+        own = _authorization(api_key)
+        super().__init__(
+            _async_network(base_url) if transport is None else transport,
+            own,
+            timeout=timeout,
+            retries=retries,
+        )
+        self.workspace_id = workspace_id
+
+    @classmethod
+    async def from_api_key(
+        cls,
+        api_key: str,
+        *,
+        base_url: str = DEFAULT_BASE_URL,
+        timeout: float = 30.0,  # noqa: ASYNC109 (of every later call)
+        transport: AsyncTransport | None = None,
+        retries: Retries | None = RETRIES,
+    ) -> Self:
+        """See :meth:`TroveAdminClient.from_api_key`."""
+        client = cls(api_key, "", base_url=base_url, timeout=timeout, transport=transport, retries=retries)
+        try:
+            client.workspace_id = (await client.me()).workspace_id
+        except BaseException:
+            await client.aclose()
+            raise
+        return client
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(workspace_id={self.workspace_id!r})"
+
+
+def _authorization(api_key: str) -> Pairs:
+    """Keys are pasted from files and terminals: white space around is dropped, anything else that no header can
+    carry is refused here, where the message does not repeat the key.
+    """
+    key = api_key.strip()
+    if not key or not key.isascii() or not key.isprintable():
+        raise ValueError("api_key is empty, or holds characters that no key has")
+    return (("authorization", f"Bearer {key}"),)
+
+
+def _namespace(namespace: str | None) -> Pairs:
+    if namespace is None:
+        return ()
+    if not namespaces.valid(namespace):
+        raise ValueError(f"{namespace!r} is no namespace: {limits.NAMESPACE.pattern}")
+    return ((headers.NAMESPACE.lower(), namespace),)
+
+
+def _network(base_url: str) -> Transport:
+    from trove_agents.client.network import HttpTransport
+
+    return HttpTransport(base_url)
+
+
+def _async_network(base_url: str) -> AsyncTransport:
+    from trove_agents.client.network import AsyncHttpTransport
+
+    return AsyncHttpTransport(base_url)

@@ -1,0 +1,206 @@
+"""The drivers: what sends calls and runs flows, once synchronous and once asynchronous.
+
+This is the only logic that exists twice. Everything above is calls and flows, everything below a ``Transport``.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from trove_agents.client.call import Call, Flow, Pairs, Step, Together
+from trove_agents.client.failures import failure
+from trove_agents.client.retry import Retries
+from trove_agents.client.transport import (
+    AsyncStreamedReply,
+    AsyncTransport,
+    Outgoing,
+    Reply,
+    StreamedReply,
+    Transport,
+)
+from trove_agents.client.upload import Upload
+
+__all__ = [
+    "AsyncDriver",
+    "AsyncStreamedReply",
+    "AsyncTransport",
+    "Driver",
+    "Outgoing",
+    "Reply",
+    "StreamedReply",
+    "Transport",
+]
+
+T = TypeVar("T")
+
+
+class Driver:
+    """Sends calls over a transport, with the headers, the time limit and the retries of one client."""
+
+    def __init__(
+        self, transport: Transport, headers: Pairs, *, timeout: float, retries: Retries | None
+    ) -> None:
+        self._transport = transport
+        self._headers = headers
+        self._timeout = timeout
+        self._retries = retries if retries is not None and transport.retries else None
+
+    def send(self, call: Call[T]) -> T:
+        """The result of one call.
+
+        Raises:
+            TroveError: the server refused, or no answer came.
+        """
+        return self.repeat(
+            lambda: call.parse(_good(self._transport.send(self._outgoing(call)))), lambda: call.repeatable
+        )
+
+    def run(self, flow: Flow[T]) -> T:
+        """The result of a flow. Failures of its calls are raised inside it first."""
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    result = self._perform(step)
+                except Exception as error:  # noqa: BLE001 (the flow decides)
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(result)
+        except StopIteration as stop:
+            done: T = stop.value
+            return done
+        finally:
+            flow.close()
+
+    @contextmanager
+    def stream(self, call: Call[Any]) -> Iterator[StreamedReply]:
+        """The answer of a call as its body comes in. Sent once: who reads the body knows whether to repeat."""
+        with self._transport.stream(self._outgoing(call)) as reply:
+            if not _is_success(reply.status):
+                raise failure(Reply(reply.status, reply.headers, b"".join(reply.chunks)))
+            yield reply
+
+    def repeat(self, once: Callable[[], T], may_repeat: Callable[[], bool]) -> T:
+        """The result of ``once``, under this client's retries."""
+        return once() if self._retries is None else self._retries.call(once, may_repeat)
+
+    def close(self) -> None:
+        """Closes the connections. The client cannot be used afterwards."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _perform(self, step: Step[Any] | Together) -> Any:
+        if isinstance(step, Call):
+            return self.send(step)
+        if isinstance(step, Together):
+            return tuple([self._perform(each) for each in step.steps])
+        return self.run(step)
+
+    def _outgoing(self, call: Call[Any]) -> Outgoing:
+        body = call.body.chunks() if isinstance(call.body, Upload) else call.body
+        return call.outgoing(self._headers, self._timeout, body)
+
+
+class AsyncDriver:
+    """As ``Driver``."""
+
+    def __init__(
+        self, transport: AsyncTransport, headers: Pairs, *, timeout: float, retries: Retries | None
+    ) -> None:
+        self._transport = transport
+        self._headers = headers
+        self._timeout = timeout
+        self._retries = retries if retries is not None and transport.retries else None
+
+    async def send(self, call: Call[T]) -> T:
+        """As :meth:`Driver.send`."""
+
+        async def once() -> T:
+            return call.parse(_good(await self._transport.send(self._outgoing(call))))
+
+        return await self.repeat(once, lambda: call.repeatable)
+
+    async def run(self, flow: Flow[T]) -> T:
+        """As :meth:`Driver.run`. When the caller is cancelled, the flow is closed."""
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    result = await self._perform(step)
+                except Exception as error:  # noqa: BLE001 (the flow decides)
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(result)
+        except StopIteration as stop:
+            done: T = stop.value
+            return done
+        finally:
+            flow.close()
+
+    @asynccontextmanager
+    async def stream(self, call: Call[Any]) -> AsyncIterator[AsyncStreamedReply]:
+        """As :meth:`Driver.stream`."""
+        async with self._transport.stream(self._outgoing(call)) as reply:
+            if not _is_success(reply.status):
+                raise failure(
+                    Reply(reply.status, reply.headers, b"".join([chunk async for chunk in reply.chunks]))
+                )
+            yield reply
+
+    async def repeat(self, once: Callable[[], Awaitable[T]], may_repeat: Callable[[], bool]) -> T:
+        """As :meth:`Driver.repeat`."""
+        return await (once() if self._retries is None else self._retries.acall(once, may_repeat))
+
+    async def aclose(self) -> None:
+        """As :meth:`Driver.close`."""
+        await self._transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _perform(self, step: Step[Any] | Together) -> Any:
+        if isinstance(step, Call):
+            return await self.send(step)
+        if isinstance(step, Together):
+            return await self._together(step)
+        return await self.run(step)
+
+    async def _together(self, step: Together) -> tuple[Any, ...]:
+        import asyncio
+
+        tasks = [asyncio.create_task(self._perform(each)) for each in step.steps]
+        try:
+            return tuple(await asyncio.gather(*tasks))
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
+
+    def _outgoing(self, call: Call[Any]) -> Outgoing:
+        body = call.body.achunks() if isinstance(call.body, Upload) else call.body
+        return call.outgoing(self._headers, self._timeout, body)
+
+
+def _good(reply: Reply) -> Reply:
+    if not _is_success(reply.status):
+        raise failure(reply)
+    return reply
+
+
+def _is_success(status: int) -> bool:
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES

@@ -1,0 +1,114 @@
+"""From an answer that is no success to the exception that says what a caller can do."""
+
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+from trove_agents.client.transport import Reply
+from trove_agents.errors import (
+    Recovery,
+    TroveAuthError,
+    TroveConflictError,
+    TroveError,
+    TroveNotFoundError,
+    TroveRateLimitError,
+    TroveServerError,
+    TroveTimeoutError,
+)
+
+_CLASSES: Final[Mapping[int, type[TroveError]]] = {
+    401: TroveAuthError,
+    403: TroveAuthError,
+    404: TroveNotFoundError,
+    408: TroveTimeoutError,
+    409: TroveConflictError,
+    429: TroveRateLimitError,
+    504: TroveTimeoutError,
+}
+
+_RECOVERY: Final[Mapping[int, Recovery]] = {
+    400: "fix-arguments",
+    413: "fix-arguments",
+    415: "fix-arguments",
+    422: "fix-arguments",
+    502: "retry",
+    503: "retry",
+    504: "retry",
+}
+"""Where the class alone does not say it."""
+
+_SHOWN: Final = 500
+"""Characters of a body that is no error body: a proxy's page, for instance."""
+
+
+def failure(reply: Reply, *, now: float | None = None) -> TroveError:
+    """The exception for an answer whose status is not 2xx."""
+    status = reply.status
+    fields = _fields(reply.body)
+    detail = fields.get("detail")
+    code = fields.get("code")
+    errors = fields.get("errors") or detail
+    kind = _CLASSES.get(status) or (
+        TroveServerError if status >= HTTPStatus.INTERNAL_SERVER_ERROR else TroveError
+    )
+    if code == "quota-exceeded":
+        recovery: Recovery | None = "adapt"
+    else:
+        recovery = _RECOVERY.get(status)
+    return kind(
+        _message(detail, reply),
+        status,
+        code=code if isinstance(code, str) else None,
+        recovery=recovery,
+        retry_after=_seconds(reply.headers.get("retry-after"), time.time() if now is None else now),
+        errors=[error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else (),
+    )
+
+
+def _fields(body: bytes) -> dict[str, Any]:
+    try:
+        decoded: object = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    return decoded if isinstance(decoded, dict) else {}
+
+
+def _message(detail: object, reply: Reply) -> str:
+    if isinstance(detail, str) and detail:
+        return detail
+    if isinstance(detail, list) and detail:
+        return "; ".join(map(_line, detail))
+    if HTTPStatus.MULTIPLE_CHOICES <= reply.status < HTTPStatus.BAD_REQUEST:
+        target = reply.headers.get("location", "elsewhere")
+        return f"the server redirects to {target}, which is not followed: correct base_url"
+    text = reply.body.decode("utf-8", "replace").strip()
+    if not text:
+        return f"HTTP {reply.status}, without an explanation"
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
+def _line(error: object) -> str:
+    """One entry of a list of validation errors: ``body.command: field required``."""
+    if isinstance(error, dict) and isinstance(error.get("msg"), str):
+        place = error.get("loc")
+        where = ".".join(map(str, place)) if isinstance(place, list) else ""
+        return f"{where}: {error['msg']}" if where else str(error["msg"])
+    return error if isinstance(error, str) else msgspec.json.encode(error).decode()
+
+
+def _seconds(text: str | None, now: float) -> float | None:
+    """``Retry-After`` (RFC 9110, 10.2.3): seconds, or a date."""
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - now
+        except ValueError:
+            return None
+    return max(seconds, 0.0) if seconds < float("inf") else None

@@ -1,0 +1,325 @@
+"""Files: what the client knows of writing, reading, listing, uploading and downloading."""
+
+import warnings
+from collections.abc import Iterable
+from typing import Final, TypeVar
+
+from trove_agents.client.call import Call, Flow, Step, get, post, value, wire_text
+from trove_agents.client.download import Downloaded, Sink, Target, extent
+from trove_agents.client.drive import AsyncDriver, Driver
+from trove_agents.client.transport import Reply
+from trove_agents.client.upload import AsyncSource, Progress, Source, Upload
+from trove_agents.errors import TroveError, TroveNotFoundError, TruncatedWarning
+from trove_agents.wire.files import (
+    BytesContent,
+    Deleted,
+    DeleteRequest,
+    FileContent,
+    FileInfo,
+    FileResult,
+    Listing,
+    WriteRequest,
+)
+
+T = TypeVar("T")
+
+ROOT: Final = "workspace/"
+
+
+class ListResult(list[FileInfo]):
+    """A listing: a list that also says whether it is complete."""
+
+    truncated: bool
+    """Entries were left out: more than 1,000, or deeper than 20 levels."""
+    path: str | None
+    """The directory, ``workspace/...``; None when the server did not say it."""
+
+    def __init__(
+        self, entries: Iterable[FileInfo] = (), *, truncated: bool = False, path: str | None = None
+    ) -> None:
+        super().__init__(entries)
+        self.truncated = truncated
+        self.path = path
+
+
+def write(path: str, content: str) -> Call[FileResult]:
+    """Creates or replaces a text file."""
+    body = WriteRequest(wire_text(relative(path)), content)
+    return post(("write",), _FILE_RESULT, body, idempotent=True)
+
+
+def upload(path: str, body: Upload | bytes) -> Call[FileResult]:
+    """Creates or replaces a file."""
+    return Call("PUT", _at(path), _FILE_RESULT, body=body, idempotent=True)
+
+
+def delete(path: str) -> Call[str]:
+    """Removes a file, or a directory with all it holds. Not repeated: the second would say it is not there."""
+    return post(("delete",), _deleted, DeleteRequest(wire_text(relative(path))))
+
+
+def list_dir(path: str = ROOT, *, recursive: bool = False) -> Call[ListResult]:
+    """Lists a directory."""
+    query = (("path", path), ("recursive", "true")) if recursive else (("path", path),)
+    return get(("v1", "files"), _listing, query)
+
+
+def read_file(path: str) -> Call[FileContent]:
+    """Reads a text file, or learns that it is binary."""
+    return get(("v1", "files", "content"), _FILE_CONTENT, (("path", path),))
+
+
+def read_bytes_full(path: str) -> Call[BytesContent]:
+    """Reads the bytes of a file."""
+    return get(_at(path), _bytes_content)
+
+
+def read(path: str) -> Flow[FileContent | BytesContent]:
+    """Reads text in one request, anything else in two."""
+    content = yield from read_file(path)
+    if content.encoding != "binary":
+        return content
+    return (yield from read_bytes_full(path))
+
+
+def optional(step: Step[T]) -> Flow[T | None]:
+    """The result of a step, or None when the server says that it is not there."""
+    try:
+        return (yield from step)
+    except TroveNotFoundError:
+        return None
+
+
+def text_of(path: str, content: FileContent, *, stacklevel: int = 3) -> str:
+    """The text that was read; warns the caller's caller when it is only the beginning.
+
+    Raises:
+        TroveError: the file is binary; ``status_code`` 415.
+    """
+    if content.encoding == "binary":
+        message = f"{path} is binary; use read_bytes() instead"
+        raise TroveError(message, status_code=415, code="binary", recovery="adapt")
+    if content.truncated:
+        _warn_cut(path, content.size_bytes, stacklevel + 1)
+    return content.content or ""
+
+
+def bytes_of(path: str, content: BytesContent, *, stacklevel: int = 3) -> bytes:
+    """As ``text_of``, for bytes."""
+    if content.truncated:
+        _warn_cut(path, content.size_bytes, stacklevel + 1)
+    return content.content
+
+
+def relative(path: str) -> str:
+    """A path under the root, without the ``workspace/`` it may be shown with."""
+    return path.lstrip("/").removeprefix("workspace/")
+
+
+class FilesMethods(Driver):
+    """Files of one namespace.
+
+    A path may be written with or without ``workspace/`` in front. Any method may raise ``TroveNotFoundError``
+    for a path that is not there, and ``TroveError`` with status 400 for one that cannot be.
+    """
+
+    def write(self, path: str, content: str) -> FileResult:
+        """Writes a text file as UTF-8, created or replaced at once, with the directories above it.
+
+        At most 10 MB; ``upload`` takes more. Sent again after a lost connection: the effect is the same.
+
+        Raises:
+            TroveConflictError: a directory is there, or a file is where a directory above it should be.
+        """
+        return self.send(write(path, content))
+
+    def upload(self, path: str, data: Source, *, progress: Progress | None = None) -> FileResult:
+        """Writes a file of any kind, at most 100 MB; what was there is replaced only when all has arrived.
+
+        Args:
+            path: Where it goes.
+            data: Bytes; a ``Path``; a file open in binary mode, read from where it stands; or an iterable of
+                bytes. Files and iterables are sent as they are read, never held whole.
+            progress: Called after each piece with the bytes sent and the total (None when unknown).
+
+        After a failure it is sent again only if ``data`` can be read again: not from a pipe or a generator.
+
+        Raises:
+            TroveConflictError: as for ``write``.
+        """
+        return self.send(upload(path, _body(data, progress)))
+
+    def delete(self, path: str) -> str:
+        """Deletes a file, or a directory with all it holds, and returns the path that was deleted."""
+        return self.send(delete(path))
+
+    def list_dir(self, path: str = ROOT, *, recursive: bool = False) -> ListResult:
+        """Lists a directory: directories first, then files, each by name.
+
+        With ``recursive``, everything below as well, depth first. At most 1,000 entries and 20 levels; the
+        result's ``truncated`` says whether that was not all.
+        """
+        return self.send(list_dir(path, recursive=recursive))
+
+    def read(self, path: str) -> str | bytes:
+        """Reads a file: ``str`` when it is UTF-8 text (one request), ``bytes`` otherwise (two).
+
+        Warns with ``TruncatedWarning`` when the file is longer than what is returned: over 1 MB of text, over
+        100 MB of bytes.
+        """
+        return _either(path, self.run(read(path)))
+
+    def read_text(self, path: str) -> str:
+        """Reads a UTF-8 text file, at most its first 1 MB.
+
+        A longer file is cut and ``TruncatedWarning`` issued; ``read_file`` returns the flag, and ``read_bytes``
+        reads up to 100 MB.
+
+        Raises:
+            TroveError: the file is not text; ``status_code`` is 415.
+        """
+        return text_of(path, self.send(read_file(path)))
+
+    def read_file(self, path: str) -> FileContent:
+        """Reads a text file with what is known of it: size, time, encoding, and whether it was cut at 1 MB.
+
+        For a binary file ``content`` is None.
+        """
+        return self.send(read_file(path))
+
+    def read_bytes(self, path: str) -> bytes:
+        """Reads a file of any kind into memory, at most its first 100 MB.
+
+        A longer file is cut and ``TruncatedWarning`` issued; ``read_bytes_full`` returns the flag.
+        """
+        return bytes_of(path, self.send(read_bytes_full(path)))
+
+    def read_bytes_full(self, path: str) -> BytesContent:
+        """As ``read_bytes``, with the file's full size and whether it was cut."""
+        return self.send(read_bytes_full(path))
+
+    def download(self, path: str, to: Target, *, progress: Progress | None = None) -> Downloaded:
+        """Reads a file of any kind into a local one, piece by piece.
+
+        Args:
+            path: What to read.
+            to: A path: it appears, or is replaced, only when all has arrived. Or a file open for writing bytes.
+            progress: Called after each piece with the bytes received and how many will come (None when unknown).
+
+        After a lost connection it starts again, unless an open file already holds a part.
+
+        The result says whether the file was cut at 100 MB; then ``TruncatedWarning`` is issued, too.
+        """
+        sink = Sink(to, progress)
+        call = read_bytes_full(path)
+
+        def once() -> Downloaded:
+            with self.stream(call) as reply, sink.opened(reply.headers):
+                for chunk in reply.chunks:
+                    sink.write(chunk)
+                    sink.tell()
+            return Downloaded(sink.written, *extent(reply.headers))
+
+        return _told(path, self.repeat(once, lambda: sink.can_restart))
+
+
+class AsyncFilesMethods(AsyncDriver):
+    """As ``FilesMethods``."""
+
+    async def write(self, path: str, content: str) -> FileResult:
+        """See :meth:`TroveClient.write`."""
+        return await self.send(write(path, content))
+
+    async def upload(self, path: str, data: AsyncSource, *, progress: Progress | None = None) -> FileResult:
+        """See :meth:`TroveClient.upload`; ``data`` may also be an asynchronous iterable of bytes."""
+        return await self.send(upload(path, _body(data, progress)))
+
+    async def delete(self, path: str) -> str:
+        """See :meth:`TroveClient.delete`."""
+        return await self.send(delete(path))
+
+    async def list_dir(self, path: str = ROOT, *, recursive: bool = False) -> ListResult:
+        """See :meth:`TroveClient.list_dir`."""
+        return await self.send(list_dir(path, recursive=recursive))
+
+    async def read(self, path: str) -> str | bytes:
+        """See :meth:`TroveClient.read`."""
+        return _either(path, await self.run(read(path)))
+
+    async def read_text(self, path: str) -> str:
+        """See :meth:`TroveClient.read_text`."""
+        return text_of(path, await self.send(read_file(path)))
+
+    async def read_file(self, path: str) -> FileContent:
+        """See :meth:`TroveClient.read_file`."""
+        return await self.send(read_file(path))
+
+    async def read_bytes(self, path: str) -> bytes:
+        """See :meth:`TroveClient.read_bytes`."""
+        return bytes_of(path, await self.send(read_bytes_full(path)))
+
+    async def read_bytes_full(self, path: str) -> BytesContent:
+        """See :meth:`TroveClient.read_bytes_full`."""
+        return await self.send(read_bytes_full(path))
+
+    async def download(self, path: str, to: Target, *, progress: Progress | None = None) -> Downloaded:
+        """See :meth:`TroveClient.download`."""
+        import asyncio
+
+        sink = Sink(to, progress)
+        call = read_bytes_full(path)
+
+        async def once() -> Downloaded:
+            async with self.stream(call) as reply:
+                with sink.opened(reply.headers):
+                    async for chunk in reply.chunks:
+                        await asyncio.to_thread(sink.write, chunk)
+                        sink.tell()
+            return Downloaded(sink.written, *extent(reply.headers))
+
+        return _told(path, await self.repeat(once, lambda: sink.can_restart))
+
+
+_FILE_RESULT = value(FileResult)
+_FILE_CONTENT = value(FileContent)
+_DELETED = value(Deleted)
+_LISTING = value(Listing)
+
+
+def _deleted(reply: Reply) -> str:
+    return _DELETED(reply).deleted
+
+
+def _listing(reply: Reply) -> ListResult:
+    listing = _LISTING(reply)
+    return ListResult(listing.entries, truncated=listing.truncated, path=listing.path)
+
+
+def _bytes_content(reply: Reply) -> BytesContent:
+    return BytesContent(reply.body, *extent(reply.headers))
+
+
+def _at(path: str) -> tuple[str, ...]:
+    return ("files", *relative(path).split("/"))
+
+
+def _body(data: AsyncSource, progress: Progress | None) -> Upload | bytes:
+    return data if isinstance(data, bytes) and progress is None else Upload(data, progress)
+
+
+def _either(path: str, content: FileContent | BytesContent) -> str | bytes:
+    if isinstance(content, BytesContent):
+        return bytes_of(path, content, stacklevel=4)
+    return text_of(path, content, stacklevel=4)
+
+
+def _told(path: str, result: Downloaded) -> Downloaded:
+    if result.truncated:
+        _warn_cut(path, result.size_bytes, 4)
+    return result
+
+
+def _warn_cut(path: str, size: int | None, stacklevel: int) -> None:
+    total = "" if size is None else f" of {size:,} bytes"
+    message = f"{path} is longer than the server returns: this is only its beginning{total}"
+    warnings.warn(message, TruncatedWarning, stacklevel=stacklevel)

@@ -1,0 +1,166 @@
+"""Every exception a user can catch.
+
+    TroveError                          any failure of a call; ``except TroveError`` catches them all
+    ├── TroveAuthError                  401, 403: key missing, revoked, or not allowed here
+    ├── TroveNotFoundError              404: file, snapshot, key or webhook unknown
+    ├── TroveConflictError              409: the present state forbids it
+    ├── TroveTimeoutError               408, 504: a command or a server took too long
+    ├── TroveRateLimitError             429: too many requests
+    ├── TroveServerError                other 5xx, or an answer that makes no sense
+    ├── TroveConnectionError            no answer came: refused, reset, cut off
+    │   └── TroveConnectionTimeoutError     ... within the client's time limit (a TroveTimeoutError, too)
+    ├── TroveExecError                  a command ran and exited non-zero
+    ├── NotSupported                    this server lacks the feature
+    └── WebhookSignatureError           a webhook delivery is not authentic
+
+Two attributes are for programs: ``code`` names the reason, ``recovery`` says what a caller can do about it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+Recovery = Literal["fix-arguments", "adapt", "retry", "operator"]
+"""What a caller can do: repeat with other arguments; take another way, since repeating will not help; repeat
+the same later; or nothing but tell the person who runs the program (credentials, set-up, bugs)."""
+
+
+class TroveError(Exception):
+    """A call failed.
+
+    Args:
+        message: What happened, for people.
+        status_code: The HTTP status; None when no answer came or the failure is local.
+        code: The stable name of the reason, as the server sends it; each class has one of its own.
+        recovery: What a caller can do, when it differs from what the class says.
+        retry_after: Seconds after which the server wants to be asked again, on 429 and 503.
+        errors: One mapping for each field that failed validation.
+    """
+
+    code: str = "error"
+    recovery: Recovery = "operator"
+
+    def __init__(
+        self,
+        message: str,
+        status_code: int | None = None,
+        *,
+        code: str | None = None,
+        recovery: Recovery | None = None,
+        retry_after: float | None = None,
+        errors: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.retry_after = retry_after
+        self.errors = tuple(errors)
+        if code is not None:
+            self.code = code
+        if recovery is not None:
+            self.recovery = recovery
+
+
+class TroveAuthError(TroveError):
+    """401 or 403: the key is missing, unknown, revoked, or not allowed to do this."""
+
+    code = "not-allowed"
+
+
+class TroveNotFoundError(TroveError):
+    """404: there is no such file, snapshot, key or webhook."""
+
+    code = "not-found"
+    recovery: Recovery = "fix-arguments"
+
+
+class TroveConflictError(TroveError):
+    """409: the present state forbids it, such as a write where a directory is."""
+
+    code = "conflict"
+    recovery: Recovery = "adapt"
+
+
+class TroveTimeoutError(TroveError):
+    """408: a command ran past its limit and was stopped; 504: a server behind the server took too long.
+
+    Files that a stopped command had written are kept: write progress to files, so that a repetition resumes.
+    """
+
+    code = "timeout"
+    recovery: Recovery = "adapt"
+
+
+class TroveRateLimitError(TroveError):
+    """429: too many requests; ``retry_after`` says when to come back, if the server did."""
+
+    code = "rate-limited"
+    recovery: Recovery = "retry"
+
+
+class TroveServerError(TroveError):
+    """5xx, or an answer that is not what this API says."""
+
+    code = "server-error"
+
+
+class TroveConnectionError(TroveError):
+    """No answer came. ``may_have_committed``: the request may have reached the server and taken effect."""
+
+    code = "connection"
+    recovery: Recovery = "retry"
+
+    def __init__(
+        self, message: str, status_code: int | None = None, *, may_have_committed: bool = False
+    ) -> None:
+        super().__init__(message, status_code, recovery="adapt" if may_have_committed else None)
+        self.may_have_committed = may_have_committed
+
+
+class TroveConnectionTimeoutError(TroveConnectionError, TroveTimeoutError):
+    """No answer came within the client's own time limit."""
+
+    code = "connection-timeout"
+
+
+class TroveExecError(TroveError):
+    """A command ran and exited non-zero. The request itself succeeded, so ``status_code`` is None."""
+
+    code = "command-failed"
+    recovery: Recovery = "adapt"
+
+    def __init__(self, command: str, exit_code: int, stdout: str, stderr: str) -> None:
+        shown = stderr.strip() or stdout.strip() or "<no output>"
+        if len(shown) > _SHOWN:
+            shown = shown[:_SHOWN] + "…"
+        super().__init__(f"command failed (exit {exit_code}): {shown}")
+        self.command = command
+        self.exit_code = exit_code
+        self.stdout = stdout
+        self.stderr = stderr
+
+    def __reduce__(self) -> tuple[type["TroveExecError"], tuple[str, int, str, str]]:
+        """Frameworks pickle errors; the default would call the class with the message alone."""
+        return type(self), (self.command, self.exit_code, self.stdout, self.stderr)
+
+
+class NotSupported(TroveError):
+    """The server does not name this feature in its capabilities."""
+
+    code = "not-supported"
+
+
+class WebhookSignatureError(TroveError):
+    """A webhook delivery is malformed, stale, or signed with another secret: do not act on it."""
+
+    code = "webhook-signature"
+
+
+class TruncatedWarning(UserWarning):
+    """What was returned is only the beginning of the file: the server's limit was reached.
+
+    Issued by the methods whose result has no room to say so. ``read_file``, ``read_bytes_full`` and
+    ``download`` report it in their result.
+    """
+
+
+_SHOWN = 200
+"""Characters of output in the message of a ``TroveExecError``."""
