@@ -1,0 +1,122 @@
+"""Builds the four wheels and uses each in an environment that holds nothing but the wheel and what it asks for.
+
+One lock for the whole repository hides a dependency that a distribution forgot to declare; here its import fails.
+The versions are those of requirements.lock.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PIP = ["-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet"]
+
+IMPORT_ALL = """
+import importlib, pkgutil
+package = importlib.import_module({package!r})
+for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    importlib.import_module(module.name)
+for name in package.__all__:
+    getattr(package, name)
+"""
+
+CORE_ALONE = """
+import subprocess, sys, pathlib
+import trove_agents
+for name in trove_agents.__all__:
+    if name not in {"Trove", "connect"}:
+        getattr(trove_agents, name)
+heavy = {"starlette", "sqlalchemy", "obstore", "uvicorn", "typer", "alembic"} & set(sys.modules)
+assert not heavy, heavy
+try:
+    trove_agents.Trove
+except ImportError as error:
+    assert "trove-agents[server]" in str(error), error
+else:
+    raise AssertionError("Trove came without the extra server")
+command = pathlib.Path(sys.executable).with_name("trove-agents")
+said = subprocess.run([command, "--version"], capture_output=True, text=True)
+assert said.returncode == 1 and "trove-agents[server]" in said.stderr, said
+"""
+
+SERVER = """
+import subprocess, sys, pathlib
+from trove_agents import Trove
+with Trove.temporary(sandbox="none") as trove:
+    client = trove.client("wheel")
+    client.write("notes.md", "hello")
+    assert client.read_text("notes.md") == "hello"
+    assert client.exec("cat workspace/notes.md") == "hello"
+command = pathlib.Path(sys.executable).with_name("trove-agents")
+said = subprocess.run([command, "--version"], capture_output=True, text=True, check=True).stdout
+assert "trove-agents" in said, said
+"""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One environment: what is installed, and what must work there."""
+
+    name: str
+    wheels: tuple[str, ...]
+    code: str
+    extra: str = ""
+
+
+TRIALS = (
+    Trial("trove-agents", ("trove_agents",), CORE_ALONE),
+    Trial("trove-agents[server]", ("trove_agents",), SERVER + IMPORT_ALL.format(package="trove_agents"), "[server]"),
+    *(
+        Trial(package.replace("_", "-"), (package, "trove_agents"), IMPORT_ALL.format(package=package))
+        for package in ("langchain_trove", "langgraph_trove", "pydantic_ai_trove")
+    ),
+)
+
+
+def build(folder: Path) -> dict[str, Path]:
+    """The wheels by import name, built with the pinned hatchling."""
+    projects = [ROOT, *sorted((ROOT / "integrations").iterdir())]
+    options = ["--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
+    subprocess.run([sys.executable, *PIP, "wheel", *options, *map(str, projects)], check=True)
+    return {wheel.name.split("-")[0]: wheel for wheel in sorted(folder.glob("*.whl"))}
+
+
+def constraints(folder: Path) -> Path:
+    """The pins of the lock without their hashes: pip accepts no wheel of ours beside hashed ones."""
+    pins = re.findall(r"^([A-Za-z0-9][^\\\n]*?)\s*\\?$", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    path = folder / "constraints.txt"
+    path.write_text("".join(f"{pin}\n" for pin in pins if "==" in pin))
+    return path
+
+
+def attempt(trial: Trial, wheels: dict[str, Path], pins: Path, folder: Path) -> None:
+    environment = folder / trial.name
+    venv.create(environment, with_pip=True)
+    python = environment / "bin" / "python"
+    first, *others = (str(wheels[name]) for name in trial.wheels)
+    subprocess.run([python, *PIP, "install", "--constraint", pins, first + trial.extra, *others], check=True)
+    subprocess.run([python, *PIP, "check"], check=True)
+    subprocess.run([python, "-I", "-W", "error::DeprecationWarning:trove_agents", "-c", trial.code], check=True, cwd=folder)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        wheels = build(folder)
+        pins = constraints(folder)
+        for trial in TRIALS:
+            started = time.monotonic()
+            attempt(trial, wheels, pins, folder)
+            print(f"{trial.name}: installed alone and used ({time.monotonic() - started:.0f} s)", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"failed: {' '.join(map(str, error.cmd))[:300]}")
