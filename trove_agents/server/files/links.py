@@ -12,6 +12,8 @@ from trove_agents.server.paths import ROOT, shown
 from trove_agents.server.timelines import At, Entry, Kind
 from trove_agents.wire import names
 
+_INSIDE: Final = f"/{ROOT}"
+"""The root's constant name inside a command."""
 _MOST_LINKS: Final = 40
 """As Linux has it (path_resolution(7))."""
 
@@ -40,7 +42,6 @@ def follow_parent(db: Connection, at: At, path: str) -> str:
 def _resolve(db: Connection, at: At, path: str) -> tuple[str, Entry | None]:
     pending = path.split("/")[::-1]
     done: list[str] = []
-    entry: Entry | None = timelines.find(db, at, "")
     links = 0
     while pending:
         segment = pending.pop()
@@ -50,7 +51,6 @@ def _resolve(db: Connection, at: At, path: str) -> tuple[str, Entry | None]:
             if not done:
                 raise BadRequest(f"{shown(path)} leads out of the workspace")
             done.pop()
-            entry = timelines.find(db, at, "/".join(done))
             continue
         entry = timelines.find(db, at, "/".join([*done, segment]))
         if entry is None:
@@ -61,14 +61,16 @@ def _resolve(db: Connection, at: At, path: str) -> tuple[str, Entry | None]:
         links += 1
         if links > _MOST_LINKS:
             raise BadRequest(f"{shown(path)} has too many levels of symbolic links")
-        target = (
-            names.from_bytes(timelines.read_content(db, entry.content).data or b"") if entry.content else ""
-        )
+        target = _target(db, entry)
         if target.startswith("/"):
-            # The root's constant name inside a command
-            inside = target.removeprefix(f"/{ROOT}")
+            inside = target.removeprefix(_INSIDE)
             if inside == target or (inside and not inside.startswith("/")):
                 raise BadRequest(f"{shown(path)} leads out of the workspace")
             done, target = [], inside
         pending.extend(target.split("/")[::-1])
-    return "/".join(done), entry
+    return "/".join(done), timelines.find(db, at, "/".join(done))
+
+
+def _target(db: Connection, link: Entry) -> str:
+    assert link.content is not None, "a link's target is its content"
+    return names.from_bytes(timelines.read_content(db, link.content).data or b"")
