@@ -1,0 +1,210 @@
+import time
+
+import pytest
+
+from trove_agents.client import files
+from trove_agents.client.exec import execute
+from trove_agents.client.retry import Retries, passing
+from trove_agents.client.upload import Upload
+from trove_agents.errors import (
+    TroveConnectionError,
+    TroveConnectionTimeoutError,
+    TroveError,
+    TroveRateLimitError,
+    TroveServerError,
+    TroveTimeoutError,
+)
+
+from .conftest import SWIFT, Colour, reply
+
+STORED = reply(200, b'{"path": "workspace/a", "size_bytes": 1}')
+
+
+class Flaky:
+    """Fails as told, then answers."""
+
+    def __init__(self, *failures: object, answer=STORED) -> None:
+        self.left = list(failures)
+        self.answer = answer
+        self.asked = 0
+
+    def __call__(self, _request):
+        self.asked += 1
+        if not self.left:
+            return self.answer
+        failure = self.left.pop(0)
+        if isinstance(failure, Exception):
+            raise failure
+        return failure
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        TroveConnectionError("reset"),
+        TroveConnectionTimeoutError("slow"),
+        reply(429, b'{"detail": "slow down"}'),
+        reply(503, b'{"detail": "busy"}', retry_after="0"),
+        reply(503, b"<html>"),
+    ],
+)
+def test_a_passing_failure_is_repeated(colour: Colour, failure: object) -> None:
+    server = Flaky(failure, failure)
+    client = colour.client(colour.transport(server))
+    assert colour.call(client, "write", "a", "x").size_bytes == 1
+    assert server.asked == 3
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 413, 422, 500, 502, 504])
+def test_other_failures_are_not(colour: Colour, status: int) -> None:
+    server = Flaky(reply(status, b'{"detail": "no"}'))
+    with pytest.raises(TroveError) as caught:
+        colour.call(colour.client(colour.transport(server)), "read_bytes", "a")
+    assert (caught.value.status_code, server.asked) == (status, 1)
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("exec", ("ls",)),
+        ("exec_detailed", ("ls",)),
+        ("delete", ("a",)),
+        ("create_snapshot", ()),
+        ("restore_snapshot", ("snap-1",)),
+        ("delete_snapshot", ("snap-1",)),
+    ],
+)
+def test_what_may_have_happened_already_is_not_repeated(colour: Colour, method: str, arguments: tuple) -> None:
+    server = Flaky(TroveConnectionError("reset", may_have_committed=True))
+    with pytest.raises(TroveConnectionError):
+        colour.call(colour.client(colour.transport(server)), method, *arguments)
+    assert server.asked == 1
+
+
+def test_with_an_idempotency_key_it_is(colour: Colour) -> None:
+    import dataclasses
+
+    server = Flaky(TroveConnectionError("reset"), answer=reply(200, b'{"exit_code": 0}'))
+    call = dataclasses.replace(execute("make"), idempotency_key="k-1")
+    transport = colour.transport(server)
+    assert colour.call(colour.client(transport), "send", call).exit_code == 0
+    assert [("idempotency-key", "k-1") in request.headers for request in transport.requests] == [True, True]
+
+
+def test_attempts_are_bounded_and_the_last_failure_is_raised(colour: Colour) -> None:
+    server = Flaky(*(TroveConnectionError(f"failure {n}") for n in range(9)))
+    with pytest.raises(TroveConnectionError, match="failure 3"):
+        colour.call(colour.client(colour.transport(server)), "read_file", "a")
+    assert server.asked == SWIFT.attempts == 4
+
+
+@pytest.mark.parametrize("retries", [None, Retries(attempts=1)])
+def test_retries_can_be_turned_off(colour: Colour, retries: Retries | None) -> None:
+    server = Flaky(TroveConnectionError("reset"))
+    with pytest.raises(TroveConnectionError):
+        colour.call(colour.client(colour.transport(server), retries=retries), "read_file", "a")
+    assert server.asked == 1
+
+
+def test_a_transport_in_process_is_never_asked_twice(colour: Colour) -> None:
+    server = Flaky(TroveConnectionError("reset"))
+    with pytest.raises(TroveConnectionError):
+        colour.call(colour.client(colour.transport(server, retries=False)), "read_file", "a")
+    assert server.asked == 1
+
+
+def test_the_server_is_not_asked_before_it_wants_to_be(colour: Colour) -> None:
+    server = Flaky(reply(429, b"{}", retry_after="0.2"))
+    began = time.monotonic()
+    colour.call(colour.client(colour.transport(server)), "write", "a", "x")
+    assert server.asked == 2
+    assert time.monotonic() - began >= 0.2
+
+
+def test_a_wait_that_does_not_fit_is_not_begun(colour: Colour) -> None:
+    server = Flaky(reply(429, b"{}", retry_after="3600"))
+    with pytest.raises(TroveRateLimitError) as caught:
+        colour.call(colour.client(colour.transport(server)), "write", "a", "x")
+    assert (caught.value.retry_after, server.asked) == (3600.0, 1)
+
+
+def test_waits_grow_up_to_the_longest_and_come_after_what_the_server_asked() -> None:
+    retries = Retries(first_wait=1.0, longest_wait=8.0)
+    for attempt, longest in [(1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0), (5, 8.0), (10_000, 8.0)]:
+        waits = [retries.wait(TroveConnectionError("x"), attempt) for _ in range(200)]
+        assert 0.0 <= min(waits) < max(waits) <= longest
+        assert max(waits) > longest / 2  # of 200 draws, for all practical purposes
+    assert 30.0 <= retries.wait(TroveRateLimitError("x", 429, retry_after=30.0), 1) <= 31.0
+    assert retries.wait(None, 1) <= 1.0
+
+
+@pytest.mark.parametrize(
+    "fields", [{"attempts": 0}, {"seconds": -1.0}, {"first_wait": -0.1}, {"longest_wait": -2.0}]
+)
+def test_nonsense_is_refused(fields: dict) -> None:
+    with pytest.raises(ValueError, match="attempts is at least 1"):
+        Retries(**fields)
+
+
+def test_what_is_passing() -> None:
+    assert passing(TroveConnectionError("x"))
+    assert passing(TroveServerError("x", 503))
+    assert not passing(TroveServerError("x", 500))
+    assert not passing(TroveTimeoutError("x", 504))
+    assert not passing(OSError("x"))
+
+
+def test_an_upload_is_repeated_from_its_beginning(colour: Colour, tmp_path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"0123456789")
+    with source.open("rb") as file:
+        file.seek(4)
+        for data, sent in [(b"bytes", b"bytes"), (source, b"0123456789"), (file, b"456789"), ([b"a", b"b"], b"ab")]:
+            seen: list[tuple[int, int | None]] = []
+            server = Flaky(TroveConnectionError("reset"))
+            transport = colour.transport(server)
+            colour.call(colour.client(transport), "upload", "a", data, progress=lambda *at: seen.append(at))
+            assert transport.bodies == [sent, sent]
+            total = None if isinstance(data, list) else len(sent)
+            assert seen.count((len(sent), total)) == 2
+
+
+def test_a_body_that_is_used_up_is_not_sent_again(colour: Colour) -> None:
+    server = Flaky(TroveConnectionError("reset"))
+    with pytest.raises(TroveConnectionError, match="reset"):
+        colour.call(colour.client(colour.transport(server)), "upload", "a", iter([b"a"]))
+    assert server.asked == 1
+
+
+def test_a_body_that_was_not_touched_is(colour: Colour) -> None:
+    class Refusing:
+        """Fails before it reads the body."""
+
+        retries = True
+
+        def __init__(self) -> None:
+            self.inner = colour.transport(lambda _: STORED)
+            self.asked = 0
+
+        def send(self, request):
+            self.asked += 1
+            if self.asked == 1:
+                raise TroveConnectionError("refused")
+            return self.inner.send(request)
+
+    transport = Refusing()
+    colour.call(colour.client(transport), "upload", "a", iter([b"a", b"b"]))
+    assert (transport.asked, transport.inner.bodies) == (2, [b"ab"])
+
+
+def test_a_failing_source_ends_the_upload(colour: Colour) -> None:
+    def broken():
+        yield b"a"
+        raise OSError("disk gone")
+
+    client = colour.client(colour.transport(lambda _: STORED))
+    with pytest.raises(OSError, match="disk gone"):
+        colour.call(client, "upload", "a", broken())
+    with pytest.raises(TypeError, match="not text"):
+        Upload("text")
+    assert files.upload("a", b"x").repeatable
