@@ -1,1 +1,6 @@
-"""Rewindable trove-agents workspaces for LangChain."""
+"""Rewindable workspaces from trove-agents as LangChain tools."""
+
+from langchain_trove.tool import TroveTool
+from langchain_trove.toolkit import TroveToolkit
+
+__all__ = ["TroveTool", "TroveToolkit"]
