@@ -132,6 +132,14 @@ def test_a_base_url_that_is_none_is_refused_at_once(kind, url: str) -> None:
         kind(url)
 
 
+def complete(request: bytes) -> bool:
+    head, end, body = request.lower().partition(b"\r\n\r\n")
+    if b"transfer-encoding: chunked" in head:
+        return body.endswith(b"0\r\n\r\n")
+    length = head.partition(b"content-length: ")[2].partition(b"\r\n")[0]
+    return bool(end) and len(body) >= int(length or 0)
+
+
 @contextmanager
 def raw_server(*answers: bytes):
     """A real socket that reads one request for each answer, sends the bytes and hangs up."""
@@ -142,10 +150,10 @@ def raw_server(*answers: bytes):
             for answer in answers:
                 connection, _ = listener.accept()
                 with closing(connection):
-                    head = b""
-                    while b"\r\n\r\n" not in head:
-                        head += connection.recv(65536)
-                    requests.append(head)
+                    received = b""
+                    while not complete(received):
+                        received += connection.recv(65536)
+                    requests.append(received)
                     connection.sendall(answer)
 
         thread = threading.Thread(target=serve)

@@ -49,11 +49,12 @@ class WorkspaceBootstrap:
             if self.recent_files:
                 lines.append("  recent: " + ", ".join(map(_sized, self.recent_files)))
         if self.init_script:
-            script = self.init_script.strip().replace("\r\n", "\n").replace("\n", "; ")
+            script = _harmless(self.init_script).strip().replace("\r\n", "\n").replace("\n", "; ")
             lines.append(f"  init.sh: {_inline(script)}")
         if self.agent_memory:
             lines.append("  last_session: |")
-            lines += [f"    {_harmless(line)}" for line in self.agent_memory.rstrip().splitlines() or [""]]
+            note = _harmless(self.agent_memory).rstrip().splitlines()
+            lines += [f"    {line}" for line in note or [""]]
         lines.append("</workspace>")
         return "\n".join(lines)
 
@@ -117,7 +118,7 @@ def _harmless(text: str) -> str:
 
 def _inline(text: str) -> str:
     """Text that stays on its line: what could break it is shown as an escape."""
-    return _harmless(_BREAKS.sub(lambda match: match[0].encode("unicode_escape").decode(), text))
+    return _BREAKS.sub(lambda match: match[0].encode("unicode_escape").decode(), _harmless(text))
 
 
 def _sized(entry: FileInfo) -> str:
