@@ -1,0 +1,1 @@
+"""The reference server: an ASGI application over SQL and an object store. Needs the extra ``server``."""

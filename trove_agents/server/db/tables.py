@@ -1,0 +1,195 @@
+"""Every table of the server. ``*_us`` are microseconds since 1970, ``*_ns`` nanoseconds; names and digests are bytes.
+
+A change here needs a migration in ``versions/``; a test compares the two.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+LIVE: Final = 2**63 - 1
+"""``until`` of an entry that nothing has replaced."""
+
+metadata = MetaData()
+_Int = BigInteger().with_variant(Integer, "sqlite")
+"""64 bits on every database. SQLite makes a row's key of a column only if it is declared INTEGER."""
+
+
+def _int(name: str, *, null: bool = False) -> Column[int]:
+    return Column(name, _Int, nullable=null, autoincrement=False)
+
+
+def _text(name: str, *, null: bool = False) -> Column[str]:
+    return Column(name, Text, nullable=null)
+
+
+def _bytes(name: str, *, null: bool = False) -> Column[bytes]:
+    return Column(name, LargeBinary, nullable=null)
+
+
+def _key() -> Column[int]:
+    return Column("id", _Int, primary_key=True)
+
+
+workspaces = Table(
+    "workspaces", metadata, Column("id", Text, primary_key=True), _text("name"), _int("created_us")
+)
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _text("workspace"),
+    _text("name"),
+    _text("prefix"),
+    _bytes("digest"),
+    _text("scope"),
+    _text("namespace", null=True),
+    _int("created_us"),
+    _int("revoked_us", null=True),
+    UniqueConstraint("digest", name="keys_digest"),
+    Index("keys_by_workspace", "workspace", "created_us"),
+)
+namespaces = Table(
+    "namespaces",
+    metadata,
+    _key(),
+    _text("workspace"),
+    _text("name"),
+    _int("timeline"),
+    _int("version"),
+    _int("files"),
+    _int("bytes"),
+    _int("created_us"),
+    UniqueConstraint("workspace", "name", name="namespaces_name"),
+)
+timelines = Table(
+    "timelines",
+    metadata,
+    _key(),
+    _int("namespace"),
+    _int("base", null=True),
+    _int("base_version", null=True),
+    _int("origin", null=True),
+    _int("origin_version", null=True),
+)
+heads = Table(
+    "heads",
+    metadata,
+    _int("namespace"),
+    _int("since"),
+    _int("timeline"),
+    PrimaryKeyConstraint("namespace", "since", name="heads_key"),
+    sqlite_with_rowid=False,
+)
+entries = Table(
+    "entries",
+    metadata,
+    _int("timeline"),
+    _bytes("dir"),
+    _bytes("name"),
+    _int("since"),
+    _int("until"),
+    _int("kind"),
+    _int("mode"),
+    _int("size"),
+    _int("mtime_ns"),
+    _int("content", null=True),
+    _text("media_type", null=True),
+    _text("etag", null=True),
+    _text("attributes", null=True),
+    PrimaryKeyConstraint("timeline", "dir", "name", "since", name="entries_key"),
+    Index("entries_by_version", "timeline", "since"),
+    # Serves listings whole: live rows sort last, so one range holds what is there at any version.
+    Index(
+        "entries_by_until",
+        *("timeline", "dir", "until", "name", "since", "kind", "mode", "size", "mtime_ns", "content"),
+    ),
+    sqlite_with_rowid=False,
+)
+contents = Table("contents", metadata, _key(), _bytes("digest"), _int("size"), _bytes("data", null=True))
+content_parts = Table(
+    "content_parts",
+    metadata,
+    _int("content"),
+    _int("position"),
+    _bytes("digest"),
+    _int("size"),
+    PrimaryKeyConstraint("content", "position", name="content_parts_key"),
+    sqlite_with_rowid=False,
+)
+blobs = Table(
+    "blobs",
+    metadata,
+    _text("workspace"),
+    _bytes("digest"),
+    _int("size"),
+    _int("touched_us"),
+    PrimaryKeyConstraint("workspace", "digest", name="blobs_key"),
+    sqlite_with_rowid=False,
+)
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _int("namespace"),
+    _int("timeline"),
+    _int("version"),
+    _text("label", null=True),
+    _int("files"),
+    _int("bytes"),
+    Column("automatic", Boolean(create_constraint=False), nullable=False),
+    _int("created_us"),
+    Index("snapshots_by_namespace", "namespace", "created_us"),
+    sqlite_with_rowid=False,
+)
+log = Table(
+    "log",
+    metadata,
+    _int("namespace"),
+    _int("version"),
+    _int("timeline"),
+    _text("kind"),
+    _text("actor", null=True),
+    _text("step", null=True),
+    _int("files"),
+    _int("bytes"),
+    _int("at_us"),
+    PrimaryKeyConstraint("namespace", "version", name="log_key"),
+    sqlite_with_rowid=False,
+)
+events = Table(
+    "events",
+    metadata,
+    Column("seq", _Int, primary_key=True),
+    _text("id"),
+    _text("workspace"),
+    _text("namespace", null=True),
+    _text("type"),
+    _int("created_us"),
+    _text("actor_id", null=True),
+    _text("actor_name", null=True),
+    _text("data"),
+    UniqueConstraint("id", name="events_id"),
+    UniqueConstraint("workspace", "created_us", name="events_time"),
+    Index("events_by_namespace", "workspace", "namespace", "created_us"),
+)
+locks = Table(
+    "locks",
+    metadata,
+    Column("namespace", _Int, primary_key=True, autoincrement=False),
+    _text("holder"),
+    _int("token"),
+    _int("expires_us"),
+)

@@ -1,0 +1,90 @@
+"""The tree: copy-on-write timelines in SQL. Store only: functions over a connection, nothing begins a transaction.
+
+A **timeline** is a branch: its own rows lie over those of its base at a fixed version. A **version** is the
+namespace's clock in nanoseconds. A snapshot is a row, a fork and a restore are a new timeline over a state: none
+copies anything. The database is the tree; there is nothing else to keep in step with it.
+
+Knows nothing of HTTP, quotas, rights or events: services call this inside their transactions.
+"""
+
+from trove_agents.server.timelines.change import Change
+from trove_agents.server.timelines.comparison import differences, history
+from trove_agents.server.timelines.contents import (
+    INLINE_BYTES,
+    digests,
+    payload,
+    payload_of,
+    read_content,
+)
+from trove_agents.server.timelines.errors import (
+    AlreadyExists,
+    Conflict,
+    IsADirectory,
+    Missing,
+    NotADirectory,
+    NotFound,
+    TimelineError,
+)
+from trove_agents.server.timelines.fast import read_head
+from trove_agents.server.timelines.flattening import depth, flatten
+from trove_agents.server.timelines.namespaces import at_version, create_namespace, head, namespace, totals
+from trove_agents.server.timelines.reads import children, find, walk
+from trove_agents.server.timelines.snapshots import (
+    delete_snapshot,
+    restore,
+    snapshot,
+    snapshot_by_id,
+    snapshots,
+)
+from trove_agents.server.timelines.values import (
+    At,
+    Difference,
+    Entry,
+    Kind,
+    LogRow,
+    Namespace,
+    Payload,
+    SnapshotRow,
+)
+
+__all__ = [
+    "INLINE_BYTES",
+    "AlreadyExists",
+    "At",
+    "Change",
+    "Conflict",
+    "Difference",
+    "Entry",
+    "IsADirectory",
+    "Kind",
+    "LogRow",
+    "Missing",
+    "Namespace",
+    "NotADirectory",
+    "NotFound",
+    "Payload",
+    "SnapshotRow",
+    "TimelineError",
+    "at_version",
+    "children",
+    "create_namespace",
+    "delete_snapshot",
+    "depth",
+    "differences",
+    "digests",
+    "find",
+    "flatten",
+    "head",
+    "history",
+    "namespace",
+    "payload",
+    "payload_of",
+    "read_content",
+    "read_head",
+    "restore",
+    "snapshot",
+    "snapshot_by_id",
+    "snapshots",
+    "totals",
+    "walk",
+]

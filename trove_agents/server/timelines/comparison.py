@@ -1,0 +1,108 @@
+"""What differs between two states, and what happened to a path."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from sqlalchemy import bindparam, select
+
+from trove_agents.server.db import Connection
+from trove_agents.server.db.tables import entries, heads, timelines
+from trove_agents.server.timelines.namespaces import LOG, head, log_row
+from trove_agents.server.timelines.reads import STAT, entry, find, split
+from trove_agents.server.timelines.values import At, Difference, Entry, Kind, LogRow
+from trove_agents.wire import names
+
+_e = entries.c
+CHANGED: Final = select(_e.dir, _e.name).where(
+    _e.timeline == bindparam("t"), _e.since > bindparam("lo"), _e.since <= bindparam("hi")
+)
+_ORIGIN = select(timelines.c.base, timelines.c.origin, timelines.c.origin_version).where(
+    timelines.c.id == bindparam("id")
+)
+HEADS: Final = (
+    select(heads.c.since, heads.c.timeline)
+    .where(heads.c.namespace == bindparam("ns"))
+    .order_by(heads.c.since.desc())
+)
+ROWS: Final = (
+    select(*STAT)
+    .where(
+        _e.timeline == bindparam("t"),
+        _e.dir == bindparam("d"),
+        _e.name == bindparam("n"),
+        _e.since > bindparam("lo"),
+        _e.since < bindparam("hi"),
+    )
+    .order_by(_e.since.desc())
+)
+__all__ = ["LOG", "differences", "history"]
+
+
+def differences(db: Connection, a: At, b: At) -> list[Difference]:
+    """What differs between two states, by path, so a directory stands before its content.
+
+    The cost follows the number of paths that were changed on the way from the states' common ancestor, and not the
+    size of the trees.
+    """
+    paths: set[tuple[bytes, bytes]] = set()
+    left, right = _lineage(db, a), _lineage(db, b)
+    meeting = {state.timeline: state.version for state in left}
+    common = next(
+        (
+            At(state.timeline, min(state.version, meeting[state.timeline]))
+            for state in right
+            if state.timeline in meeting
+        ),
+        None,
+    )
+    for side in (left, right):
+        for state in side:
+            shared = common is not None and state.timeline == common.timeline
+            low = common.version if shared and common is not None else -1
+            paths.update(
+                (row[0], row[1]) for row in db.all(CHANGED, t=state.timeline, lo=low, hi=state.version)
+            )
+            if shared:
+                break
+    found = []
+    for path in sorted(names.from_bytes(d + b"/" + n if d else n) for d, n in paths):
+        before, after = find(db, a, path), find(db, b, path)
+        if (before and before.stat) != (after and after.stat):
+            found.append(Difference(path, before, after))
+    return found
+
+
+def history(db: Connection, namespace_id: int, path: str) -> list[tuple[Entry | None, LogRow]]:
+    """Each version that changed a path, newest first, with what was there from then on; restores count."""
+    return list(_history(db, namespace_id, path))
+
+
+def _history(db: Connection, namespace_id: int, path: str) -> Iterator[tuple[Entry | None, LogRow]]:
+    directory, name = split(path)
+    end = head(db, namespace_id).at.version + 1
+    stretches = db.all(HEADS, ns=namespace_id)
+    for index, (since, timeline) in enumerate(stretches):
+        for row in db.all(ROWS, t=timeline, d=directory, n=name, lo=since, hi=end):
+            yield (
+                None if row[0] == Kind.GONE else entry(path, row),
+                log_row(db, namespace_id, row[5]),
+            )
+        now = find(db, At(timeline, since), path)
+        earlier = stretches[index + 1 : index + 2]
+        was = find(db, At(earlier[0][1], since - 1), path) if earlier else None
+        if (now and (now.stat, now.since)) != (was and (was.stat, was.since)):
+            yield now, log_row(db, namespace_id, since)
+        end = since
+
+
+def _lineage(db: Connection, at: At) -> list[At]:
+    """A state's timeline and those it was cut from, nearest first, without the copies that flattening made."""
+    found: list[At] = []
+    state: At | None = at
+    while state is not None:
+        row = db.one(_ORIGIN, id=state.timeline)
+        base, origin, version = row if row is not None else (None, None, None)
+        if base is not None or origin is None:  # else a copy: no change of its own
+            found.append(state)
+        state = None if origin is None else At(origin, min(version, state.version))
+    return found

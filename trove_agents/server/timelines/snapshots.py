@@ -1,0 +1,133 @@
+"""Snapshots and restore: a row, and a new timeline over a state. Their cost does not depend on the size."""
+
+from typing import Final
+
+from sqlalchemy import bindparam, delete, insert, select
+
+from trove_agents.server.db import Connection
+from trove_agents.server.db.tables import snapshots as rows
+from trove_agents.server.timelines import namespaces
+from trove_agents.server.timelines.values import At, Namespace, SnapshotRow
+
+_s = rows.c
+_COLUMNS = (
+    _s.id,
+    _s.namespace,
+    _s.timeline,
+    _s.version,
+    _s.label,
+    _s.files,
+    _s.bytes,
+    _s.automatic,
+    _s.created_us,
+)
+_ADD = insert(rows)
+BY_ID: Final = select(*_COLUMNS).where(_s.id == bindparam("id"))
+NEWEST: Final = (
+    select(*_COLUMNS)
+    .where(_s.namespace == bindparam("ns"))
+    .order_by(_s.created_us.desc(), _s.version.desc())
+    .limit(bindparam("most"))
+)
+_DELETE = delete(rows).where(_s.id == bindparam("key"))
+
+
+def snapshot(
+    db: Connection,
+    namespace: Namespace,
+    *,
+    id: str,  # noqa: A002 - the word of the public API
+    label: str | None,
+    now_ns: int,
+    automatic: bool = False,
+    actor: str | None = None,
+    step: str | None = None,
+) -> SnapshotRow:
+    """Keeps the namespace's head, which was read in this transaction, under an id. It is a version of its own.
+
+    Raises:
+        Conflict: the head moved since the namespace was read.
+    """
+    at = At(namespace.at.timeline, namespaces.next_version(namespace, now_ns))
+    row = SnapshotRow(
+        id, namespace.id, at, label, namespace.files, namespace.bytes, automatic, now_ns // 1000
+    )
+    db.run(
+        _ADD,
+        id=id,
+        namespace=namespace.id,
+        timeline=at.timeline,
+        version=at.version,
+        label=label,
+        files=row.files,
+        bytes=row.bytes,
+        automatic=automatic,
+        created_us=row.created_us,
+    )
+    namespaces.move(
+        db,
+        namespace,
+        at,
+        files=row.files,
+        bytes=row.bytes,
+        kind="snapshot",
+        now_ns=now_ns,
+        actor=actor,
+        step=step,
+    )
+    return row
+
+
+def snapshots(db: Connection, namespace_id: int, limit: int = 200) -> list[SnapshotRow]:
+    """A namespace's snapshots, newest first."""
+    return [_from(row) for row in db.all(NEWEST, ns=namespace_id, most=limit)]
+
+
+def snapshot_by_id(db: Connection, id: str) -> SnapshotRow | None:  # noqa: A002
+    """Any namespace's snapshot."""
+    row = db.one(BY_ID, id=id)
+    return None if row is None else _from(row)
+
+
+def delete_snapshot(db: Connection, id: str) -> bool:  # noqa: A002
+    """Forgets a snapshot; whether there was one. What it held stays readable as history."""
+    return db.run(_DELETE, key=id) == 1
+
+
+def restore(
+    db: Connection,
+    namespace: Namespace,
+    at: At,
+    *,
+    files: int,
+    bytes: int,  # noqa: A002 - as above
+    now_ns: int,
+    actor: str | None = None,
+    step: str | None = None,
+) -> Namespace:
+    """Makes a namespace what another state is; ``files`` and ``bytes`` are that state's totals.
+
+    A version like any other: the old timeline stays, so it can be undone by restoring what was before.
+
+    Raises:
+        Conflict: the head moved since the namespace was read.
+    """
+    version = namespaces.next_version(namespace, now_ns, above=at.version)
+    timeline = namespaces.new_timeline(db, namespace.id, at)
+    namespaces.switch_head(db, namespace.id, timeline, version)
+    return namespaces.move(
+        db,
+        namespace,
+        At(timeline, version),
+        files=files,
+        bytes=bytes,
+        kind="restore",
+        now_ns=now_ns,
+        actor=actor,
+        step=step,
+    )
+
+
+def _from(row: tuple[str, int, int, int, str | None, int, int, int, int]) -> SnapshotRow:
+    key, namespace, timeline, version, label, files, size, automatic, created = row
+    return SnapshotRow(key, namespace, At(timeline, version), label, files, size, bool(automatic), created)
