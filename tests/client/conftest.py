@@ -41,7 +41,9 @@ class Recorder:
     def send(self, request: Outgoing) -> Reply:
         self.requests.append(request)
         body = request.body
-        self.bodies.append(b"".join(body) if body is not None and not isinstance(body, bytes) else body or b"")
+        self.bodies.append(
+            b"".join(body) if body is not None and not isinstance(body, bytes) else body or b""
+        )
         return self.answer(request)
 
     @contextmanager

@@ -10,7 +10,9 @@ from trove_agents.client.drive import Outgoing, Reply
 from .conftest import Colour, reply
 
 
-def file(path: str, size: int | None = 1, at: str = "2026-05-07T20:00:00.000000Z", *, is_dir: bool = False) -> FileInfo:
+def file(
+    path: str, size: int | None = 1, at: str = "2026-05-07T20:00:00.000000Z", *, is_dir: bool = False
+) -> FileInfo:
     return FileInfo(path.rpartition("/")[2], f"workspace/{path}", is_dir, size, at)
 
 
@@ -28,7 +30,9 @@ def made(**fields: object) -> WorkspaceBootstrap:
 
 
 def theirs(ours: WorkspaceBootstrap) -> trove_sdk.WorkspaceBootstrap:
-    return trove_sdk.WorkspaceBootstrap(**{name: getattr(ours, name) for name in WorkspaceBootstrap.__slots__})
+    return trove_sdk.WorkspaceBootstrap(
+        **{name: getattr(ours, name) for name in WorkspaceBootstrap.__slots__}
+    )
 
 
 MANY = [file("a/b.txt", 512), file("ünï.md", 9), file("link", None)]
@@ -53,11 +57,17 @@ def test_the_block_is_the_public_sdks(bootstrap: WorkspaceBootstrap) -> None:
     assert bootstrap.as_system_prompt_block() == theirs(bootstrap).as_system_prompt_block()
 
 
-ORDINARY = st.text(st.characters(min_codepoint=32, max_codepoint=0x2000, exclude_characters="<\x7f", exclude_categories=("Cc",)))
+ORDINARY = st.text(
+    st.characters(
+        min_codepoint=32, max_codepoint=0x2000, exclude_characters="<\x7f", exclude_categories=("Cc",)
+    )
+)
 
 
 @given(ORDINARY, ORDINARY, ORDINARY, st.booleans())
-def test_any_ordinary_text_is_rendered_as_the_public_sdk_does(name: str, script: str, memory: str, truncated: bool) -> None:
+def test_any_ordinary_text_is_rendered_as_the_public_sdk_does(
+    name: str, script: str, memory: str, truncated: bool
+) -> None:
     bootstrap = made(
         file_count=1,
         last_modified_at="t",
@@ -99,21 +109,31 @@ def test_nothing_in_a_file_ends_the_block(attack: str, field: str) -> None:
 
 @given(st.text())
 def test_nothing_at_all_does(text: str) -> None:
-    block = made(file_count=1, recent_files=[file(text)], init_script=text, agent_memory=text).as_system_prompt_block()
+    block = made(
+        file_count=1, recent_files=[file(text)], init_script=text, agent_memory=text
+    ).as_system_prompt_block()
     assert all(line.startswith("  ") for line in block.splitlines()[1:-1])
 
 
 class Server:
     """A namespace with the files given, by what ``GET /v1/files/content`` returns."""
 
-    def __init__(self, entries: list[FileInfo], texts: dict[str, str | None], *, truncated: bool = False) -> None:
+    def __init__(
+        self, entries: list[FileInfo], texts: dict[str, str | None], *, truncated: bool = False
+    ) -> None:
         self.entries = entries
         self.texts = texts
         self.truncated = truncated
 
     def __call__(self, request: Outgoing) -> Reply:
         if request.path == "/v1/me":
-            me = {"workspace_id": "ws-1", "key_id": "k", "key_name": "n", "scope": "workspace", "namespace": "locked"}
+            me = {
+                "workspace_id": "ws-1",
+                "key_id": "k",
+                "key_name": "n",
+                "scope": "workspace",
+                "namespace": "locked",
+            }
             return reply(200, msgspec.json.encode(me))
         if request.path == "/v1/files":
             assert request.query == "path=workspace%2F&recursive=true"

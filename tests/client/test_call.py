@@ -85,11 +85,17 @@ def test_what_may_be_repeated() -> None:
     assert not call(idempotent=True, body=used).repeatable
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b'"text"', b'{"path": "a"}', b"\xff\xfe", b'{"path": 1, "size_bytes": 1}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b'"text"', b'{"path": "a"}', b"\xff\xfe", b'{"path": 1, "size_bytes": 1}']
+)
 def test_an_answer_of_another_shape_is_a_server_error_that_names_the_cause(body: bytes) -> None:
     with pytest.raises(TroveServerError, match="FileResult.*base_url") as caught:
         value(FileResult)(Reply(200, {}, body))
-    assert (caught.value.status_code, caught.value.code, caught.value.recovery) == (200, "bad-answer", "operator")
+    assert (caught.value.status_code, caught.value.code, caught.value.recovery) == (
+        200,
+        "bad-answer",
+        "operator",
+    )
 
 
 def test_fields_of_newer_servers_are_ignored() -> None:

@@ -65,7 +65,9 @@ def test_a_failing_progress_leaves_nothing(colour: Colour, tmp_path: Path) -> No
     assert os.listdir(tmp_path) == []
 
 
-def test_targets_that_cannot_be_written_are_refused_before_anything_is_sent(colour: Colour, tmp_path: Path) -> None:
+def test_targets_that_cannot_be_written_are_refused_before_anything_is_sent(
+    colour: Colour, tmp_path: Path
+) -> None:
     transport = colour.transport(lambda _: FOUND)
     client = colour.client(transport)
     with pytest.raises(IsADirectoryError, match="name the file"):

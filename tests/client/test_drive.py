@@ -17,7 +17,11 @@ def step(name: str) -> Call[str]:
 def echo(request: Outgoing) -> Reply:
     """Answers with the path; paths that begin with ``bad`` fail."""
     name = request.path.strip("/")
-    return reply(404, b'{"detail": "no %s"}' % name.encode()) if name.startswith("bad") else reply(200, name.encode())
+    return (
+        reply(404, b'{"detail": "no %s"}' % name.encode())
+        if name.startswith("bad")
+        else reply(200, name.encode())
+    )
 
 
 def drive(colour: Colour, flow: Flow[object]):

@@ -7,7 +7,9 @@ from trove_agents import errors
 
 
 def test_every_error_is_a_trove_error_and_says_code_and_recovery() -> None:
-    classes = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, Exception)]
+    classes = [
+        each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, Exception)
+    ]
     codes = [each.code for each in classes if issubclass(each, errors.TroveError)]
     assert len(set(codes)) == len(codes) == len(classes) - 1  # TruncatedWarning is none
     for name in ("TroveError", *(each.__name__ for each in classes if issubclass(each, errors.TroveError))):
@@ -43,9 +45,21 @@ def test_a_connection_error_may_be_repeated_unless_it_may_have_committed() -> No
 
 @pytest.mark.parametrize(
     ("stdout", "stderr", "shown"),
-    [("o", " e\n", "e"), ("o\n", " ", "o"), ("", "", "<no output>"), ("", "x" * 201, "x" * 200 + "…"), ("", "y" * 200, "y" * 200)],
+    [
+        ("o", " e\n", "e"),
+        ("o\n", " ", "o"),
+        ("", "", "<no output>"),
+        ("", "x" * 201, "x" * 200 + "…"),
+        ("", "y" * 200, "y" * 200),
+    ],
 )
 def test_a_failed_command_shows_what_it_said(stdout: str, stderr: str, shown: str) -> None:
     error = errors.TroveExecError("cmd", 3, stdout, stderr)
     assert str(error) == f"command failed (exit 3): {shown}"
-    assert (error.command, error.exit_code, error.stdout, error.stderr, error.status_code) == ("cmd", 3, stdout, stderr, None)
+    assert (error.command, error.exit_code, error.stdout, error.stderr, error.status_code) == (
+        "cmd",
+        3,
+        stdout,
+        stderr,
+        None,
+    )

@@ -55,7 +55,9 @@ class Server:
         (3, -1, []),
     ],
 )
-def test_pages_are_followed_up_to_the_limit(colour: Colour, count: int, limit: int | None, pages: list[str]) -> None:
+def test_pages_are_followed_up_to_the_limit(
+    colour: Colour, count: int, limit: int | None, pages: list[str]
+) -> None:
     server = Server(count)
     got = colour.call(colour.admin(colour.transport(server)), "list_events", limit=limit)
     wanted = server.events if limit is None else server.events[: max(limit, 0)]
@@ -119,5 +121,6 @@ def test_pages_are_read_only_as_far_as_they_are_asked_for() -> None:
 def test_a_refusal_is_raised(colour: Colour) -> None:
     with pytest.raises(TroveAuthError, match="other workspace"):
         colour.call(
-            colour.admin(colour.transport(lambda _: reply(403, b'{"detail": "other workspace"}'))), "list_events"
+            colour.admin(colour.transport(lambda _: reply(403, b'{"detail": "other workspace"}'))),
+            "list_events",
         )

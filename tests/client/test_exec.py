@@ -15,7 +15,10 @@ def ended(exit_code: int = 0, stdout: str = "", stderr: str = "", **more: object
 
 
 def test_exec_returns_what_was_printed_or_raises(colour: Colour) -> None:
-    assert colour.call(colour.client(colour.transport(lambda _: ended(stdout="hi\n"))), "exec", "echo hi") == "hi\n"
+    assert (
+        colour.call(colour.client(colour.transport(lambda _: ended(stdout="hi\n"))), "exec", "echo hi")
+        == "hi\n"
+    )
     client = colour.client(colour.transport(lambda _: ended(3, "out", "err")))
     with pytest.raises(TroveExecError, match=r"exit 3.*err") as caught:
         colour.call(client, "exec", "false", stdin="x")
@@ -24,15 +27,22 @@ def test_exec_returns_what_was_printed_or_raises(colour: Colour) -> None:
 
 
 def test_exec_detailed_returns_any_end(colour: Colour) -> None:
-    transport = colour.transport(lambda _: ended(3, "out", "err", warnings=["fifo"], conflicts=["workspace/a"]))
+    transport = colour.transport(
+        lambda _: ended(3, "out", "err", warnings=["fifo"], conflicts=["workspace/a"])
+    )
     result = colour.call(colour.client(transport), "exec_detailed", "false", stdin="")
     assert result == ExecResult(3, "out", "err", 5, warnings=["fifo"], conflicts=["workspace/a"])
     assert msgspec.json.decode(transport.bodies[0]) == {"command": "false", "stdin": ""}
 
 
 def test_servers_that_say_less_are_understood(colour: Colour) -> None:
-    for body in (b'{"exit_code": 0}', b'{"exit_code": "0", "stdout": null, "stderr": null, "duration_ms": null}'):
-        result = colour.call(colour.client(colour.transport(lambda _, body=body: reply(200, body))), "exec_detailed", "x")
+    for body in (
+        b'{"exit_code": 0}',
+        b'{"exit_code": "0", "stdout": null, "stderr": null, "duration_ms": null}',
+    ):
+        result = colour.call(
+            colour.client(colour.transport(lambda _, body=body: reply(200, body))), "exec_detailed", "x"
+        )
         assert result == ExecResult(0, "", "", 0)
 
 
@@ -74,7 +84,9 @@ def test_the_line_of_a_chain(commands, line: str | None) -> None:
     ],
 )
 def test_bash_runs_the_line(commands: list[str], output: str, exit_code: int) -> None:
-    done = subprocess.run(["bash", "-c", chain(commands)], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(
+        ["bash", "-c", chain(commands)], capture_output=True, text=True, timeout=20, check=False
+    )
     assert (done.stdout, done.returncode, done.stderr) == (output, exit_code, "")
 
 
@@ -87,7 +99,13 @@ def test_chains_that_are_none(colour: Colour, commands) -> None:
 
 
 def script(text: str | None, *, truncated: bool = False):
-    body = {"path": "workspace/.trove/init.sh", "size_bytes": 9, "modified_at": "t", "content": text, "truncated": truncated}
+    body = {
+        "path": "workspace/.trove/init.sh",
+        "size_bytes": 9,
+        "modified_at": "t",
+        "content": text,
+        "truncated": truncated,
+    }
     return reply(200, msgspec.json.encode(body | {"encoding": "binary" if text is None else "utf-8"}))
 
 

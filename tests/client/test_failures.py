@@ -8,7 +8,9 @@ from trove_agents.client.transport import Reply
 
 def answer(status: int, body: object = None, **headers: str) -> errors.TroveError:
     encoded = body if isinstance(body, bytes) else msgspec.json.encode(body)
-    return failure(Reply(status, {name.replace("_", "-"): text for name, text in headers.items()}, encoded), now=1000.0)
+    return failure(
+        Reply(status, {name.replace("_", "-"): text for name, text in headers.items()}, encoded), now=1000.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -34,7 +36,12 @@ def answer(status: int, body: object = None, **headers: str) -> errors.TroveErro
 def test_each_status_has_its_class_and_way_out(status: int, kind: type, recovery: str) -> None:
     error = answer(status, {"detail": "words"})
     assert type(error) is kind
-    assert (str(error), error.status_code, error.recovery, error.code) == ("words", status, recovery, kind.code)
+    assert (str(error), error.status_code, error.recovery, error.code) == (
+        "words",
+        status,
+        recovery,
+        kind.code,
+    )
 
 
 def test_the_servers_code_wins_and_a_full_quota_is_no_argument_error() -> None:
@@ -46,7 +53,10 @@ def test_the_servers_code_wins_and_a_full_quota_is_no_argument_error() -> None:
 @pytest.mark.parametrize(
     ("detail", "message"),
     [
-        ([{"loc": ["body", "command"], "msg": "field required", "type": "missing"}], "body.command: field required"),
+        (
+            [{"loc": ["body", "command"], "msg": "field required", "type": "missing"}],
+            "body.command: field required",
+        ),
         ([{"msg": "bad"}, "plain"], "bad; plain"),
         ([{"loc": "odd", "msg": "bad"}], "bad"),
         ([{"reason": "other"}], '{"reason":"other"}'),
@@ -83,7 +93,9 @@ def test_bodies_that_are_no_error_bodies_are_shown(body: bytes, message: str) ->
 
 
 def test_a_redirect_says_what_to_correct() -> None:
-    assert "redirects to https://b/ " in str(answer(307, b"", location="https://b/").args[0]).replace(",", " ")
+    assert "redirects to https://b/ " in str(answer(307, b"", location="https://b/").args[0]).replace(
+        ",", " "
+    )
     assert "redirects to elsewhere" in str(answer(302, b""))
 
 

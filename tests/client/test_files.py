@@ -92,7 +92,9 @@ def test_methods_that_return_the_flag_do_not_warn(colour: Colour) -> None:
 
 @pytest.mark.parametrize(("header", "cut"), [("1", True), ("0", False), ("true", False)])
 def test_only_the_text_1_means_cut(colour: Colour, header: str, cut: bool) -> None:
-    got = colour.call(answer_with(colour, raw(b"x", x_trove_truncated=header, x_trove_size="odd")), "read_bytes_full", "a")
+    got = colour.call(
+        answer_with(colour, raw(b"x", x_trove_truncated=header, x_trove_size="odd")), "read_bytes_full", "a"
+    )
     assert (got.truncated, got.size_bytes) == (cut, None)
 
 
@@ -116,14 +118,25 @@ def test_an_empty_listing(colour: Colour) -> None:
 
 
 def test_delete_returns_the_path(colour: Colour) -> None:
-    assert colour.call(answer_with(colour, reply(200, b'{"deleted": "workspace/a"}')), "delete", "a") == "workspace/a"
+    assert (
+        colour.call(answer_with(colour, reply(200, b'{"deleted": "workspace/a"}')), "delete", "a")
+        == "workspace/a"
+    )
     with pytest.raises(TroveNotFoundError, match="workspace/b"):
         colour.call(answer_with(colour, reply(404, b'{"detail": "workspace/b: not found"}')), "delete", "b")
 
 
 @pytest.mark.parametrize(
     ("path", "under_the_root"),
-    [("a", "a"), ("/a", "a"), ("workspace/a", "a"), ("//workspace/a", "a"), ("workspace", "workspace"), ("workspace/", ""), ("", "")],
+    [
+        ("a", "a"),
+        ("/a", "a"),
+        ("workspace/a", "a"),
+        ("//workspace/a", "a"),
+        ("workspace", "workspace"),
+        ("workspace/", ""),
+        ("", ""),
+    ],
 )
 def test_the_prefix_is_dropped_once(path: str, under_the_root: str) -> None:
     assert files.relative(path) == under_the_root

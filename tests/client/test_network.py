@@ -74,7 +74,14 @@ def test_a_fault_passes_and_the_call_succeeds(colour: Colour) -> None:
             httpx.Response(503, headers={"Retry-After": "0"}, json={"detail": "busy"}),
             httpx.Response(429, headers={"Retry-After": "0"}, text="slow down"),
             httpx.Response(
-                200, json={"path": "workspace/a", "size_bytes": 1, "modified_at": "t", "encoding": "utf-8", "content": "x"}
+                200,
+                json={
+                    "path": "workspace/a",
+                    "size_bytes": 1,
+                    "modified_at": "t",
+                    "encoding": "utf-8",
+                    "content": "x",
+                },
             ),
         ]
     )
@@ -85,7 +92,9 @@ def test_a_fault_passes_and_the_call_succeeds(colour: Colour) -> None:
 @respx.mock
 def test_failures_that_stay_are_raised(colour: Colour) -> None:
     respx.get(f"{BASE}/v1/snapshots").respond(503, headers={"Retry-After": "0"}, text="<html>busy</html>")
-    respx.get(f"{BASE}/v1/me").respond(429, headers={"Retry-After": "900"}, json={"detail": [{"msg": "slow down"}]})
+    respx.get(f"{BASE}/v1/me").respond(
+        429, headers={"Retry-After": "900"}, json={"detail": [{"msg": "slow down"}]}
+    )
     respx.post(f"{BASE}/v1/exec").respond(502)
     client = client_of(colour)
     with pytest.raises(TroveServerError, match="<html>busy</html>") as busy:
@@ -110,7 +119,9 @@ def test_redirects_are_not_followed(colour: Colour) -> None:
 
 @respx.mock
 def test_streams_and_whole_answers_have_the_same_faults(colour: Colour, tmp_path) -> None:
-    respx.get(f"{BASE}/files/a").mock(side_effect=[httpx.ReadError("reset"), httpx.Response(200, content=b"data")])
+    respx.get(f"{BASE}/files/a").mock(
+        side_effect=[httpx.ReadError("reset"), httpx.Response(200, content=b"data")]
+    )
     client = client_of(colour)
     assert colour.call(client, "download", "a", tmp_path / "a").bytes_written == 4
     respx.get(f"{BASE}/files/b").mock(side_effect=httpx.ConnectError("refused"))
@@ -120,12 +131,16 @@ def test_streams_and_whole_answers_have_the_same_faults(colour: Colour, tmp_path
 
 @respx.mock
 def test_header_names_are_lower_case(colour: Colour) -> None:
-    respx.get(f"{BASE}/files/a").respond(200, headers={"X-Trove-Size": "9", "X-Trove-Truncated": "1"}, content=b"x")
+    respx.get(f"{BASE}/files/a").respond(
+        200, headers={"X-Trove-Size": "9", "X-Trove-Truncated": "1"}, content=b"x"
+    )
     got = colour.call(client_of(colour), "read_bytes_full", "a")
     assert (got.content, got.truncated, got.size_bytes) == (b"x", True, 9)
 
 
-@pytest.mark.parametrize("url", ["", "localhost:8080", "ftp://host", "http://", "/path", "http://[::1", "https://host:port"])
+@pytest.mark.parametrize(
+    "url", ["", "localhost:8080", "ftp://host", "http://", "/path", "http://[::1", "https://host:port"]
+)
 @pytest.mark.parametrize("kind", [HttpTransport, AsyncHttpTransport])
 def test_a_base_url_that_is_none_is_refused_at_once(kind, url: str) -> None:
     with pytest.raises(ValueError, match="base_url"):
@@ -201,7 +216,10 @@ def test_an_open_file_does_not_get_the_same_bytes_twice(colour: Colour, tmp_path
 
 def test_compressed_answers_are_read(colour: Colour, tmp_path) -> None:
     packed = zlib.compress(b"text" * 100)
-    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(packed)
+    head = (
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+        % len(packed)
+    )
     with raw_server(head + packed, head + packed, head + b"\x00" * len(packed)) as (base, _):
         client = colour.client(colour.http(base), retries=None)
         assert colour.call(client, "read_bytes", "a") == b"text" * 100
@@ -234,6 +252,9 @@ def test_leaving_a_stream_early_closes_it() -> None:
             return await anext(reply.chunks)
 
     with raw_server(CUT, CUT) as (base, _):
-        with Colour("sync").client(Colour("sync").http(base)) as client, client.stream(read_bytes_full("a")) as reply:
+        with (
+            Colour("sync").client(Colour("sync").http(base)) as client,
+            client.stream(read_bytes_full("a")) as reply,
+        ):
             assert next(reply.chunks) == b"only this"
         assert asyncio.run(later()) == b"only this"

@@ -74,7 +74,9 @@ def test_other_failures_are_not(colour: Colour, status: int) -> None:
         ("delete_snapshot", ("snap-1",)),
     ],
 )
-def test_what_may_have_happened_already_is_not_repeated(colour: Colour, method: str, arguments: tuple) -> None:
+def test_what_may_have_happened_already_is_not_repeated(
+    colour: Colour, method: str, arguments: tuple
+) -> None:
     server = Flaky(TroveConnectionError("reset", may_have_committed=True))
     with pytest.raises(TroveConnectionError):
         colour.call(colour.client(colour.transport(server)), method, *arguments)
@@ -159,7 +161,12 @@ def test_an_upload_is_repeated_from_its_beginning(colour: Colour, tmp_path) -> N
     source.write_bytes(b"0123456789")
     with source.open("rb") as file:
         file.seek(4)
-        for data, sent in [(b"bytes", b"bytes"), (source, b"0123456789"), (file, b"456789"), ([b"a", b"b"], b"ab")]:
+        for data, sent in [
+            (b"bytes", b"bytes"),
+            (source, b"0123456789"),
+            (file, b"456789"),
+            ([b"a", b"b"], b"ab"),
+        ]:
             seen: list[tuple[int, int | None]] = []
             server = Flaky(TroveConnectionError("reset"))
             transport = colour.transport(server)

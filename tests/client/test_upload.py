@@ -97,7 +97,11 @@ def test_progress_is_told_on_the_callers_thread(colour: Colour, tmp_path: Path) 
     threads: list[int] = []
     transport = colour.transport(lambda _: STORED)
     colour.call(
-        colour.client(transport), "upload", "a", path, progress=lambda *_: threads.append(threading.get_ident())
+        colour.client(transport),
+        "upload",
+        "a",
+        path,
+        progress=lambda *_: threads.append(threading.get_ident()),
     )
     assert threads == [threading.get_ident()]
 
@@ -106,7 +110,9 @@ def test_async_iterables_are_for_the_async_client() -> None:
     for_async, for_sync = Colour("async"), Colour("sync")
     seen: list[tuple[int, int | None]] = []
     transport = for_async.transport(lambda _: STORED)
-    for_async.call(for_async.client(transport), "upload", "a", agenerate(), progress=lambda *at: seen.append(at))
+    for_async.call(
+        for_async.client(transport), "upload", "a", agenerate(), progress=lambda *at: seen.append(at)
+    )
     assert transport.bodies == [b"abc"]
     assert seen == [(2, None), (2, None), (3, None)]
     with pytest.raises(TypeError, match="needs the async client"):

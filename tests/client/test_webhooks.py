@@ -32,11 +32,16 @@ def verify(body: str | bytes = BODY, header: str | None = None, **named) -> Webh
 def test_an_authentic_delivery_is_an_event(body: str | bytes) -> None:
     event = verify(body)
     assert isinstance(event, WebhookEvent)
-    assert (event.id, event.type, event.namespace, event.data) == ("evt-1", "file.written", "ns", ENVELOPE["data"])
+    assert (event.id, event.type, event.namespace, event.data) == (
+        "evt-1",
+        "file.written",
+        "ns",
+        ENVELOPE["data"],
+    )
     assert event.actor == Actor("key-1", "ci")
 
 
-def test_the_public_sdk_agrees(subtests=None) -> None:
+def test_the_public_sdk_agrees() -> None:
     header = signatures.sign(SECRET, BODY, at=int(time.time()))
     theirs = trove_sdk.verify_webhook(secret=SECRET, body=BODY, signature_header=header)
     ours = verify(header=header)
@@ -44,7 +49,9 @@ def test_the_public_sdk_agrees(subtests=None) -> None:
         assert getattr(ours, field) == getattr(theirs, field)
 
 
-@pytest.mark.parametrize("make", [lambda now: "", lambda now: "t=1", lambda now: f"t={now},v1=00", lambda now: "v1=00"])
+@pytest.mark.parametrize(
+    "make", [lambda now: "", lambda now: "t=1", lambda now: f"t={now},v1=00", lambda now: "v1=00"]
+)
 def test_what_is_not_authentic_is_refused_by_both(make) -> None:
     header = make(int(time.time()))
     with pytest.raises(trove_sdk.WebhookSignatureError) as theirs:

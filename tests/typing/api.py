@@ -1,0 +1,112 @@
+"""The types a user sees. Never run: type-checked only."""
+
+from collections.abc import AsyncIterator, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import assert_type
+
+import trove_agents as ta
+from trove_agents.client import files
+from trove_agents.client.call import Step
+
+
+def runtime(client: ta.TroveClient) -> None:
+    assert_type(client.exec("ls"), str)
+    assert_type(client.exec_detailed("ls", stdin="x").exit_code, int)
+    assert_type(client.exec_chain(["a", "b"]), ta.ExecResult)
+    assert_type(client.write("a", "x"), ta.FileResult)
+    assert_type(client.delete("a"), str)
+    assert_type(client.read("a"), str | bytes)
+    assert_type(client.read_file("a").content, str | None)
+    assert_type(client.read_bytes_full("a").size_bytes, int | None)
+    assert_type(client.list_dir()[0], ta.FileInfo)
+    assert_type(client.list_dir().truncated, bool)
+    assert_type(client.get_init(), str | None)
+    assert_type(client.clear_init(), bool)
+    assert_type(client.bootstrap().recent_files, list[ta.FileInfo])
+    assert_type(client.create_snapshot(), ta.Snapshot)
+    assert_type(client.restore_snapshot("snap-1"), int)
+    assert_type(client.me(), ta.Me)
+    with client as same:
+        assert_type(same, ta.TroveClient)
+
+
+def uploads(client: ta.TroveClient, path: Path) -> None:
+    def progress(sent: int, total: int | None) -> None:
+        print(sent, total)
+
+    client.upload("a", b"x")
+    client.upload("a", bytearray(b"x"))
+    client.upload("a", path, progress=progress)
+    client.upload("a", BytesIO(b"x"))
+    client.upload("a", [b"x", b"y"])
+    client.upload("a", (b"x" for _ in range(2)))
+    with path.open("rb") as file:
+        client.upload("a", file)
+    with path.open("wb") as target:
+        assert_type(client.download("a", target), ta.Downloaded)
+    client.download("a", path, progress=progress)
+    client.upload("a", "text")  # type: ignore[arg-type]
+
+
+async def asynchronous(client: ta.AsyncTroveClient, admin: ta.AsyncTroveAdminClient) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"x"
+
+    assert_type(await client.exec("ls"), str)
+    assert_type(await client.upload("a", pieces()), ta.FileResult)
+    assert_type(await client.bootstrap(), ta.WorkspaceBootstrap)
+    async for event in admin.list_events(types=["file.written"]):
+        assert_type(event, ta.ListedEvent)
+    async with client as same:
+        assert_type(same, ta.AsyncTroveClient)
+
+
+def admin(client: ta.TroveAdminClient) -> None:
+    assert_type(client.create_key("n", namespace="ns").api_key, str)
+    assert_type(client.create_webhook("https://x").signing_secret, str)
+    assert_type(client.list_events(), Iterator[ta.ListedEvent])
+    assert_type(ta.TroveAdminClient.from_api_key("k"), ta.TroveAdminClient)
+
+
+def copy(source: str, target: str) -> ta.Flow[ta.FileResult]:
+    content = yield from files.read_file(source)
+    assert_type(content, ta.FileContent)
+    a, b = yield from ta.gather(files.read_file(source), files.list_dir())
+    assert_type(a, ta.FileContent)
+    assert_type(b, ta.ListResult)
+    nested, missing = yield from ta.gather(both(), files.optional(files.read_file("x")))
+    assert_type(nested, tuple[str, str])
+    assert_type(missing, ta.FileContent | None)
+    steps: list[ta.Call[str]] = [files.delete(each) for each in ("a", "b", "c", "d", "e")]
+    assert_type((yield from ta.gather(*steps)), tuple[str, ...])
+    return (yield from files.write(target, content.content or ""))
+
+
+def both() -> ta.Flow[tuple[str, str]]:
+    return (yield from ta.gather(files.delete("a"), files.delete("b")))
+
+
+def flows(client: ta.TroveClient) -> None:
+    assert_type(client.run(copy("a", "b")), ta.FileResult)
+    assert_type(client.send(files.write("a", "x")), ta.FileResult)
+    step: Step[str] = files.delete("a")
+    assert_type(client.run(files.optional(step)), str | None)
+
+
+def transports() -> None:
+    ta.TroveClient("k", "ns", transport=ta.HttpTransport("https://x"), retries=ta.Retries(attempts=2))
+    ta.AsyncTroveClient("k", transport=ta.AsyncHttpTransport("https://x"), retries=None)
+    ta.TroveClient("k", transport=ta.AsyncHttpTransport("https://x"))  # type: ignore[arg-type]
+
+
+def recovery(error: ta.TroveError) -> str:
+    match error.recovery:
+        case "fix-arguments" | "adapt" | "retry":
+            return error.code
+        case "operator":
+            raise error
+
+
+assert_type(ta.verify_webhook(secret="s", body=b"", signature_header=""), ta.WebhookEvent)
+assert_type(ta.Settings.load().api_key, str | None)
