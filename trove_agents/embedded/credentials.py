@@ -1,0 +1,50 @@
+"""The keys of a local state directory: who can read the directory owns what is in it."""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+import msgspec
+
+from trove_agents.server.keys.service import KeyService
+from trove_agents.wire.namespaces import WorkspaceCreated
+
+_FILE = "credentials.json"
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Writes a file of mode 600 that is never seen half."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+            file.write(content)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def first_workspace(keys: KeyService) -> WorkspaceCreated | None:
+    """Makes the workspace of a new state directory; None when there is one already."""
+    return None if keys.workspaces() else keys.create_workspace("default")
+
+
+def local(folder: Path, keys: KeyService) -> WorkspaceCreated:
+    """The keys that this directory's embedded clients use, made at the first opening (mode 600 in the directory).
+
+    Revoked or lost ones are replaced: whoever may write the directory could do that anyway.
+    """
+    path = folder / _FILE
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        kept = msgspec.json.decode(path.read_bytes(), type=WorkspaceCreated)
+        if keys.knows(kept.key) and keys.knows(kept.admin_key):
+            return kept
+    made = first_workspace(keys)
+    if made is None:
+        workspace = keys.workspaces()[0]
+        key = keys.issue(workspace, "local", "workspace")
+        admin = keys.issue(workspace, "local admin", "admin")
+        made = WorkspaceCreated(workspace, key.api_key, admin.api_key)
+    write_private(path, msgspec.json.encode(made))
+    return made

@@ -1,0 +1,185 @@
+"""``Trove``: one state directory, its server, and clients for it."""
+
+import functools
+import os
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from trove_agents.client.clients import AsyncTroveAdminClient, AsyncTroveClient, TroveAdminClient, TroveClient
+from trove_agents.embedded import credentials
+from trove_agents.embedded.driver import AsyncInProcess, InProcess
+from trove_agents.embedded.loop import LoopThread
+from trove_agents.server.app import Server
+from trove_agents.server.http import Edge
+from trove_agents.server.sandbox import Network, Report, probe
+from trove_agents.server.settings import Settings
+from trove_agents.wire.namespaces import WorkspaceCreated
+
+FOLDER: Final = ".trove-agents"
+"""Of the working directory: where ``Trove.local()`` keeps its state."""
+BASE_URL: Final = "http://in-process"
+
+
+@dataclass(frozen=True, slots=True)
+class _Runtime:
+    """What belongs to one process: a fork gets one of its own."""
+
+    pid: int
+    server: Server
+    thread: LoopThread
+
+    @property
+    def app(self) -> Edge:
+        return self.server.app
+
+    def close(self) -> None:
+        self.thread.close()
+        self.server.close()
+
+
+class Trove:
+    """A server in this process. Use as a context manager, sync or async, or close it.
+
+    Its clients work from any thread and inside running event loops. Several processes may open one directory.
+    State survives a process that ends without closing: whatever a call has answered is on disk.
+    """
+
+    def __init__(
+        self, settings: Settings, *, temporary: tempfile.TemporaryDirectory[str] | None = None
+    ) -> None:
+        self._settings = settings
+        self._temporary = temporary
+        self._lock = threading.Lock()
+        self._forking = threading.Lock()  # only ever taken in a forked child: never held by anybody at a fork
+        self._closed = False
+        self._foreign: list[_Runtime] = []
+        self._current = self._start()
+
+    @classmethod
+    def local(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        sandbox: str | None = None,
+        network: Network = "none",
+    ) -> Self:
+        """The state in a directory, made when it is not there; by default ``.trove-agents`` of the working directory.
+
+        Args:
+            path: The state directory.
+            sandbox: None for the best of this machine: without isolation, commands are refused and files still
+                work. ``none`` runs commands unprotected.
+            network: What commands may reach: ``none``, ``internet`` (not the host's own networks) or ``host``.
+        """
+        folder = Path.cwd() / FOLDER if path is None else Path(path).absolute()
+        return cls(Settings(folder, sandbox=sandbox, network=network))
+
+    @classmethod
+    def temporary(cls, *, sandbox: str | None = None, network: Network = "none") -> Self:
+        """State that is deleted by ``close``: for tests."""
+        folder = tempfile.TemporaryDirectory(prefix="trove-", ignore_cleanup_errors=True)
+        return cls(Settings(Path(folder.name), sandbox=sandbox, network=network), temporary=folder)
+
+    # Clients
+    def client(self, namespace: str, *, timeout: float = 60.0) -> TroveClient:
+        """A client for one namespace, which comes into being with its first use."""
+        key = self.credentials.key
+        return TroveClient(
+            key, namespace, base_url=BASE_URL, timeout=timeout, transport=InProcess(self._runtime)
+        )
+
+    def async_client(self, namespace: str, *, timeout: float = 60.0) -> AsyncTroveClient:
+        """As ``client``, for async callers."""
+        key = self.credentials.key
+        return AsyncTroveClient(
+            key, namespace, base_url=BASE_URL, timeout=timeout, transport=AsyncInProcess(self._runtime)
+        )
+
+    def admin(self) -> TroveAdminClient:
+        """A client that manages keys and reads events."""
+        made = self.credentials
+        return TroveAdminClient(
+            made.admin_key, made.workspace_id, base_url=BASE_URL, transport=InProcess(self._runtime)
+        )
+
+    def async_admin(self) -> AsyncTroveAdminClient:
+        """As ``admin``, for async callers."""
+        made = self.credentials
+        return AsyncTroveAdminClient(
+            made.admin_key, made.workspace_id, base_url=BASE_URL, transport=AsyncInProcess(self._runtime)
+        )
+
+    # About it
+    @functools.cached_property
+    def credentials(self) -> WorkspaceCreated:
+        """The keys that the clients use; also good for clients over a network, once the directory is served."""
+        with self._lock:
+            return credentials.local(self._settings.folder, self._runtime().server.keys)
+
+    @property
+    def folder(self) -> Path:
+        """The state directory."""
+        return self._settings.folder
+
+    @property
+    def server(self) -> Server:
+        """The server behind the clients."""
+        return self._runtime().server
+
+    def report(self) -> Report:
+        """What isolates commands here, what does not, and what would help. Looks, so it takes a moment."""
+        return probe(self._settings.sandbox, network=self._settings.network)
+
+    # Life
+    def close(self) -> None:
+        """Ends running commands, lets commits finish, and gives everything back; a second call does nothing."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        if self._current.pid == os.getpid():
+            self._current.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _runtime(self) -> _Runtime:
+        current = self._current
+        if current.pid != os.getpid():
+            current = self._after_fork()
+        if self._closed:
+            raise RuntimeError("this Trove is closed")
+        return current
+
+    def _after_fork(self) -> _Runtime:
+        """Opens the state again for a forked child; the parent's connections are left alone, and kept from being
+        collected: closing them here would touch what the parent still uses.
+        """
+        with self._forking:
+            if self._current.pid != os.getpid():
+                self._foreign.append(self._current)
+                self._temporary = None
+                self._current = self._start()
+            return self._current
+
+    def _start(self) -> _Runtime:
+        return _Runtime(os.getpid(), Server(self._settings), LoopThread())

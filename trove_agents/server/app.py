@@ -1,0 +1,119 @@
+"""The composition root: the only module that knows every room."""
+
+import functools
+import importlib.metadata
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from trove_agents.server import auth, openapi, sandbox
+from trove_agents.server.auth import Principal
+from trove_agents.server.blobs import BlobStore
+from trove_agents.server.db import Database
+from trove_agents.server.errors import SandboxMissing
+from trove_agents.server.events import routes as event_routes
+from trove_agents.server.events.service import Events
+from trove_agents.server.exec import routes as exec_routes
+from trove_agents.server.exec.service import ExecService
+from trove_agents.server.files import routes as file_routes
+from trove_agents.server.files.service import Files
+from trove_agents.server.http import Edge, Reply, Request, Route
+from trove_agents.server.keys import routes as key_routes
+from trove_agents.server.keys.service import KeyService
+from trove_agents.server.namespaces.locks import ExecLocks
+from trove_agents.server.sandbox import Sandbox, SandboxUnavailable
+from trove_agents.server.settings import Settings
+from trove_agents.server.snapshots import routes as snapshot_routes
+from trove_agents.server.snapshots.service import SnapshotService
+
+CAPABILITIES: Final = ("exec.stdin",)
+"""The optional features of the public API that this server has; routes add those of their own."""
+
+
+class Server:
+    """Everything of one server on one state directory. ``app`` is its ASGI application."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        folder = _private(settings.folder)
+        self.database = Database.open(folder)
+        self.blobs = BlobStore.local(folder / "blobs")
+        self.locks = ExecLocks(self.database, folder / "run")
+        self.keys = KeyService(self.database)
+        self.exec = ExecService(
+            self.database, self.blobs, self.locks, lambda: self.sandbox, folder / "copies"
+        )
+        self.app = Edge(self._routes(), authenticate=self._authenticate, on_shutdown=self.close)
+        self._closed = False
+
+    @functools.cached_property
+    def sandbox(self) -> Sandbox:
+        """What runs commands, chosen at first need.
+
+        Raises:
+            SandboxMissing: this machine cannot isolate, and nobody asked for ``none`` by name.
+        """
+        try:
+            return sandbox.choose(self.settings.sandbox, network=self.settings.network)
+        except SandboxUnavailable as error:
+            raise SandboxMissing(str(error)) from error
+
+    def close(self) -> None:
+        """Lets running work finish and gives everything back; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self.app.close()
+        self.exec.close()
+        self.locks.close()
+        self.database.close()
+
+    def _routes(self) -> list[Route]:
+        routes = [
+            *exec_routes.routes(self.exec),
+            *file_routes.routes(Files(self.database, self.blobs), self.blobs),
+            *snapshot_routes.routes(SnapshotService(self.database), self.locks),
+            *event_routes.routes(Events(self.database)),
+        ]
+        own = [route.capability for route in routes if route.capability is not None]
+        routes += key_routes.routes(
+            self.keys, capabilities=[*CAPABILITIES, *own], open_signup=self.settings.open_signup
+        )
+        return [*routes, *_about(routes)]
+
+    def _authenticate(self, header: str | None) -> Principal:
+        with self.database.read() as db:
+            return auth.authenticate(db, header)
+
+
+def _about(routes: list[Route]) -> list[Route]:
+    """The document about the routes, which lists itself too."""
+
+    @functools.cache
+    def encoded() -> bytes:
+        document: dict[str, Any] = openapi.document(
+            [*routes, *about], version=importlib.metadata.version("trove-agents")
+        )
+        return msgspec.json.encode(document)
+
+    def openapi_document(_: Request) -> Reply:
+        return Reply(encoded())
+
+    def alive(_: Request) -> Reply:
+        return Reply(b'{"status":"ok"}')
+
+    about = [
+        Route("GET", "/openapi.json", openapi_document, run="inline", access="open", summary="This document"),
+        Route("GET", "/healthz", alive, run="inline", access="open", summary="Whether the server answers"),
+    ]
+    return about
+
+
+def _private(folder: Path) -> Path:
+    """The state directory: for its owner alone, and never committed by accident."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n")
+    return folder
