@@ -7,12 +7,15 @@ SHELL := bash
 .PHONY: help setup demo test lint typecheck bench lock clean
 
 VENV ?= .venv
+BENCH_VENV ?= .venv-bench
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-BENCH_INSTALLED := $(VENV)/.installed-bench
+BENCH_INSTALLED := $(BENCH_VENV)/.installed
 INTEGRATIONS := $(wildcard integrations/*)
 PROJECTS := pyproject.toml $(INTEGRATIONS:%=%/pyproject.toml)
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --no-header
+PYTHON ?=
 ARGS ?=
 
 help: ## what there is to make
@@ -34,45 +37,48 @@ lint: $(INSTALLED) ## rules, format and the direction of imports
 typecheck: $(INSTALLED) ## mypy --strict
 	@$(BIN)/mypy
 
-bench: $(INSTALLED) $(BENCH_INSTALLED) ## the figures of benchmarks/ (ARGS=... goes to the script)
-	@$(BIN)/python benchmarks/run.py $(ARGS)
+bench: $(BENCH_INSTALLED) ## the figures of benchmarks/, beside other libraries (ARGS=... goes to the script)
+	@$(BENCH_VENV)/bin/python benchmarks/run.py $(ARGS)
 
-lock: ## requirements.lock anew from the pyproject files (needs uv)
-	@uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-annotate --no-header --no-emit-package trove-agents \
-		$(INTEGRATIONS:integrations/%=--no-emit-package %) \
+lock: ## both requirements.lock anew from what the projects ask for (needs uv)
+	@$(COMPILE) --no-emit-package trove-agents $(INTEGRATIONS:integrations/%=--no-emit-package %) \
 		--all-extras --group dev --output-file requirements.lock $(PROJECTS)
+	@$(COMPILE) --extra server --output-file benchmarks/requirements.lock pyproject.toml benchmarks/requirements.in
 
 clean: ## removes what the verbs made
-	@rm -rf $(VENV) build dist integrations/*/dist .coverage .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) $(BENCH_VENV) build dist integrations/*/dist .coverage .benchmarks .hypothesis \
+		.mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
-# Installing by hash needs nothing but the index; the four distributions then go in as they stand in the tree.
-$(INSTALLED): requirements.lock $(PROJECTS)
-	@if [ ! -x $(BIN)/python ]; then \
+# $(call environment,FOLDER,LOCK,PROJECTS): an environment with what the lock pins, by hash, and our projects as they
+# stand in the tree. What is there already stays.
+define environment
+	@if [ ! -x $(1)/bin/pip ]; then \
 		chosen=; \
-		for candidate in $${PYTHON:-} python3 python3.13 python3.12 python3.11; do \
+		for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
 			if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 			then chosen=$$candidate; break; fi; \
 		done; \
 		if [ -z "$$chosen" ]; then \
-			echo "No Python 3.11 or newer with venv was found. Install one (on Debian also python3-venv), or name it: make setup PYTHON=/path/to/python" >&2; \
+			echo "No Python 3.11 or newer with venv was found." >&2; \
+			echo "Install one (on Debian also python3-venv), or name it: make setup PYTHON=/path/to/python3" >&2; \
 			exit 1; \
 		fi; \
-		echo "Making $(VENV) with $$("$$chosen" --version)"; \
-		"$$chosen" -m venv $(VENV); \
+		echo "Making $(1) with $$("$$chosen" --version)"; \
+		"$$chosen" -m venv $(1); \
 	fi
-	@echo "Installing the $$(grep -c '^[a-z].*==' requirements.lock) packages of requirements.lock"
-	@$(PIP) install --require-hashes --requirement requirements.lock \
+	@echo "Installing the $$(grep -c '^[a-z].*==' $(2)) packages of $(2)"
+	@$(1)/bin/python -m pip --disable-pip-version-check --no-input install --require-hashes --requirement $(2) \
 		| awk '/^Collecting/ && ++n % 20 == 0 {print "  " n " fetched"; fflush()} \
 		       /^Installing collected/ {print "  unpacking"; fflush()}'
-	@echo "Installing trove-agents and its integrations"
-	@$(PIP) install --quiet --no-deps --no-build-isolation --editable . $(INTEGRATIONS:%=--editable %)
+	@echo "Installing $(3:.=trove-agents)"
+	@$(1)/bin/python -m pip --disable-pip-version-check --no-input install --quiet \
+		--no-deps --no-build-isolation $(addprefix --editable ,$(3))
 	@touch $@
+endef
 
-$(BENCH_INSTALLED): $(INSTALLED) $(wildcard benchmarks/requirements.lock)
-	@if [ -e benchmarks/requirements.lock ]; then \
-		echo "Installing what the benchmarks compare with"; \
-		$(PIP) install --quiet --require-hashes --requirement benchmarks/requirements.lock; \
-	fi
-	@touch $@
+$(INSTALLED): requirements.lock $(PROJECTS)
+	$(call environment,$(VENV),requirements.lock,. $(INTEGRATIONS))
+
+$(BENCH_INSTALLED): benchmarks/requirements.lock pyproject.toml
+	$(call environment,$(BENCH_VENV),benchmarks/requirements.lock,.)

@@ -70,7 +70,12 @@ class Trial:
 
 TRIALS = (
     Trial("trove-agents", ("trove_agents",), CORE_ALONE),
-    Trial("trove-agents[server]", ("trove_agents",), SERVER + IMPORT_ALL.format(package="trove_agents"), "[server]"),
+    Trial(
+        "trove-agents[server]",
+        ("trove_agents",),
+        SERVER + IMPORT_ALL.format(package="trove_agents"),
+        "[server]",
+    ),
     *(
         Trial(package.replace("_", "-"), (package, "trove_agents"), IMPORT_ALL.format(package=package))
         for package in ("langchain_trove", "langgraph_trove", "pydantic_ai_trove")
@@ -88,7 +93,9 @@ def build(folder: Path) -> dict[str, Path]:
 
 def constraints(folder: Path) -> Path:
     """The pins of the lock without their hashes: pip accepts no wheel of ours beside hashed ones."""
-    pins = re.findall(r"^([A-Za-z0-9][^\\\n]*?)\s*\\?$", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    pins = re.findall(
+        r"^([A-Za-z0-9][^\\\n]*?)\s*\\?$", (ROOT / "requirements.lock").read_text(), re.MULTILINE
+    )
     path = folder / "constraints.txt"
     path.write_text("".join(f"{pin}\n" for pin in pins if "==" in pin))
     return path
@@ -101,7 +108,11 @@ def attempt(trial: Trial, wheels: dict[str, Path], pins: Path, folder: Path) -> 
     first, *others = (str(wheels[name]) for name in trial.wheels)
     subprocess.run([python, *PIP, "install", "--constraint", pins, first + trial.extra, *others], check=True)
     subprocess.run([python, *PIP, "check"], check=True)
-    subprocess.run([python, "-I", "-W", "error::DeprecationWarning:trove_agents", "-c", trial.code], check=True, cwd=folder)
+    subprocess.run(
+        [python, "-I", "-W", "error::DeprecationWarning:trove_agents", "-c", trial.code],
+        check=True,
+        cwd=folder,
+    )
 
 
 def main() -> None:
