@@ -1,7 +1,9 @@
 """What users may import, and what importing costs."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +50,23 @@ def test_other_names_are_not() -> None:
         from trove_agents import Nothing  # noqa: F401
 
 
+@pytest.mark.parametrize("name", ["Trove", "connect"])
+def test_without_the_extra_the_embedded_server_says_what_to_install(name: str) -> None:
+    code = f"""
+import sys
+sys.modules["starlette"] = sys.modules["sqlalchemy"] = None
+try:
+    from trove_agents import {name}
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.startswith(f"{name} brings its own server")
+    assert "pip install 'trove-agents[server]'" in done.stdout
+
+
 def loaded_after(code: str) -> set[str]:
     script = f"import sys\n{code}\nprint(*(name for name in {HEAVY!r} if name in sys.modules))"
     done = subprocess.run(
@@ -75,3 +94,14 @@ def test_a_client_over_a_network_loads_no_server() -> None:
     assert "httpx" in loaded
     assert not loaded & set(HEAVY[5:12])
     assert not {name for name in loaded if name.startswith("trove_agents")}
+
+
+def test_one_module_imports_the_http_library() -> None:
+    folder = Path(trove_agents.__file__).parent
+    users = {
+        str(path.relative_to(folder))
+        for part in ("client", "wire", "config.py", "errors.py", "__init__.py")
+        for path in [folder / part, *(folder / part).glob("**/*.py")]
+        if path.is_file() and re.search(r"^\s*(import|from) httpx", path.read_text(), re.MULTILINE)
+    }
+    assert users == {"client/network.py"}

@@ -40,6 +40,7 @@ from trove_agents.wire.webhooks import WebhookCreated, WebhookEvent, WebhookMeta
 
 if TYPE_CHECKING:
     from trove_agents.client.network import AsyncHttpTransport, HttpTransport
+    from trove_agents.embedded import Trove, connect
 
 __all__ = [
     "Actor",
@@ -67,6 +68,7 @@ __all__ = [
     "Settings",
     "Snapshot",
     "Transport",
+    "Trove",
     "TroveAdminClient",
     "TroveAuthError",
     "TroveClient",
@@ -86,21 +88,28 @@ __all__ = [
     "WebhookSignatureError",
     "WebhookTestResult",
     "WorkspaceBootstrap",
+    "connect",
     "gather",
     "verify_webhook",
 ]
 
-_LAZY = {
-    "AsyncHttpTransport": "trove_agents.client.network",
-    "HttpTransport": "trove_agents.client.network",
-}
+_NETWORK = ("AsyncHttpTransport", "HttpTransport")
+_EMBEDDED = ("Trove", "connect")
 
 
 def __getattr__(name: str) -> object:
-    if name in _LAZY:
-        from importlib import import_module
+    if name in _NETWORK:
+        from trove_agents.client import network
 
-        return getattr(import_module(_LAZY[name]), name)
+        return getattr(network, name)
+    if name in _EMBEDDED:
+        try:
+            from trove_agents import embedded
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                f"{name} brings its own server ({error}): pip install 'trove-agents[server]'"
+            ) from error
+        return getattr(embedded, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

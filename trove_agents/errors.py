@@ -155,10 +155,10 @@ class WebhookSignatureError(TroveError):
 
 
 class TruncatedWarning(UserWarning):
-    """What was returned is only the beginning of the file: the server's limit was reached.
+    """What was returned is only the beginning of a file, or of a command's output: the server's limit was reached.
 
-    Issued by the methods whose result has no room to say so. ``read_file``, ``read_bytes_full`` and
-    ``download`` report it in their result.
+    Issued where a result has no room to say so (``read``, ``read_text``, ``read_bytes``, ``exec``), or where it is
+    easily overlooked (``download``). ``read_file``, ``read_bytes_full`` and ``exec_detailed`` only return the flag.
     """
 
 

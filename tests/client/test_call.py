@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from trove_agents.client import files
 from trove_agents.client.call import Call, gather, nothing, value
+from trove_agents.client.exec import execute
 from trove_agents.client.transport import Reply
 from trove_agents.client.upload import Upload
-from trove_agents.errors import TroveServerError
+from trove_agents.errors import TroveError, TroveServerError
 from trove_agents.wire import names
 from trove_agents.wire.files import FileResult
 
@@ -109,3 +110,18 @@ def test_gather_without_steps_is_empty() -> None:
     with pytest.raises(StopIteration) as stop:
         flow.send(())
     assert stop.value.value == ()
+
+
+@pytest.mark.parametrize("text", ["\ud800", "ok \udfff"])
+def test_text_that_utf_8_cannot_carry_is_the_callers_to_fix(text: str) -> None:
+    calls = [
+        lambda: files.write("a", text),
+        lambda: files.write(text, "a"),
+        lambda: path_of(files.read_bytes_full(text)),
+        lambda: path_of(files.read_file(text)),
+        lambda: execute(text),
+    ]
+    for call in calls:
+        with pytest.raises(TroveError, match="lone surrogate") as caught:
+            call()
+        assert (caught.value.status_code, caught.value.recovery) == (422, "fix-arguments")

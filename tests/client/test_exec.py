@@ -135,3 +135,10 @@ def test_no_init_script_is_no_error_but_anything_else_is(colour: Colour) -> None
 def test_a_script_that_was_cut_warns(colour: Colour) -> None:
     with pytest.warns(TruncatedWarning, match="init.sh"):
         colour.call(colour.client(colour.transport(lambda _: script("x", truncated=True))), "get_init")
+
+
+def test_output_that_was_cut_warns_only_where_the_flag_is_lost(colour: Colour) -> None:
+    client = colour.client(colour.transport(lambda _: ended(stdout="x", stdout_truncated=True)))
+    with pytest.warns(TruncatedWarning, match="only the beginning"):
+        assert colour.call(client, "exec", "yes") == "x"
+    assert colour.call(client, "exec_detailed", "yes").stdout_truncated

@@ -1,4 +1,4 @@
-import time
+import asyncio
 
 import pytest
 
@@ -115,12 +115,22 @@ def test_a_transport_in_process_is_never_asked_twice(colour: Colour) -> None:
     assert server.asked == 1
 
 
-def test_the_server_is_not_asked_before_it_wants_to_be(colour: Colour) -> None:
-    server = Flaky(reply(429, b"{}", retry_after="0.2"))
-    began = time.monotonic()
-    colour.call(colour.client(colour.transport(server)), "write", "a", "x")
-    assert server.asked == 2
-    assert time.monotonic() - began >= 0.2
+def test_the_wait_is_what_the_server_asked_for(colour: Colour) -> None:
+    waits: list[tuple[float, int]] = []
+
+    class Noting(Retries):
+        """Notes the waits instead of spending them."""
+
+        def wait(self, error, attempt: int) -> float:
+            waits.append((super().wait(error, attempt), attempt))
+            return 0.0
+
+    server = Flaky(
+        reply(429, b"{}", retry_after="7"), reply(503, b"{}", retry_after="40"), TroveConnectionError("x")
+    )
+    client = colour.client(colour.transport(server), retries=Noting(first_wait=0.0))
+    colour.call(client, "write", "a", "x")
+    assert waits == [(7.0, 1), (40.0, 2), (0.0, 3)]
 
 
 def test_a_wait_that_does_not_fit_is_not_begun(colour: Colour) -> None:
@@ -215,3 +225,26 @@ def test_a_failing_source_ends_the_upload(colour: Colour) -> None:
     with pytest.raises(TypeError, match="not text"):
         Upload("text")
     assert files.upload("a", b"x").repeatable
+
+
+def test_cancellation_is_no_failure_to_repeat() -> None:
+    colour = Colour("async")
+    asked: list[str] = []
+
+    class Hanging:
+        retries = True
+
+        async def send(self, request):
+            asked.append(request.path)
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        task = asyncio.create_task(colour.client(Hanging()).read_file("a"))
+        while not asked:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert asked == ["/v1/files/content"]

@@ -22,7 +22,7 @@ import msgspec
 
 from trove_agents.client.transport import Outgoing, Reply
 from trove_agents.client.upload import Upload
-from trove_agents.errors import TroveServerError
+from trove_agents.errors import TroveError, TroveServerError
 from trove_agents.wire import names
 
 T = TypeVar("T")
@@ -135,7 +135,10 @@ def post(
     """A call that acts, with a body in JSON; without one when ``body`` is None."""
     if body is None:
         return Call("POST", path, parse, idempotent=idempotent)
-    encoded = msgspec.json.encode(body)
+    try:
+        encoded = msgspec.json.encode(body)
+    except UnicodeEncodeError as error:
+        raise _no_text(error) from error
     return Call("POST", path, parse, headers=_JSON, body=encoded, idempotent=idempotent)
 
 
@@ -166,10 +169,30 @@ def nothing(_: Reply) -> None:
 
 
 def wire_text(text: str) -> str:
-    """A path for the wire. Names from ``os.fsdecode`` may hold lone surrogates, which JSON and URLs cannot
-    carry; names from a listing are in wire form already and pass unchanged.
+    """A path for the wire.
+
+    Names from ``os.fsdecode`` may hold lone surrogates, which JSON and URLs cannot carry; names from a listing are
+    in wire form already and pass unchanged.
+
+    Raises:
+        TroveError: it holds surrogates that stand for no byte of a name.
     """
-    return text if text.isascii() else _SURROGATES.sub(lambda match: names.to_wire(match[0]), text)
+    if text.isascii():
+        return text
+    sent = _SURROGATES.sub(lambda match: names.to_wire(match[0]), text)
+    try:
+        sent.encode()
+    except UnicodeEncodeError as error:
+        raise _no_text(error) from error
+    return sent
+
+
+def _no_text(error: UnicodeEncodeError) -> TroveError:
+    """What the server would say; models do write such text."""
+    message = (
+        f"the text holds a lone surrogate at position {error.start}, which UTF-8 cannot carry: leave it out"
+    )
+    return TroveError(message, 422, code="not-utf-8", recovery="fix-arguments")
 
 
 def _escaped(segment: str) -> str:

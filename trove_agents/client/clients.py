@@ -59,7 +59,7 @@ class TroveClient(FilesMethods, ExecMethods, SnapshotsMethods, BootstrapMethods,
 class AsyncTroveClient(
     AsyncFilesMethods, AsyncExecMethods, AsyncSnapshotsMethods, AsyncBootstrapMethods, AsyncMeMethods
 ):
-    """See :class:`TroveClient`."""
+    """See :class:`TroveClient`. For asyncio."""
 
     def __init__(
         self,
@@ -143,7 +143,7 @@ class TroveAdminClient(KeysMethods, WebhooksMethods, EventsMethods, MeMethods):
 
 
 class AsyncTroveAdminClient(AsyncKeysMethods, AsyncWebhooksMethods, AsyncEventsMethods, AsyncMeMethods):
-    """See :class:`TroveAdminClient`."""
+    """See :class:`TroveAdminClient`. For asyncio."""
 
     def __init__(
         self,

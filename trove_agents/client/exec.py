@@ -1,5 +1,6 @@
 """Commands, alone and chained, and the script that is sourced before each of them."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,7 +10,7 @@ from trove_agents.client import files
 from trove_agents.client.call import Call, Flow, post, value
 from trove_agents.client.drive import AsyncDriver, Driver
 from trove_agents.client.transport import Reply
-from trove_agents.errors import TroveExecError
+from trove_agents.errors import TroveExecError, TruncatedWarning
 from trove_agents.wire.exec import ExecResult
 from trove_agents.wire.files import FileContent, FileResult
 
@@ -33,13 +34,16 @@ def clear_init() -> Flow[bool]:
 
 
 def output(command: str, result: ExecResult) -> str:
-    """What a command printed, if it succeeded.
+    """What a command printed, if it succeeded; warns the caller's caller when the server kept only its beginning.
 
     Raises:
         TroveExecError: it exited non-zero.
     """
     if result.exit_code != 0:
         raise TroveExecError(command, result.exit_code, result.stdout, result.stderr)
+    if result.stdout_truncated:
+        message = "the command printed more than the server keeps: this is only the beginning"
+        warnings.warn(message, TruncatedWarning, stacklevel=3)
     return result.stdout
 
 
@@ -71,7 +75,7 @@ class ExecMethods(Driver):
     """Commands in one namespace, run by bash in a fresh shell at its root, at most 30 seconds each."""
 
     def exec(self, command: str, *, stdin: str | None = None) -> str:
-        """Runs a command and returns what it printed.
+        """Runs a command and returns what it printed, at most 1 MB (then ``TruncatedWarning`` is issued).
 
         Nothing but files survives it: the next call gets a new shell. ``exec_chain`` keeps ``cd`` and variables
         over several commands, ``set_init`` over all of them.

@@ -12,7 +12,10 @@ from trove_agents.client.transport import AsyncStreamedReply, Outgoing, Reply, S
 from trove_agents.errors import TroveConnectionError, TroveConnectionTimeoutError
 
 _NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-_DEFAULTS: Final = {"user-agent": "trove-agents"}
+_HEADERS: Final = {"user-agent": "trove-agents"}
+_LIMITS: Final = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=4.0)
+"""Idle connections are dropped before servers do so, commonly after 5 s: a command that meets a connection which is
+just being closed cannot be repeated."""
 
 
 class HttpTransport:
@@ -30,7 +33,7 @@ class HttpTransport:
 
     def __init__(self, base_url: str, *, transport: httpx.BaseTransport | None = None) -> None:
         self._base = _base(base_url)
-        self._http = httpx.Client(transport=transport, headers=_DEFAULTS)
+        self._http = httpx.Client(transport=transport, headers=_HEADERS, limits=_LIMITS)
 
     def send(self, request: Outgoing) -> Reply:
         """As the protocol says."""
@@ -66,7 +69,7 @@ class AsyncHttpTransport:
 
     def __init__(self, base_url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._base = _base(base_url)
-        self._http = httpx.AsyncClient(transport=transport, headers=_DEFAULTS)
+        self._http = httpx.AsyncClient(transport=transport, headers=_HEADERS, limits=_LIMITS)
 
     async def send(self, request: Outgoing) -> Reply:
         """As the protocol says."""
