@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, select
 
 from trove_agents.server.db import Connection
 from trove_agents.server.db.tables import entries, heads, timelines
-from trove_agents.server.timelines.namespaces import LOG, head, log_row
+from trove_agents.server.timelines.namespaces import head, log_row
 from trove_agents.server.timelines.reads import STAT, entry, find, split
 from trove_agents.server.timelines.values import At, Difference, Entry, Kind, LogRow
 from trove_agents.wire import names
@@ -35,11 +35,10 @@ ROWS: Final = (
     )
     .order_by(_e.since.desc())
 )
-__all__ = ["LOG", "differences", "history"]
 
 
 def differences(db: Connection, a: At, b: At) -> list[Difference]:
-    """What differs between two states, by path, so a directory stands before its content.
+    """What differs between two states, in byte order of their paths, so a directory stands before its content.
 
     The cost follows the number of paths that were changed on the way from the states' common ancestor, and not the
     size of the trees.
@@ -65,7 +64,8 @@ def differences(db: Connection, a: At, b: At) -> list[Difference]:
             if shared:
                 break
     found = []
-    for path in sorted(names.from_bytes(d + b"/" + n if d else n) for d, n in paths):
+    for raw in sorted(d + b"/" + n if d else n for d, n in paths):
+        path = names.from_bytes(raw)
         before, after = find(db, a, path), find(db, b, path)
         if (before and before.stat) != (after and after.stat):
             found.append(Difference(path, before, after))

@@ -15,6 +15,7 @@ Row = tuple[Any, ...]
 _e = entries.c
 STAT: Final = (_e.kind, _e.mode, _e.size, _e.mtime_ns, _e.content, _e.since)
 NO_LIMIT: Final = 2**62
+_KINDS: Final = tuple(Kind)
 PAGE: Final = 1000
 """Entries read at once; a directory that holds fewer takes one statement."""
 
@@ -51,7 +52,7 @@ def split(path: str) -> tuple[bytes, bytes]:
 
 def entry(path: str, row: Row) -> Entry:
     """An entry from ``STAT`` columns."""
-    return Entry(path, Kind(row[0]), *row[1:6])
+    return Entry(path, _KINDS[row[0]], *row[1:6])
 
 
 def root() -> Entry:

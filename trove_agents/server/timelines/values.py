@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
+import msgspec
+
 from trove_agents.server.blobs import Stored
 
 
@@ -24,9 +26,8 @@ class At:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What is at a path in one state."""
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """What is at a path in one state. A Struct, since listings make them by the thousand."""
 
     path: str
     kind: Kind
