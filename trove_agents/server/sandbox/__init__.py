@@ -1,0 +1,30 @@
+"""Where commands run: one folder, no network unless asked for, nothing left when a command ends."""
+
+from trove_agents.server.sandbox.choose import choose, probe
+from trove_agents.server.sandbox.hint import network_hint
+from trove_agents.server.sandbox.port import (
+    Command,
+    Limits,
+    Network,
+    Outcome,
+    Sandbox,
+    SandboxError,
+    SandboxFailed,
+    SandboxUnavailable,
+)
+from trove_agents.server.sandbox.report import Report
+
+__all__ = [
+    "Command",
+    "Limits",
+    "Network",
+    "Outcome",
+    "Report",
+    "Sandbox",
+    "SandboxError",
+    "SandboxFailed",
+    "SandboxUnavailable",
+    "choose",
+    "network_hint",
+    "probe",
+]

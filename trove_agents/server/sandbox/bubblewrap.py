@@ -1,0 +1,179 @@
+"""Commands in namespaces of their own, by bubblewrap.
+
+bwrap is started with an empty environment and takes its options from a descriptor: the first process inside is
+bwrap itself, and a command may read that process's environment and command line.
+"""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Mapping
+
+from trove_agents.server.sandbox import seccomp
+from trove_agents.server.sandbox.binary import Bwrap
+from trove_agents.server.sandbox.layout import ENVIRONMENT, INNER_ROOT, USER, layout
+from trove_agents.server.sandbox.namespace import Namespace
+from trove_agents.server.sandbox.pipes import memory_file
+from trove_agents.server.sandbox.port import Command, Limits, Network, Outcome
+from trove_agents.server.sandbox.supervise import Streams, supervise
+from trove_agents.server.sandbox.watch import Watcher
+
+ARGUMENT_BYTES = 100_000
+"""Linux takes no argument longer than 128 KB (MAX_ARG_STRLEN); a longer script goes through a descriptor."""
+ISOLATION = (
+    "--unshare-user",
+    "--unshare-all",
+    "--disable-userns",
+    "--die-with-parent",
+    "--new-session",
+    *("--uid", str(USER), "--gid", str(USER)),
+    *("--cap-drop", "ALL"),
+    *("--hostname", "sandbox"),
+    "--clearenv",
+)
+CLOSING = ("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", INNER_ROOT)
+"""Last of the mounts: / and /dev are memory without a limit until they are read-only."""
+
+
+class Bubblewrap:
+    """Runs each command in a fresh set of namespaces."""
+
+    name = "bubblewrap"
+    inner_root = INNER_ROOT
+
+    def __init__(self, bwrap: Bwrap, *, network: Network = "none", limits: Limits | None = None) -> None:
+        self.network: Network = network
+        self.limits = limits or Limits()
+        self._bwrap = bwrap
+        self._layout = layout(network, self.limits)
+        self._filter = seccomp.program(os.uname().machine)
+
+    async def run(self, command: Command) -> Outcome:
+        """See `Sandbox.run`."""
+        with contextlib.ExitStack() as stack:
+            streams = Streams.open(command)
+            stack.callback(streams.close)
+            tree = self._start(command, streams)
+            stack.callback(tree.close)
+            first = await tree.ready()
+            tree.limit(self.limits, command.timeout)
+            watch = Watcher(command.root, self.limits, first, memory=True, processes=True)
+            tree.release()
+            return await supervise(command, tree, streams, watch)
+
+    def check(self) -> str | None:
+        """Runs nothing in an empty sandbox; what bwrap says against it, None if it works."""
+        with contextlib.ExitStack() as handed:
+            options = _Options(handed, self._environment({}))
+            options.add(*ISOLATION, *self._mounts(options), "--dir", INNER_ROOT, *CLOSING)
+            done = subprocess.run(  # noqa: S603 - a fixed program
+                [self._bwrap.path, "--args", str(options.file()), "--", "true"],
+                env={},
+                cwd="/",
+                pass_fds=options.descriptors,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=30,
+                check=False,
+            )
+        if done.returncode == 0:
+            return None
+        return done.stderr.decode(errors="replace").strip() or f"bwrap ended with {done.returncode}"
+
+    def _start(self, command: Command, streams: Streams) -> Namespace:
+        """bwrap started: it sets up the sandbox and then waits to be released."""
+        status, status_writer = os.pipe()
+        block_reader, block = os.pipe()
+        with contextlib.ExitStack() as handed:
+            handed.callback(os.close, status_writer)
+            handed.callback(os.close, block_reader)
+            options = _Options(handed, self._environment(command.env))
+            options.hand(status_writer, "--json-status-fd")
+            options.hand(block_reader, "--block-fd")
+            options.add(*ISOLATION, *self._mounts(options))
+            options.add("--bind", os.fspath(command.root), INNER_ROOT, *CLOSING)
+            shell = _shell(command.script, options)
+            try:
+                bwrap = subprocess.Popen(  # noqa: S603 - a fixed program
+                    [self._bwrap.path, "--args", str(options.file()), "--", *shell],
+                    env={},
+                    cwd="/",
+                    pass_fds=options.descriptors,
+                    stdin=streams.stdin.reader,
+                    stdout=streams.stdout.writer,
+                    stderr=streams.stderr.writer,
+                    # Ctrl-C at the server's terminal is for the server.
+                    start_new_session=True,
+                )
+            except BaseException:
+                os.close(status)
+                os.close(block)
+                raise
+        streams.started()
+        return Namespace(bwrap, status, block, streams.stderr)
+
+    def _mounts(self, options: "_Options") -> list[str]:
+        if self.network == "host":
+            options.add("--share-net")
+        if self._filter is not None:
+            options.hand(options.memory(self._filter), "--seccomp")
+        mounts = list(self._layout.options)
+        for path, content in self._layout.files.items():
+            mounts += ["--perms", "0444", "--file", str(options.memory(content.encode())), path]
+        return mounts
+
+    def _environment(self, extra: Mapping[str, str]) -> dict[str, str]:
+        for name in extra:
+            if not name or "=" in name:
+                raise ValueError(f"{name!r} cannot be the name of an environment variable")
+        return {**ENVIRONMENT, "PATH": self._layout.path, **extra}
+
+
+class _Options:
+    """The options of one bwrap, and the descriptors they name; these are closed with `handed`."""
+
+    def __init__(self, handed: contextlib.ExitStack, environment: Mapping[str, str]) -> None:
+        self.descriptors: list[int] = []
+        self._handed = handed
+        self._options: list[str] = []
+        self._environment = environment
+
+    def add(self, *options: str) -> None:
+        self._options += options
+
+    def hand(self, fd: int, option: str) -> None:
+        """Hands `fd` to bwrap, as `option`."""
+        self._options += [option, str(fd)]
+        if fd not in self.descriptors:
+            self.descriptors.append(fd)
+
+    def memory(self, content: bytes) -> int:
+        """A descriptor with `content`, handed to bwrap."""
+        fd = memory_file(content)
+        self._handed.callback(os.close, fd)
+        self.descriptors.append(fd)
+        return fd
+
+    def file(self) -> int:
+        """The descriptor for ``--args``: everything so far, and the environment (--clearenv comes before)."""
+        options = list(self._options)
+        for name, value in self._environment.items():
+            options += ["--setenv", name, value]
+        if any("\0" in option for option in options):
+            raise ValueError("NUL in a path or an environment variable")
+        return self.memory(b"\0".join(map(_bytes, options)) + b"\0")
+
+
+def _shell(script: str, options: _Options) -> list[bytes]:
+    """The command line that runs `script` as ``bash -c`` does, whatever its length."""
+    text = _bytes(script)
+    if b"\0" in text:
+        raise ValueError("NUL in the script")
+    if len(text) <= ARGUMENT_BYTES:
+        return [b"bash", b"-c", text]
+    fd = options.memory(text)
+    return [b"bash", b"-c", b'eval "exec %d<&-;$(</dev/fd/%d)"' % (fd, fd)]
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,114 @@
+"""What a command finds around its folder: the programs of this machine, read-only, and next to nothing else."""
+
+import functools
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trove_agents.server.sandbox.port import Limits, Network
+
+INNER_ROOT = "/workspace"
+USER = 1000
+HOME = "/tmp"  # noqa: S108 - the sandbox's own
+SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/bin"
+PYTHON = "/opt/python"
+"""Where the server's own interpreter appears if this machine has no ``python3`` under /usr."""
+ENVIRONMENT = {
+    "PATH": SEARCH,
+    "HOME": HOME,
+    "TMPDIR": HOME,
+    "USER": "user",
+    "LOGNAME": "user",
+    "SHELL": "/bin/bash",
+    "LANG": "C.UTF-8",
+    "TERM": "dumb",
+}
+STUBS = {
+    "/etc/passwd": f"user:x:{USER}:{USER}::{HOME}:/bin/bash\nnobody:x:65534:65534::/:/usr/sbin/nologin\n",
+    "/etc/group": f"user:x:{USER}:\nnogroup:x:65534:\n",
+    "/etc/hosts": "127.0.0.1 localhost sandbox\n::1 localhost sandbox\n",
+    "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
+}
+PUBLIC = (
+    "/etc/ld.so.cache",
+    "/etc/alternatives",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+    "/etc/pki/tls/certs",
+    "/etc/pki/ca-trust/extracted",
+    "/etc/ca-certificates/extracted",
+    "/etc/localtime",
+    "/etc/mime.types",
+    "/etc/magic",
+    "/etc/fonts",
+    "/etc/ImageMagick-6",
+    "/etc/ImageMagick-7",
+)
+"""What programs under /usr need of /etc, and the world may read anyway. Never /etc itself: a root-run server's
+commands are root to the files of this machine, so they could read /etc/shadow."""
+NETWORKED = ("/etc/services", "/etc/protocols", "/etc/gai.conf")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The mounts of a sandbox, as options of bwrap and as files that it is handed."""
+
+    options: tuple[str, ...]
+    files: dict[str, str] = field(default_factory=dict)
+    """Path inside -> content."""
+    path: str = SEARCH
+
+
+@functools.cache
+def layout(network: Network, limits: Limits) -> Layout:
+    """How the sandbox looks on this machine, apart from the command's own folder."""
+    options = ["--ro-bind", "/usr", "/usr"]
+    for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
+        folder = f"/{name}"
+        if os.path.islink(folder):
+            options += ["--symlink", os.readlink(folder), folder]
+        elif os.path.isdir(folder):
+            options += ["--ro-bind", folder, folder]
+    for path in (*PUBLIC, *(NETWORKED if network != "none" else ())):
+        if os.path.exists(path):
+            options += ["--ro-bind", path, path]
+    options += ["--proc", "/proc", "--dev", "/dev"]
+    for path in ("/tmp", "/dev/shm"):  # noqa: S108 - the sandbox's own
+        options += ["--perms", "1777", "--size", str(limits.temporary), "--tmpfs", path]
+    python, search = _python()
+    options += python
+    files = dict(STUBS)
+    if network == "host":
+        files["/etc/hosts"] = _text("/etc/hosts") or files["/etc/hosts"]
+        files["/etc/resolv.conf"] = _text("/etc/resolv.conf")
+    return Layout(tuple(options), files, search)
+
+
+def _python() -> tuple[list[str], str]:
+    """Mounts and the search path that give a ``python3`` and a ``python``."""
+    for folder in ("/usr/local/bin", "/usr/bin"):
+        if os.path.exists(f"{folder}/python3"):
+            if any(os.path.lexists(f"{each}/python") for each in ("/usr/local/bin", "/usr/bin")):
+                return [], SEARCH
+            return ["--symlink", f"{folder}/python3", "/opt/bin/python"], SEARCH
+    prefix = Path(sys.base_prefix)
+    if not _reveals_nothing(prefix):
+        return [], SEARCH
+    options = []
+    for name in ("bin", "lib"):
+        if (prefix / name).is_dir():
+            options += ["--ro-bind", str(prefix / name), f"{PYTHON}/{name}"]
+    return options, f"{SEARCH}:{PYTHON}/bin"
+
+
+def _reveals_nothing(prefix: Path) -> bool:
+    """Whether an interpreter's ``bin`` and ``lib`` are its own, not those of a whole home or machine."""
+    return prefix != Path("/") and prefix != Path.home() and prefix not in Path.home().parents
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="surrogateescape")
+    except OSError:
+        return ""
