@@ -208,6 +208,7 @@ class Router:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._root = _Node()
+        self._fixed: dict[str, dict[str, Route]] = {}
         for route in routes:
             node = self._root
             for segment in _segments(route.path):
@@ -220,10 +221,13 @@ class Router:
             if route.method in node.methods:
                 raise ValueError(f"two routes for {route.method} {route.path}")
             node.methods[route.method] = route
+            if not route.parameters:
+                self._fixed[route.path] = node.methods
 
     def match(self, path: str) -> tuple[dict[str, Route], list[str]] | None:
         """The methods of a path and the values of its parameters in order; None when no route has that path."""
-        return _match(self._root, _segments(path), 0, [])
+        fixed = self._fixed.get(path)  # most calls: nothing to parse
+        return (fixed, []) if fixed else _match(self._root, _segments(path), 0, [])
 
 
 def _segments(path: str) -> list[str]:

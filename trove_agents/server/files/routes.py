@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator
 
 import msgspec
-from trove_agents.server.blobs import BlobStore, BlobWriter
 
 from trove_agents.server import paths, timelines
+from trove_agents.server.blobs import BlobStore, BlobWriter
 from trove_agents.server.errors import TooLarge
 from trove_agents.server.files.service import Download, Files, pieces
 from trove_agents.server.http import Disconnected, Reply, Request, Route

@@ -5,17 +5,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from trove_agents.server.blobs import BlobStore
-
 from trove_agents.server import paths, timelines
 from trove_agents.server.auth import Principal
+from trove_agents.server.blobs import BlobStore
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import BadRequest, Conflict, NotFound, TooLarge, Unprocessable
 from trove_agents.server.events import service as events
 from trove_agents.server.files.links import follow, follow_parent
 from trove_agents.server.namespaces import service as namespaces
 from trove_agents.server.timelines import At, Change, Entry, Kind, Payload
-from trove_agents.wire import limits, times
+from trove_agents.wire import limits, names, times
 from trove_agents.wire.files import Deleted, FileContent, FileInfo, FileResult, Listing
 
 Source = Literal["write", "upload"]
@@ -135,11 +134,8 @@ class Files:
             if entry.kind is not Kind.DIRECTORY:
                 raise BadRequest(f"{paths.shown(target)} is a file, not a directory")
             found, truncated = _entries(db, space.at, real, levels=limits.LIST_LEVELS if recursive else 1)
-        if real != target:  # below a link, entries carry the path that was asked for
-            return Listing(
-                [_info(e, target + e.path[len(real) :]) for e in found], truncated, paths.shown(target)
-            )
-        return Listing([_info(e, e.path) for e in found], truncated, paths.shown(target))
+        # Below a link, entries carry the path that was asked for
+        return Listing(_infos(found, real, target), truncated, paths.shown(target))
 
     def read(self, principal: Principal, namespace: str, path: str) -> FileContent:
         """A file's text, at most its first MB and never half a character; binary files only by what they are."""
@@ -161,6 +157,9 @@ class Files:
 
     def _file(self, principal: Principal, namespace: str, target: str) -> tuple[Entry, Payload]:
         with self._database.read() as db:
+            direct = timelines.read_head(db, principal.workspace, namespace, target)
+            if direct is not None and direct[2] is not None and direct[1].kind is Kind.FILE:
+                return direct[1], direct[2]  # nearly all: the rest is links, and what is not there
             space = timelines.namespace(db, principal.workspace, namespace)
             if space is None:
                 raise _missing(target)
@@ -206,15 +205,23 @@ def _entries(db: Connection, at: At, path: str, *, levels: int) -> tuple[list[En
     return found, truncated
 
 
-def _info(entry: Entry, path: str) -> FileInfo:
-    shown = paths.shown(path)
-    return FileInfo(
-        name=shown.rpartition("/")[2],
-        path=shown,
-        is_dir=entry.is_dir,
-        size_bytes=None if entry.is_dir else entry.size,
-        modified_at=times.from_micros(entry.mtime_ns // 1000),
-    )
+def _infos(entries: list[Entry], real: str, asked: str) -> list[FileInfo]:
+    """Entries of a listing for the wire, those below ``real`` shown below ``asked``."""
+    cut = len(real) + 1 if real else 0
+    prefix = paths.shown(asked) + "/"
+    infos: list[FileInfo] = []
+    for entry in entries:
+        below = names.to_wire(entry.path[cut:])
+        infos.append(
+            FileInfo(
+                below.rpartition("/")[2],
+                prefix + below,
+                entry.is_dir,
+                None if entry.is_dir else entry.size,
+                times.from_micros(entry.mtime_ns // 1000),
+            )
+        )
+    return infos
 
 
 def _text(data: bytes, *, whole: bool) -> str | None:

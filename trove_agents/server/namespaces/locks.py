@@ -15,14 +15,15 @@ import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import bindparam, insert, select, update
-from trove_agents.server.db.tables import locks
 
 from trove_agents.server.db import Connection, Database
+from trove_agents.server.db.tables import locks
 from trove_agents.server.errors import Busy
 
+T = TypeVar("T")
 Hop = Callable[..., Awaitable[Any]]
 """Runs a blocking function off the loop."""
 
@@ -95,25 +96,55 @@ class ExecLocks:
         Raises:
             Busy: another holder kept it for ``wait`` seconds.
         """
+        lease: Lease | None = None
+        async with self._queued(namespace, wait) as deadline:
+            try:
+                lease = await self._until(deadline, lambda: hop(self._take, namespace, seconds))
+                yield lease
+            finally:
+                if lease is not None:
+                    await asyncio.shield(hop(self._give_back, lease))
+
+    async def when_free(
+        self, namespace: int, act: Callable[[], T | None], *, hop: Hop, wait: float = WAIT_SECONDS
+    ) -> T:
+        """The result of ``act``, which is tried again as long as it returns None because the lock is held.
+
+        For what is one transaction: it looks with ``free`` itself, and needs no lock of its own.
+
+        Raises:
+            Busy: a holder kept the lock for ``wait`` seconds.
+        """
+        async with self._queued(namespace, wait) as deadline:
+            return await self._until(deadline, lambda: hop(act))
+
+    def free(self, tx: Connection, namespace: int) -> bool:
+        """Whether nobody holds the lock of a namespace, in the transaction that relies on it."""
+        row = tx.one(_HELD, ns=namespace)
+        return row is None or self._free(row)
+
+    @contextlib.asynccontextmanager
+    async def _queued(self, namespace: int, wait: float) -> AsyncIterator[float]:
+        """A place at the head of this process's waiters, and the time until which to wait for others."""
         deadline = time.monotonic() + wait
         queue = self._queues.setdefault(namespace, asyncio.Lock())
         try:
             await asyncio.wait_for(queue.acquire(), wait)
         except TimeoutError:
             raise _busy() from None
-        lease: Lease | None = None
         try:
-            pause, longest = _POLL_SECONDS
-            while (lease := await hop(self._take, namespace, seconds)) is None:
-                if time.monotonic() + pause > deadline:
-                    raise _busy()
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, longest)
-            yield lease
+            yield deadline
         finally:
             queue.release()
-            if lease is not None:
-                await asyncio.shield(hop(self._give_back, lease))
+
+    async def _until(self, deadline: float, attempt: Callable[[], Awaitable[T | None]]) -> T:
+        pause, longest = _POLL_SECONDS
+        while (result := await attempt()) is None:
+            if time.monotonic() + pause > deadline:
+                raise _busy()
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, longest)
+        return result
 
     def _take(self, namespace: int, seconds: float) -> Lease | None:
         with self._database.read() as db:  # a waiter costs no transaction

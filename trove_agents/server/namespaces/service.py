@@ -1,8 +1,7 @@
 """Namespaces come into being with the first call that needs one (wire 1.4)."""
 
-from trove_agents.server.db.connection import Connection
-
 from trove_agents.server import timelines
+from trove_agents.server.db.connection import Connection
 from trove_agents.server.timelines import Namespace
 
 

@@ -1,14 +1,9 @@
 """HTTP of snapshots."""
 
-from typing import Final
-
 from trove_agents.server.http import Request, Route
 from trove_agents.server.namespaces.locks import ExecLocks
 from trove_agents.server.snapshots.service import SnapshotService
 from trove_agents.wire.snapshots import Restored, Snapshot, SnapshotDeleted, SnapshotRequest, Snapshots
-
-_RESTORE_SECONDS: Final = 60.0
-"""How long a restore may hold the exec lock; it takes milliseconds."""
 
 
 def routes(snapshots: SnapshotService, locks: ExecLocks) -> list[Route]:
@@ -24,8 +19,9 @@ def routes(snapshots: SnapshotService, locks: ExecLocks) -> list[Route]:
     async def restore(request: Request) -> Restored:
         who, name, snapshot_id = request.principal, request.namespace, request.params["snapshot_id"]
         space = await request.hop(snapshots.namespace_of, who, name, snapshot_id)
-        async with locks.hold(space, seconds=_RESTORE_SECONDS, hop=request.hop) as lease:
-            return await request.hop(snapshots.restore, who, name, snapshot_id, lease)
+        return await locks.when_free(
+            space, lambda: snapshots.restore(who, name, snapshot_id, locks), hop=request.hop
+        )
 
     one = "/v1/snapshots/{snapshot_id}"
     return [
@@ -58,7 +54,7 @@ def routes(snapshots: SnapshotService, locks: ExecLocks) -> list[Route]:
             access="runtime",
             summary="Go back to a snapshot",
             reply=Restored,
-            errors=(404, 409, 503),
+            errors=(404, 503),
         ),
         Route(
             "DELETE",

@@ -5,11 +5,10 @@ import secrets
 from trove_agents.server import timelines
 from trove_agents.server.auth import Principal
 from trove_agents.server.db import Connection, Database
-from trove_agents.server.errors import Conflict, NotFound, Unprocessable
+from trove_agents.server.errors import NotFound, Unprocessable
 from trove_agents.server.events import service as events
-from trove_agents.server.namespaces import locks
 from trove_agents.server.namespaces import service as namespaces
-from trove_agents.server.namespaces.locks import Lease
+from trove_agents.server.namespaces.locks import ExecLocks
 from trove_agents.server.timelines import Namespace, SnapshotRow
 from trove_agents.wire import limits, times
 from trove_agents.wire.snapshots import Restored, Snapshot, SnapshotDeleted, Snapshots
@@ -79,20 +78,22 @@ class SnapshotService:
         with self._database.read() as db:
             return self._find(db, principal, namespace, snapshot_id)[0].id
 
-    def restore(self, principal: Principal, namespace: str, snapshot_id: str, lease: Lease) -> Restored:
-        """Makes the namespace what the snapshot holds, in one transaction. Files made since are gone from the head
-        (the history keeps them). Needs the exec lock, so that no command is running.
+    def restore(
+        self, principal: Principal, namespace: str, snapshot_id: str, locks: ExecLocks
+    ) -> Restored | None:
+        """Makes the namespace what the snapshot holds, in one transaction; None while a command runs in it.
+
+        Files made since are gone from the head; the history keeps them.
 
         Raises:
             NotFound: unknown, or another namespace's.
-            Conflict: the lock was lost meanwhile.
         """
 
-        def commit(tx: Connection) -> Restored:
-            now = self._database.now_ns()
+        def commit(tx: Connection) -> Restored | None:
             space, row = self._find(tx, principal, namespace, snapshot_id)
-            if not locks.held(tx, lease, now_us=now // 1000):
-                raise Conflict("another command took over this namespace; nothing was restored")
+            if not locks.free(tx, space.id):
+                return None
+            now = self._database.now_ns()
             timelines.restore(
                 tx,
                 space,
@@ -103,7 +104,6 @@ class SnapshotService:
                 actor=principal.key_id,
                 step=None,
             )
-            locks.release(tx, lease)
             data = {"snapshot_id": snapshot_id, "files_restored": row.files}
             events.record(
                 tx, principal=principal, namespace=namespace, kind="snapshot.restored", data=data, now_ns=now
