@@ -96,14 +96,12 @@ class ExecLocks:
         Raises:
             Busy: another holder kept it for ``wait`` seconds.
         """
-        lease: Lease | None = None
         async with self._queued(namespace, wait) as deadline:
+            lease = await self._until(deadline, lambda: hop(self._take, namespace, seconds))
             try:
-                lease = await self._until(deadline, lambda: hop(self._take, namespace, seconds))
                 yield lease
             finally:
-                if lease is not None:
-                    await asyncio.shield(hop(self._give_back, lease))
+                await asyncio.shield(hop(self._give_back, lease))
 
     async def when_free(
         self, namespace: int, act: Callable[[], T | None], *, hop: Hop, wait: float = WAIT_SECONDS
