@@ -81,11 +81,7 @@ class Call(Generic[T_co]):
             query=urlencode([(name, wire_text(value)) for name, value in self.query]),
             headers=(*headers, *self.headers, *key),
             body=body,
-            length=None
-            if self.body is None
-            else len(self.body)
-            if isinstance(self.body, bytes)
-            else self.body.length,
+            length=self.body.length if isinstance(self.body, Upload) else _length(self.body),
             timeout=timeout,
         )
 
@@ -185,6 +181,10 @@ def wire_text(text: str) -> str:
     except UnicodeEncodeError as error:
         raise _no_text(error) from error
     return sent
+
+
+def _length(body: bytes | None) -> int | None:
+    return None if body is None else len(body)
 
 
 def _no_text(error: UnicodeEncodeError) -> TroveError:
