@@ -67,6 +67,13 @@ except ImportError as error:
     assert "pip install 'trove-agents[server]'" in done.stdout
 
 
+def test_that_is_an_import_error_here_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "trove_agents.embedded", None)
+    monkeypatch.delattr(trove_agents, "embedded", raising=False)
+    with pytest.raises(ImportError, match=r"connect brings its own server"):
+        trove_agents.connect  # noqa: B018
+
+
 def loaded_after(code: str) -> set[str]:
     script = f"import sys\n{code}\nprint(*(name for name in {HEAVY!r} if name in sys.modules))"
     done = subprocess.run(
