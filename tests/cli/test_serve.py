@@ -1,0 +1,150 @@
+"""``trove-agents serve`` as its user has it: a process, its output, its files, its end."""
+
+import json
+import signal
+import socket
+import stat
+import threading
+
+import pytest
+
+from trove_agents import TroveAdminClient, TroveClient
+
+
+def client(server, key):
+    return TroveClient(key, "agent", base_url=server.base_url)
+
+
+def test_the_first_start_shows_two_keys_that_work(tmp_path, serving):
+    with serving(tmp_path) as server:
+        with client(server, server.told("key")) as agent:
+            agent.write("a.txt", "hello")
+            assert agent.read_text("a.txt") == "hello"
+        with TroveAdminClient(
+            server.told("admin key"), server.told("workspace"), base_url=server.base_url
+        ) as admin:
+            assert {key.scope for key in admin.list_keys()} == {"admin", "workspace"}
+        assert server.base_url.startswith("http://127.0.0.1:")
+        assert server.told("state") == str(tmp_path / "state")
+
+
+def test_a_later_start_shows_no_secrets_and_has_all_files(tmp_path, serving):
+    with serving(tmp_path) as first:
+        key, workspace = first.told("key"), first.told("workspace")
+        with client(first, key) as agent:
+            agent.write("a.txt", "hello")
+        assert first.stop() == (0, "")
+    with serving(tmp_path) as second:
+        assert second.told("workspace") == workspace
+        assert "trove-sk-" not in "\n".join(second.lines)
+        with client(second, key) as agent:
+            assert agent.read_text("a.txt") == "hello"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_both_signals_end_it_with_status_0_and_no_complaints(tmp_path, serving, number):
+    with serving(tmp_path) as server:
+        assert server.stop(number) == (0, "")
+
+
+def test_the_credentials_file_is_private_and_has_all_a_program_needs(tmp_path, serving):
+    with serving(tmp_path, "--credentials-file", "keys.json") as server:
+        keys = server.credentials("keys.json")
+        assert set(keys) == {"base_url", "workspace_id", "admin_key", "key"}
+        assert stat.S_IMODE((tmp_path / "keys.json").stat().st_mode) == 0o600
+        assert keys["base_url"] == server.base_url
+        assert "trove-sk-" not in "\n".join(server.lines)
+        with client(server, keys["key"]) as agent:
+            assert agent.me().workspace_id == keys["workspace_id"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["keys.json", "state"]
+
+
+def test_a_later_start_keeps_the_address_in_the_file_right(tmp_path, serving):
+    with serving(tmp_path, "--credentials-file", "keys.json") as first:
+        before = first.credentials("keys.json")
+    with serving(tmp_path, "--credentials-file", "keys.json") as second:
+        after = second.credentials("keys.json")
+        assert after == before | {"base_url": second.base_url}
+        assert stat.S_IMODE((tmp_path / "keys.json").stat().st_mode) == 0o600
+        assert second.stop() == (0, "")
+
+
+def test_a_later_start_says_that_it_cannot_write_keys_again(tmp_path, serving):
+    with serving(tmp_path) as first:
+        first.stop()
+    with serving(tmp_path, "--credentials-file", "keys.json") as second:
+        status, errors = second.stop()
+    assert status == 0
+    assert "keys.json is not written" in errors
+    assert not (tmp_path / "keys.json").exists()
+
+
+@pytest.mark.parametrize("place", ["other.json", "nowhere/keys.json"])
+def test_no_workspace_is_made_when_its_keys_could_not_be_kept(tmp_path, serving, place):
+    (tmp_path / "other.json").write_text(json.dumps({"key": "of another server"}))
+    with serving(tmp_path, "--credentials-file", place) as server:
+        status, errors = server.stop()
+    assert status == 1
+    assert errors.startswith("trove-agents: ") and place.partition("/")[0] in errors
+    assert json.loads((tmp_path / "other.json").read_text()) == {"key": "of another server"}
+    with serving(tmp_path) as server:
+        assert server.told("key"), "still the first start"
+
+
+def test_a_port_in_use_is_refused_in_one_line(tmp_path, serving):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with serving(tmp_path, "--port", str(port)) as server:
+            status, errors = server.stop()
+    assert status == 1
+    assert errors.startswith(f"trove-agents: cannot listen at 127.0.0.1, port {port}: ")
+    assert errors.count("\n") == 1
+
+
+def test_a_running_command_may_finish_when_the_server_is_told_to_stop(tmp_path, serving):
+    results = []
+    with serving(tmp_path, "--sandbox", "none") as server:
+        key = server.told("key")
+
+        def command():
+            with client(server, key) as agent:
+                results.append(
+                    agent.exec("touch started; until [ -e go ]; do sleep 0.02; done; echo done > result")
+                )
+
+        running = threading.Thread(target=command)
+        with client(server, key) as agent:
+            running.start()
+            [started] = wait_for(lambda: list((tmp_path / "state").rglob("started")))
+            server.process.send_signal(signal.SIGTERM)
+            (started.parent / "go").touch()
+            running.join(timeout=60)
+        assert server.stop()[0] == 0
+    assert results == [""]
+    with serving(tmp_path) as server, client(server, key) as agent:
+        assert agent.read_text("result") == "done\n"
+
+
+def test_what_commands_run_under_is_told(tmp_path, serving):
+    with serving(tmp_path, "--sandbox", "none") as server:
+        assert "none" in server.told("commands")
+        assert "unprotected" in server.told("commands")
+
+
+def test_strangers_make_workspaces_only_where_they_may(tmp_path, serving):
+    import httpx
+
+    for options, status in ((), 403), (("--open-signup",), 201):
+        with serving(tmp_path, *options) as server:
+            assert httpx.post(f"{server.base_url}/v1/workspaces", json={"name": "mine"}).status_code == status
+
+
+def wait_for(look):
+    """Polls; the suite's own guard ends it if it never comes."""
+    import time
+
+    for _ in range(3000):
+        if found := look():
+            return found
+        time.sleep(0.01)
+    raise AssertionError("it never came")
