@@ -187,6 +187,12 @@ class Request:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
+class Ambiguous(errors.BadRequest):
+    """Two readers of the same bytes (a proxy and this server) could take them for different requests. Nothing that
+    follows on the connection can be trusted either, so it is closed (RFC 9112, 6.3).
+    """
+
+
 class Disconnected(Exception):
     """The caller closed the connection; there is nobody to answer."""
 
@@ -378,6 +384,8 @@ class Edge:
             raise errors.Unprocessable(str(error), errors=[_located(str(error))]) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise errors.Unprocessable(f"the body is not JSON: {error}") from None
+        except RecursionError:
+            raise errors.Unprocessable("the body is nested too deeply") from None
 
 
 def _located(message: str) -> dict[str, str]:
@@ -390,6 +398,8 @@ def _refusal(error: errors.ServiceError) -> tuple[int, bytes, Headers]:
     extra: Headers = []
     if isinstance(error, errors.Busy):
         extra.append((b"retry-after", str(error.retry_after).encode()))
+    if isinstance(error, Ambiguous):
+        extra.append((b"connection", b"close"))
     if isinstance(error, errors.Unauthorized):
         extra.append((b"www-authenticate", b"Bearer"))
     return errors.status(error), msgspec.json.encode(error.body), extra
@@ -432,15 +442,19 @@ def _query(scope: Scope) -> dict[str, str]:
 
 
 def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Headers by lower-case name. A repeated one that decides who may do what is refused: two readers of the same
-    request (a proxy and this server) could otherwise pick different ones.
+    """Headers by lower-case name.
+
+    Raises:
+        Ambiguous: one that decides who may do what was repeated, or the body's end is told in two ways.
     """
     found: dict[str, str] = {}
     for name, value in raw:
         key = name.decode("latin-1").lower()
         if key in found and key in _SINGLE:
-            raise errors.BadRequest(f"the {key} header was sent more than once")
+            raise Ambiguous(f"the {key} header was sent more than once")
         found[key] = value.decode("latin-1")
+    if "transfer-encoding" in found and "content-length" in found:
+        raise Ambiguous("a body has a content-length or a transfer-encoding, not both")
     return found
 
 
