@@ -1,0 +1,82 @@
+"""HTTP of commands. Never 404: public clients take that for an old server and run the command a second time."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
+
+from trove_agents.server.exec.service import ExecService
+from trove_agents.server.http import Disconnected, Reply, Request, Route
+from trove_agents.wire import limits
+from trove_agents.wire.exec import ExecRequest, ExecResult
+
+T = TypeVar("T")
+_ERRORS: Final = (408, 409, 413, 501, 503)
+_BODY_BYTES: Final = 6 * (limits.EXEC_COMMAND_BYTES + limits.EXEC_STDIN_BYTES) + limits.MB
+"""JSON may write each byte as ``\\u00xx``."""
+
+
+def routes(service: ExecService) -> list[Route]:
+    async def run(request: Request, body: ExecRequest) -> ExecResult:
+        return await _while_wanted(
+            request, service.run(request.principal, request.namespace, body, hop=request.hop)
+        )
+
+    async def legacy(request: Request, body: ExecRequest) -> Reply:
+        result = await run(request, body)
+        return Reply(text(result).encode(), media_type=b"text/plain; charset=utf-8")
+
+    return [
+        Route(
+            "POST",
+            "/v1/exec",
+            run,
+            run="loop",
+            access="runtime",
+            summary="Run a command",
+            body=ExecRequest,
+            reply=ExecResult,
+            errors=_ERRORS,
+            body_bytes=_BODY_BYTES,
+        ),
+        Route(
+            "POST",
+            "/exec",
+            legacy,
+            run="loop",
+            access="runtime",
+            summary="Run a command; the answer is its output as text",
+            body=ExecRequest,
+            media_type="text/plain",
+            errors=_ERRORS,
+            body_bytes=_BODY_BYTES,
+        ),
+    ]
+
+
+def text(result: ExecResult) -> str:
+    """The answer that older clients read."""
+    if result.exit_code != 0:
+        return f"[exit {result.exit_code}]\n{result.stderr}\n{result.stdout}"
+    return result.stdout or "(no output)"
+
+
+async def _while_wanted(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Ends the work when the caller goes away.
+
+    Raises:
+        Disconnected: nobody waits for the answer.
+    """
+    if request.scope.get("client") is None:  # in process: a caller that leaves cancels the call itself
+        return await work
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise Disconnected
+    finally:
+        gone.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})

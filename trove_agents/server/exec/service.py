@@ -1,0 +1,310 @@
+"""One command in a namespace (design 4): lock, copy brought to the head, run, one version, lock given back.
+
+What blocks runs off the loop, in two phases; the command itself is awaited on the loop, and so is the lock.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from trove_agents.server import timelines
+from trove_agents.server.auth import Principal
+from trove_agents.server.blobs import BlobStore
+from trove_agents.server.db import Connection, Database
+from trove_agents.server.errors import (
+    CommandTimeout,
+    Conflict,
+    QuotaExceeded,
+    SandboxMissing,
+    Unprocessable,
+)
+from trove_agents.server.events import service as events
+from trove_agents.server.exec import shell
+from trove_agents.server.exec.contents import Contents
+from trove_agents.server.exec.copies import DirectoryCopies, WorkingCopies, WorkingCopy
+from trove_agents.server.exec.ingest import Ingested, ingest
+from trove_agents.server.exec.scan import Quota, Scan
+from trove_agents.server.namespaces import locks
+from trove_agents.server.namespaces import service as namespaces
+from trove_agents.server.namespaces.locks import ExecLocks, Hop, Lease
+from trove_agents.server.paths import ROOT, shown
+from trove_agents.server.sandbox import Command, Outcome, Sandbox, SandboxFailed, network_hint
+from trove_agents.server.timelines import At, Kind, Namespace
+from trove_agents.wire import limits
+from trove_agents.wire.exec import ExecRequest, ExecResult
+
+T = TypeVar("T")
+_LOCK_SECONDS: Final = 300.0
+"""For the command and for laying out and taking in its files. A dead holder is found out without waiting for it."""
+_EVENT_BYTES: Final = 4096
+"""Kept of each output in the event."""
+_log = logging.getLogger("trove_agents.server.exec")
+
+
+@dataclass(slots=True)
+class _Call:
+    """One command on its way."""
+
+    principal: Principal
+    command: str
+    stdin: bytes | None
+    namespace: Namespace
+    """As the command found it."""
+    contents: Contents
+    copy: WorkingCopy | None = None
+    init: str | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+class ExecService:
+    """Runs commands of all namespaces, one at a time in each."""
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: BlobStore,
+        exec_locks: ExecLocks,
+        sandbox: Callable[[], Sandbox],
+        folder: Path,
+        *,
+        seconds: float = limits.EXEC_SECONDS,
+        quota: Quota | None = None,
+    ) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._locks = exec_locks
+        self._sandbox = sandbox
+        self._copies: WorkingCopies = DirectoryCopies(folder)
+        self._seconds = seconds
+        self._quota = quota or Quota()
+
+    def close(self) -> None:
+        """Lets go of the working copies; they stay on disk for the next server."""
+        self._copies.close()
+
+    async def run(
+        self, principal: Principal, namespace: str, request: ExecRequest, *, hop: Hop
+    ) -> ExecResult:
+        """Runs a command and commits what it did to the files as one version. A namespace that nobody used yet is
+        created.
+
+        Cancelled, it kills the command and commits nothing, unless the commit had begun.
+
+        Raises:
+            Unprocessable: no command, a NUL in it, or stdin over 1 MB.
+            SandboxMissing: this server runs no commands.
+            Busy: another command kept the namespace for 10 s.
+            CommandTimeout: it was killed when its time was up; its files are kept.
+            QuotaExceeded: it used or left more than it may; nothing is kept.
+            Conflict: the namespace was restored, or the lock lost, meanwhile; nothing is kept.
+        """
+        stdin = _checked(request)
+        sandbox = await hop(self._sandbox)
+        space: Namespace = await hop(self._namespace, principal, namespace)
+        call = _Call(principal, request.command, stdin, space, Contents(self._blobs, principal.workspace))
+        async with self._locks.hold(space.id, seconds=_LOCK_SECONDS, hop=hop) as lease:
+            try:
+                copy = await _whole(hop(self._prepare, call))
+                outcome = await self._execute(sandbox, copy, call)
+                result: ExecResult = await _whole(hop(self._finish, sandbox, call, outcome, lease))
+            finally:
+                if call.copy is not None:
+                    await _whole(hop(self._give_back, call))
+        if outcome.timed_out:
+            raise CommandTimeout(
+                f"the command ran longer than {self._seconds:g} s and was killed; the files it had written are "
+                "kept: write progress to files so that a retry can resume"
+            )
+        return result
+
+    def _namespace(self, principal: Principal, name: str) -> Namespace:
+        with self._database.read() as db:
+            found = timelines.namespace(db, principal.workspace, name)
+        if found is not None:
+            return found
+        now = self._database.now_ns()
+        return self._database.write(lambda tx: namespaces.ensure(tx, principal.workspace, name, now_ns=now))
+
+    def _prepare(self, call: _Call) -> WorkingCopy:
+        """The copy, at the head, and the text of init.sh."""
+        with self._database.read() as db:
+            call.namespace = timelines.head(db, call.namespace.id)
+            call.copy = copy = self._copies.take(call.namespace)
+            copy.bring_to(db, call.namespace.at, call.contents)
+            call.init = _init(db, call.namespace.at, call)
+        copy.start()
+        return copy
+
+    async def _execute(self, sandbox: Sandbox, copy: WorkingCopy, call: _Call) -> Outcome:
+        script = shell.compose(call.command, call.init, sandbox.inner_root or str(copy.root))
+        try:
+            outcome = await sandbox.run(
+                Command(
+                    script,
+                    copy.root,
+                    stdin=call.stdin,
+                    timeout=self._seconds,
+                    output_bytes=limits.EXEC_OUTPUT_BYTES,
+                )
+            )
+        except SandboxFailed as error:
+            raise SandboxMissing(f"the command could not be started: {error}") from error
+        if outcome.over_quota is not None:
+            raise QuotaExceeded(
+                f"the command went over its limit of {outcome.over_quota} and was killed; nothing of it was kept"
+            )
+        return outcome
+
+    def _finish(self, sandbox: Sandbox, call: _Call, outcome: Outcome, lease: Lease) -> ExecResult:
+        """Takes in what the command did, in one transaction with its event."""
+        copy = call.copy
+        assert copy is not None, "a command ran in it"
+        try:
+            scan = copy.changes(call.contents, self._quota)
+            call.warnings += _warnings(scan)
+            result = _result(sandbox, copy, call, outcome)
+
+            def commit(tx: Connection) -> tuple[Ingested, ExecResult]:
+                now = self._database.now_ns()
+                head = timelines.head(tx, call.namespace.id)
+                if head.at.timeline != call.namespace.at.timeline or not locks.held(
+                    tx, lease, now_us=now // 1000
+                ):
+                    raise Conflict(
+                        "the namespace was restored or taken over while the command ran; nothing of it was kept"
+                    )
+                done = ingest(tx, head, call.namespace.at, scan, now_ns=now, actor=call.principal.key_id)
+                told = _with_conflicts(result, done)
+                events.record(
+                    tx,
+                    principal=call.principal,
+                    namespace=head.name,
+                    kind="exec.completed",
+                    data=_event(call, outcome, told),
+                    now_ns=now,
+                )
+                locks.release(tx, lease)
+                return done, told
+
+            done, result = self._database.write(commit)
+            self._keep(copy, done, call.contents)
+            return result
+        finally:
+            self._give_back(call)
+
+    def _keep(self, copy: WorkingCopy, done: Ingested, contents: Contents) -> None:
+        try:
+            with self._database.read() as db:
+                copy.keep(db, done.namespace.at, done.others, contents)
+        except OSError:  # the version is committed; the copy is a cache
+            _log.warning("a working copy is made anew: its state could not be kept", exc_info=True)
+
+    def _give_back(self, call: _Call) -> None:
+        copy, call.copy = call.copy, None
+        if copy is not None:
+            copy.give_back()
+
+
+async def _whole(work: Awaitable[T]) -> T:
+    """Waits for work on another thread to end, also when cancelled: it uses what the caller would give back."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # seen: the cancellation is what counts
+        raise
+
+
+def _checked(request: ExecRequest) -> bytes | None:
+    """The bytes of stdin."""
+    try:
+        command = request.command.encode()
+        stdin = None if request.stdin is None else request.stdin.encode()
+    except UnicodeEncodeError:
+        raise _invalid("command", "command and stdin are Unicode text: no lone surrogates") from None
+    if not request.command.strip():
+        raise _invalid("command", "a command is needed")
+    if b"\0" in command:
+        raise _invalid("command", "a command cannot hold a NUL")
+    if len(command) > limits.EXEC_COMMAND_BYTES:
+        raise _invalid("command", f"a command is at most {limits.EXEC_COMMAND_BYTES:,} bytes")
+    if stdin is not None and len(stdin) > limits.EXEC_STDIN_BYTES:
+        raise _invalid("stdin", f"stdin is at most {limits.EXEC_STDIN_BYTES:,} bytes of UTF-8")
+    return stdin
+
+
+def _invalid(name: str, message: str) -> Unprocessable:
+    return Unprocessable(message, errors=[{"field": name, "message": message}])
+
+
+def _init(db: Connection, at: At, call: _Call) -> str | None:
+    entry = timelines.find(db, at, shell.INIT)
+    if entry is None or entry.kind is not Kind.FILE or entry.content is None:
+        return None
+    if entry.size > limits.EXEC_COMMAND_BYTES:
+        call.warnings.append(f"{shown(shell.INIT)}: over {limits.EXEC_COMMAND_BYTES:,} bytes, not sourced")
+        return None
+    payload = timelines.read_content(db, entry.content)
+    return b"".join(call.contents.stream(payload)).decode("utf-8", "surrogateescape")
+
+
+def _warnings(scan: Scan) -> list[str]:
+    if any(found.path == ROOT for found in scan.found):
+        return [
+            *scan.warnings,
+            f"{ROOT}/{ROOT}: only commands reach it; the calls for files take that name for the root itself",
+        ]
+    return scan.warnings
+
+
+def _result(sandbox: Sandbox, copy: WorkingCopy, call: _Call, outcome: Outcome) -> ExecResult:
+    root = sandbox.inner_root or str(copy.root)
+    stderr = shell.shown(outcome.stderr, root, cut=outcome.stderr_truncated, init=call.init is not None)
+    hint = network_hint(outcome.stderr) if sandbox.network == "none" and outcome.exit_code != 0 else None
+    if hint is not None:
+        stderr += f"{hint}\n" if stderr.endswith("\n") else f"\n{hint}\n"
+    return ExecResult(
+        exit_code=outcome.exit_code,
+        stdout=shell.shown(outcome.stdout, root, cut=outcome.stdout_truncated),
+        stderr=stderr,
+        duration_ms=outcome.duration_ms,
+        stdout_truncated=outcome.stdout_truncated,
+        stderr_truncated=outcome.stderr_truncated,
+        warnings=call.warnings,
+    )
+
+
+def _with_conflicts(result: ExecResult, done: Ingested) -> ExecResult:
+    if not done.conflicts:
+        return result
+    return msgspec.structs.replace(result, conflicts=[shown(path) for path in done.conflicts])
+
+
+def _event(call: _Call, outcome: Outcome, result: ExecResult) -> dict[str, Any]:
+    """What is told of a command: no stdin, no environment, and of its output the beginning."""
+    data: dict[str, Any] = {
+        "command": call.command,
+        "exit_code": result.exit_code,
+        "duration_ms": result.duration_ms,
+        "stdout": shell.prefix(result.stdout, _EVENT_BYTES),
+        "stderr": shell.prefix(result.stderr, _EVENT_BYTES),
+        "stdout_bytes": len(outcome.stdout),
+        "stderr_bytes": len(outcome.stderr),
+        "stdin_bytes": len(call.stdin or b""),
+    }
+    for name in ("stdout_truncated", "stderr_truncated", "warnings", "conflicts"):
+        if value := getattr(result, name):
+            data[name] = value
+    if outcome.timed_out:
+        data["timed_out"] = True
+    return data
