@@ -20,13 +20,12 @@ class Bwrap:
     """One program that isolates."""
 
     path: str
-    version: tuple[int, ...]
     bundled: bool
 
     @property
-    def version_text(self) -> str:
-        """As bwrap prints it."""
-        return ".".join(map(str, self.version))
+    def version(self) -> tuple[int, ...]:
+        """``()`` when the program cannot be run; asked once."""
+        return _version(self.path)
 
 
 @functools.cache
@@ -38,13 +37,11 @@ def find(path: str | None = None) -> Bwrap | None:
     """
     installed = None
     found = shutil.which("bwrap", path=path)
-    if found is not None and not os.stat(found).st_mode & stat.S_ISUID:
-        version = _version(found)
-        if version >= OLDEST:
-            installed = Bwrap(found, version, bundled=False)
-    if installed is not None and installed.version >= PREFERRED:
-        return installed
-    return _bundled() or installed
+    if found is not None and not Path(found).stat().st_mode & stat.S_ISUID:
+        installed = Bwrap(found, bundled=False)
+        if installed.version >= PREFERRED:
+            return installed
+    return _bundled() or (installed if installed is not None and installed.version >= OLDEST else None)
 
 
 def _bundled() -> Bwrap | None:
@@ -52,14 +49,12 @@ def _bundled() -> Bwrap | None:
     for folder in (spec and spec.submodule_search_locations) or ():
         path = str(Path(folder) / "_bin" / "bwrap")
         if os.access(path, os.X_OK):
-            version = _version(path)
-            if version >= OLDEST:
-                return Bwrap(path, version, bundled=True)
+            return Bwrap(path, bundled=True)
     return None
 
 
+@functools.cache
 def _version(path: str) -> tuple[int, ...]:
-    """``()`` when the program cannot be run."""
     try:
         answer = subprocess.run(  # noqa: S603 - the path is the search's or the package's
             [path, "--version"], capture_output=True, env={}, timeout=5, check=False

@@ -9,15 +9,17 @@ import os
 import subprocess
 from collections.abc import Mapping
 
-from trove_agents.server.sandbox import seccomp
+from trove_agents.server.sandbox import cgroup, seccomp
 from trove_agents.server.sandbox.binary import Bwrap
+from trove_agents.server.sandbox.cgroup import Group
 from trove_agents.server.sandbox.layout import ENVIRONMENT, INNER_ROOT, USER, layout
 from trove_agents.server.sandbox.namespace import Namespace
 from trove_agents.server.sandbox.pipes import memory_file
-from trove_agents.server.sandbox.port import Command, Limits, Network, Outcome
+from trove_agents.server.sandbox.port import Command, Limits, Network, Outcome, SandboxFailed
 from trove_agents.server.sandbox.supervise import Streams, supervise
 from trove_agents.server.sandbox.watch import Watcher
 
+TRY_SECONDS = 30
 ARGUMENT_BYTES = 100_000
 """Linux takes no argument longer than 128 KB (MAX_ARG_STRLEN); a longer script goes through a descriptor."""
 ISOLATION = (
@@ -44,44 +46,63 @@ class Bubblewrap:
     def __init__(self, bwrap: Bwrap, *, network: Network = "none", limits: Limits | None = None) -> None:
         self.network: Network = network
         self.limits = limits or Limits()
-        self._bwrap = bwrap
+        self.bwrap = bwrap
         self._layout = layout(network, self.limits)
+        self.places = cgroup.usable(self.limits)
         self._filter = seccomp.program(os.uname().machine)
 
     async def run(self, command: Command) -> Outcome:
         """See `Sandbox.run`."""
         with contextlib.ExitStack() as stack:
+            # Closed last: a control group with processes in it cannot be removed.
+            group = self._group(stack)
             streams = Streams.open(command)
             stack.callback(streams.close)
             tree = self._start(command, streams)
             stack.callback(tree.close)
             first = await tree.ready()
             tree.limit(self.limits, command.timeout)
-            watch = Watcher(command.root, self.limits, first, memory=True, processes=True)
+            if group is not None:
+                group.add(first)
+            watch = Watcher(command.root, self.limits, first=first, group=group)
             tree.release()
             return await supervise(command, tree, streams, watch)
 
-    def check(self) -> str | None:
-        """Runs nothing in an empty sandbox; what bwrap says against it, None if it works."""
+    @property
+    def filtered(self) -> bool:
+        """Whether system calls are filtered."""
+        return self._filter is not None
+
+    def try_out(self, *program: str) -> subprocess.CompletedProcess[bytes]:
+        """Runs a program of this machine, waiting for it, in a sandbox with an empty folder and no limits."""
         with contextlib.ExitStack() as handed:
             options = _Options(handed, self._environment({}))
-            options.add(*ISOLATION, *self._mounts(options), "--dir", INNER_ROOT, *CLOSING)
-            done = subprocess.run(  # noqa: S603 - a fixed program
-                [self._bwrap.path, "--args", str(options.file()), "--", "true"],
+            options.add(*ISOLATION)
+            options.add(*self._mounts(options), "--dir", INNER_ROOT, *CLOSING)
+            return subprocess.run(  # noqa: S603 - fixed programs
+                [self.bwrap.path, "--args", str(options.file()), "--", *program],
                 env={},
                 cwd="/",
                 pass_fds=options.descriptors,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                timeout=30,
+                timeout=TRY_SECONDS,
                 check=False,
             )
-        if done.returncode == 0:
+
+    def _group(self, stack: contextlib.ExitStack) -> Group | None:
+        """Control groups for one command, if this machine has a place for them."""
+        if not self.places:
             return None
-        return done.stderr.decode(errors="replace").strip() or f"bwrap ended with {done.returncode}"
+        try:
+            group = Group(self.places, self.limits)
+        except OSError as error:
+            raise SandboxFailed(f"No control group for the command: {error}") from error
+        stack.callback(group.close)
+        return group
 
     def _start(self, command: Command, streams: Streams) -> Namespace:
-        """bwrap started: it sets up the sandbox and then waits to be released."""
+        """A bwrap that was started: it sets up the sandbox and then waits to be released."""
         status, status_writer = os.pipe()
         block_reader, block = os.pipe()
         with contextlib.ExitStack() as handed:
@@ -90,12 +111,13 @@ class Bubblewrap:
             options = _Options(handed, self._environment(command.env))
             options.hand(status_writer, "--json-status-fd")
             options.hand(block_reader, "--block-fd")
-            options.add(*ISOLATION, *self._mounts(options))
+            options.add(*ISOLATION)
+            options.add(*self._mounts(options))
             options.add("--bind", os.fspath(command.root), INNER_ROOT, *CLOSING)
             shell = _shell(command.script, options)
             try:
                 bwrap = subprocess.Popen(  # noqa: S603 - a fixed program
-                    [self._bwrap.path, "--args", str(options.file()), "--", *shell],
+                    [self.bwrap.path, "--args", str(options.file()), "--", *shell],
                     env={},
                     cwd="/",
                     pass_fds=options.descriptors,

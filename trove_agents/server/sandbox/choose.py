@@ -1,53 +1,156 @@
 """Which sandbox this machine gets, and the report that says why."""
 
-import functools
+import os
+import subprocess
 import sys
 
-from trove_agents.server.sandbox import binary
+from trove_agents.server.sandbox import binary, diagnose
 from trove_agents.server.sandbox.bubblewrap import Bubblewrap
 from trove_agents.server.sandbox.none import WARNING, Unisolated
-from trove_agents.server.sandbox.port import Limits, Network, Sandbox, SandboxUnavailable
+from trove_agents.server.sandbox.port import MB, Limits, Network, Sandbox, SandboxUnavailable
 from trove_agents.server.sandbox.report import Report
+from trove_agents.server.sandbox.tools import SCAN
+
+_checked: dict[tuple[Network, Limits], Bubblewrap] = {}
+"""Those that worked once in this process. A failure is tried again: somebody may have followed the remedy."""
 
 
 def choose(name: str | None, *, network: Network = "none", limits: Limits | None = None) -> Sandbox:
-    """The sandbox `name`, or the best of this machine.
+    """The sandbox called `name`; None for the best of this machine, which is never ``none``.
+
+    Costs one empty command the first time, nothing later.
 
     Raises:
         SandboxUnavailable: files, network or processes cannot be isolated as asked.
         ValueError: there is no sandbox of that name.
     """
-    if name not in {None, "bubblewrap", "none"}:
-        raise ValueError(f"There is no sandbox {name!r}; there are bubblewrap and none.")
+    _known(name)
     if name == "none":
         return Unisolated(limits=limits)
-    sandbox, report = _bubblewrap(network, limits or Limits())
-    if sandbox is None:
-        raise SandboxUnavailable(report)
-    return sandbox
+    found = _bubblewrap(network, limits or Limits())
+    if isinstance(found, Report):
+        raise SandboxUnavailable(found)
+    return found
 
 
 def probe(name: str | None = None, *, network: Network = "none", limits: Limits | None = None) -> Report:
-    """What `choose` finds with the same arguments, in full; it never raises for want of isolation."""
+    """What `choose` finds with the same arguments, in full; runs a command that looks for missing tools.
+
+    Raises:
+        ValueError: there is no sandbox of that name.
+    """
+    _known(name)
+    limits = limits or Limits()
     if name == "none":
-        return Report(sandbox="none", network="host", problems=[WARNING])
-    return _bubblewrap(network, limits or Limits())[1]
+        return _unisolated(limits)
+    found = _bubblewrap(network, limits)
+    if isinstance(found, Report):
+        return found
+    answer = found.try_out("bash", "-c", SCAN)
+    return _isolated(found, answer.stdout.decode(errors="replace").split())
 
 
-@functools.cache
-def _bubblewrap(network: Network, limits: Limits) -> tuple[Bubblewrap | None, Report]:
+def _known(name: str | None) -> None:
+    if name not in {None, "bubblewrap", "none"}:
+        raise ValueError(f"There is no sandbox {name!r}: it is bubblewrap or none.")
+
+
+def _bubblewrap(network: Network, limits: Limits) -> Bubblewrap | Report:
+    """The sandbox if it works, else why not."""
+    sandbox = _checked.get((network, limits))
+    if sandbox is not None:
+        return sandbox
     bwrap = binary.find() if sys.platform == "linux" else None
     if bwrap is None:
-        report = Report(sandbox="bubblewrap", network=network, ok=False, problems=["There is no bubblewrap."])
-        return None, report
+        problems, remedy = diagnose.absent()
+        name = "seatbelt" if sys.platform == "darwin" else "bubblewrap"
+        return Report(sandbox=name, network=network, problems=problems, remedy=remedy, ok=False)
     sandbox = Bubblewrap(bwrap, network=network, limits=limits)
-    problem = sandbox.check()
-    if problem:
-        return None, Report(sandbox="bubblewrap", network=network, ok=False, problems=[problem])
-    return sandbox, Report(
-        sandbox="bubblewrap",
-        network=network,
-        version=bwrap.version_text,
-        executable=bwrap.path,
-        isolated={"files": True, "network": network == "none", "processes": True},
+    said = _complaint(sandbox)
+    if said:
+        problems, remedy = diagnose.refused(said)
+        return Report(
+            sandbox="bubblewrap",
+            network=network,
+            version=".".join(map(str, bwrap.version)),
+            executable=bwrap.path,
+            problems=problems,
+            remedy=remedy,
+            ok=False,
+        )
+    _checked[network, limits] = sandbox
+    return sandbox
+
+
+def _complaint(sandbox: Bubblewrap) -> str | None:
+    try:
+        done = sandbox.try_out("true")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if done.returncode == 0:
+        return None
+    return done.stderr.decode(errors="replace").strip() or f"bwrap ended with {done.returncode}"
+
+
+def _isolated(sandbox: Bubblewrap, missing_tools: list[str]) -> Report:
+    root = os.geteuid() == 0
+    limits = sandbox.limits
+    whole = f"{limits.memory // MB} MB for all processes together, "
+    watched = "looked at every 50 ms, so passed for a moment"
+    if sandbox.places:
+        memory, processes = whole + "by a control group", f"{limits.processes}, by a control group"
+    else:
+        memory = whole + watched
+        processes = f"{limits.processes}, " + (watched if root else "by RLIMIT_NPROC of the user namespace")
+    problems = []
+    if sandbox.network == "host":
+        problems.append(
+            "Commands reach whatever this machine reaches, its own services and sockets included."
+        )
+    if not sandbox.filtered:
+        problems.append(f"No filter of system calls is known for {os.uname().machine}.")
+    return Report(
+        sandbox=sandbox.name,
+        network=sandbox.network,
+        version=".".join(map(str, sandbox.bwrap.version)),
+        executable=sandbox.bwrap.path,
+        runs_as="root of this machine without any capability" if root else "the server's own user",
+        isolated={
+            "files": True,
+            "network": sandbox.network != "host",
+            "processes": True,
+            "environment": True,
+            "system_calls": sandbox.filtered,
+        },
+        limits={
+            "memory": memory,
+            "processes": processes,
+            "address_space": f"{limits.address_space // MB} MB a process, by RLIMIT_AS",
+            "cpu": "processor time a process, by RLIMIT_CPU; of all together only by the time limit",
+            "file_size": f"{limits.file_size // MB} MB a file, by RLIMIT_FSIZE",
+            "open_files": f"{limits.open_files} a process, by RLIMIT_NOFILE",
+            "temporary": f"{limits.temporary // MB} MB in /tmp and in /dev/shm, by the size of the mount",
+            "disk": f"{limits.written // MB} MB written, {limits.free_space // MB} MB left free, {watched}",
+            "files": f"{limits.entries} made or changed, {watched}",
+            "bandwidth": "missing: nothing limits the use of the disk",
+        },
+        missing_tools=missing_tools,
+        problems=problems,
+    )
+
+
+def _unisolated(limits: Limits) -> Report:
+    missing = f"missing: {WARNING}"
+    return Report(
+        sandbox="none",
+        network="host",
+        runs_as="the server's own user",
+        isolated=dict.fromkeys(("files", "network", "processes", "environment", "system_calls"), False),
+        limits={
+            "memory": missing,
+            "processes": missing,
+            "disk": f"{limits.written // MB} MB written, looked at every 50 ms",
+        },
+        problems=[WARNING],
+        remedy=["Leave the sandbox's name out to get the isolation this machine can give."],
     )

@@ -1,6 +1,5 @@
 """The pid namespace of one command, held by bwrap from outside: released, limited, ended, gone."""
 
-import asyncio
 import contextlib
 import os
 import re
@@ -12,7 +11,7 @@ from trove_agents.server.sandbox.pipes import Drain, readable
 from trove_agents.server.sandbox.port import Limits, SandboxFailed
 from trove_agents.server.sandbox.processes import Watched
 
-KILLED = 137
+REAP_SECONDS = 1.0
 SETUP_SECONDS = 0.5
 """bwrap names the first process within milliseconds; a run cancelled before that waits for it, to kill it."""
 
@@ -33,7 +32,7 @@ class Namespace:
         self._block = block
         self._stderr = stderr
         self._told = b""
-        os.set_blocking(status, False)
+        self._silent = False
 
     async def ready(self) -> int:
         """The number of the first process, on this side.
@@ -42,10 +41,10 @@ class Namespace:
             SandboxFailed: there is none.
         """
         while self._find_first() is None:
-            await readable(self._status)
-            if not self._read():
+            if self._silent:
                 await self._monitor.ended()
                 raise self._failed()
+            await self._listen()
         assert self._first is not None
         return self._first.pid
 
@@ -57,7 +56,7 @@ class Namespace:
         """
         assert self._first is not None
         cpu = limits.cpu(timeout)
-        for kind, soft, hard in (
+        for kind, wanted, hard in (
             (resource.RLIMIT_AS, limits.address_space, limits.address_space),
             (resource.RLIMIT_NPROC, limits.processes, limits.processes),
             (resource.RLIMIT_NOFILE, limits.open_files, limits.open_files),
@@ -68,9 +67,8 @@ class Namespace:
             # A process whose set-up failed is already gone: `exit_code` tells.
             with contextlib.suppress(ProcessLookupError):
                 most = resource.prlimit(self._first.pid, kind)[1]
-                if most != resource.RLIM_INFINITY:
-                    soft, hard = min(soft, most), min(hard, most)
-                resource.prlimit(self._first.pid, kind, (soft, hard))
+                most = hard if most == resource.RLIM_INFINITY else min(hard, most)
+                resource.prlimit(self._first.pid, kind, (min(wanted, most), most))
 
     def release(self) -> None:
         """Lets the command start."""
@@ -79,7 +77,8 @@ class Namespace:
 
     async def ended(self) -> None:
         """Returns once the command's shell has ended."""
-        await self._monitor.ended()
+        while self._code() is None and not self._silent:
+            await self._listen()
 
     def kill(self) -> None:
         """Kills the namespace, and with it every process in it."""
@@ -89,7 +88,9 @@ class Namespace:
 
     async def gone(self) -> None:
         """Returns once no process is left."""
-        await asyncio.gather(*(each.ended() for each in (self._first, self._monitor) if each is not None))
+        if self._first is not None:
+            await self._first.ended()
+        await self._monitor.ended()
 
     def exit_code(self) -> int:
         """Of the shell.
@@ -97,21 +98,20 @@ class Namespace:
         Raises:
             SandboxFailed: there was no shell, the set-up failed before.
         """
-        while self._read():
-            pass
-        match = re.search(rb'"exit-code": (\d+)', self._told)
-        if match is None:
+        code = self._code()
+        if code is None:
             raise self._failed()
-        return int(match[1])
+        return code
 
     def close(self) -> None:
         """Kills what is left and gives up the descriptors."""
-        while self._first is None and select.select((self._status,), (), (), SETUP_SECONDS)[0]:
-            if not self._read():
+        while self._find_first() is None and not self._silent:
+            if not select.select((self._status,), (), (), SETUP_SECONDS)[0]:
                 break
-            self._find_first()
+            self._read()
         self.kill()
-        self._bwrap.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._bwrap.wait(REAP_SECONDS)
         if self._first is not None:
             # If this process is the first of its container it has inherited the orphan.
             with contextlib.suppress(ChildProcessError):
@@ -127,14 +127,20 @@ class Namespace:
             self._first = Watched(int(match[1]))
         return self._first
 
-    def _read(self) -> bool:
-        """Takes one more report; False when there is none now, or none any more."""
-        try:
-            piece = os.read(self._status, 4096)
-        except BlockingIOError:
-            return False
+    def _code(self) -> int | None:
+        """The exit code that bwrap has reported; it reports none of a command that could not be started."""
+        match = re.search(rb'"exit-code": (\d+)\D', self._told)
+        return int(match[1]) if match else None
+
+    async def _listen(self) -> None:
+        await readable(self._status)
+        self._read()
+
+    def _read(self) -> None:
+        """Takes a piece of bwrap's reports; after the last it is silent."""
+        piece = os.read(self._status, 4096)
         self._told += piece
-        return bool(piece)
+        self._silent = not piece
 
     def _failed(self) -> SandboxFailed:
         self._stderr.close()

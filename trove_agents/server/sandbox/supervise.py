@@ -10,6 +10,7 @@ from trove_agents.server.sandbox.pipes import Drain, Feed
 from trove_agents.server.sandbox.port import Command, Outcome
 
 TIMED_OUT = 124
+KILLED = 137
 KILL_SECONDS = 5.0
 """How long dead processes may take to go: one that waits for a disk cannot be hurried."""
 
@@ -36,8 +37,8 @@ class Watch(Protocol):
     async def over(self) -> str:
         """Returns, perhaps never, with the name of the limit that was passed."""
 
-    def last(self) -> str | None:
-        """The limit passed at the very end."""
+    async def last(self) -> str | None:
+        """The limit that is passed now, all processes being gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +83,13 @@ async def supervise(command: Command, tree: Tree, streams: Streams, watch: Watch
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(tree.gone(), KILL_SECONDS)
         streams.close()
-    over = over or watch.last()
     return Outcome(
-        exit_code=tree.exit_code() if done else TIMED_OUT,
+        exit_code=tree.exit_code() if shell in done else KILLED if done else TIMED_OUT,
         stdout=bytes(streams.stdout.kept),
         stderr=bytes(streams.stderr.kept),
         stdout_truncated=streams.stdout.truncated,
         stderr_truncated=streams.stderr.truncated,
         timed_out=not done,
-        over_quota=over,
+        over_quota=over or await watch.last(),
         duration_ms=round(took * 1000),
     )

@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import os
 import re
+import time
 from pathlib import Path
 
+from trove_agents.server.sandbox.cgroup import Group
 from trove_agents.server.sandbox.port import Limits
 
 PERIOD_SECONDS = 0.05
@@ -16,20 +18,14 @@ class Watcher:
     """Looks at the processes and the disk of one command until one of its limits is passed."""
 
     def __init__(
-        self,
-        root: Path,
-        limits: Limits,
-        first: int | None = None,
-        *,
-        memory: bool = True,
-        processes: bool = True,
+        self, root: Path, limits: Limits, *, first: int | None = None, group: Group | None = None
     ) -> None:
-        """`first` is the first process of the command's pid namespace, if it has one; `memory` and `processes`:
-        no cgroup keeps them, so they are kept here.
+        """`first` is the first process of the command's pid namespace, `group` the control groups that keep
+        memory and processes; with neither, only the disk is looked at.
         """
-        self._limits = limits
-        self._processes = _Processes(first, limits, memory=memory, count=processes) if first else None
-        self._disk = _Disk(root, limits)
+        self._processes = Processes(first, limits) if first is not None and group is None else None
+        self._group = group
+        self._disk = Disk(root, limits)
 
     async def over(self) -> str:
         """Returns with the name of the first limit that is passed."""
@@ -39,81 +35,120 @@ class Watcher:
             if passed:
                 return passed
 
-    def last(self) -> str | None:
+    async def last(self) -> str | None:
         """What is passed now, with all processes gone."""
-        return self._disk.over()
+        if self._group is not None and self._group.killed():
+            return "memory"
+        return await asyncio.to_thread(self._disk.over) if self._disk.suspicious() else None
 
     def _look(self) -> str | None:
+        if self._group is not None and self._group.killed():
+            return "memory"
         return (self._processes and self._processes.over()) or self._disk.over()
 
 
-class _Processes:
+class Processes:
     """Memory and number of the processes of one pid namespace, read through its own /proc.
 
-    Some kernels have no list of a process's children; the namespace's /proc has exactly the tree, orphans
-    included.
+    Not every kernel lists a process's children; the namespace's /proc shows exactly the tree, orphans included.
     """
 
-    def __init__(self, first: int, limits: Limits, *, memory: bool, count: bool) -> None:
-        self._folder = f"/proc/{first}/root/proc"
+    def __init__(self, first: int, limits: Limits) -> None:
+        self._folder = Path(f"/proc/{first}/root/proc")
         self._limits = limits
-        self._memory = memory
-        self._count = count
 
     def over(self) -> str | None:
+        """The limit that is passed now."""
         try:
-            pids = [name for name in os.listdir(self._folder) if name.isdigit()]
+            pids = [name for name in os.listdir(self._folder) if name.isdigit()]  # noqa: PTH208 - names only
         except OSError:
             return None  # it has just ended
-        if self._count and len(pids) > self._limits.processes:
+        if len(pids) > self._limits.processes:
             return "processes"
-        # Pages shared by parent and child count twice in the cheap sum; the exact one is asked only if it matters.
-        if self._memory and sum(map(self._private, pids)) > self._limits.memory:
-            if sum(map(self._proportional, pids)) > self._limits.memory:
-                return "memory"
-        return None
+        # Pages that parent and child share count twice in the cheap sum; the exact one is asked when it matters.
+        for measure in (self._private, self._proportional):
+            if sum(map(measure, pids)) <= self._limits.memory:
+                return None
+        return "memory"
 
     def _private(self, pid: str) -> int:
+        """Resident pages that no file backs."""
         try:
-            fields = Path(self._folder, pid, "statm").read_bytes().split()
+            fields = (self._folder / pid / "statm").read_bytes().split()
         except OSError:
             return 0
         return (int(fields[1]) - int(fields[2])) * PAGE
 
     def _proportional(self, pid: str) -> int:
+        """The same, with shared pages divided among those that share them."""
         try:
-            text = Path(self._folder, pid, "smaps_rollup").read_bytes()
+            text = (self._folder / pid / "smaps_rollup").read_bytes()
         except OSError:
             return self._private(pid)
-        match = re.search(rb"^Pss:\s+(\d+) kB", text, re.MULTILINE)
-        return int(match[1]) * 1024 if match else 0
+        match = re.search(rb"^Pss_Anon:\s+(\d+) kB", text, re.MULTILINE)
+        return int(match[1]) * 1024 if match else self._private(pid)
 
 
-class _Disk:
+class Disk:
     """Room on the file system of the working copy.
 
-    The free space of the whole file system is the cheap sign; what this command itself wrote is measured only
-    when the sign shows, since others write there too.
+    The free space of the whole file system is the cheap sign. What this command wrote is measured only when the
+    sign shows, since others write there too.
     """
 
     def __init__(self, root: Path, limits: Limits) -> None:
         self._root = root
         self._limits = limits
-        before = os.statvfs(root)
-        self._free = before.f_bavail * before.f_frsize
-        self._entries = before.f_favail
+        self._since = time.time_ns()
+        self._free, self._entries = self._room()
         self._floor = min(limits.free_space, self._free // 2)
-        # An entry that was changed before now is not this command's.
-        self._since = os.stat(root).st_ctime_ns
+
+    def suspicious(self) -> bool:
+        """Whether the file system has lost more than one command may take, or is nearly full."""
+        free, entries = self._room()
+        return (
+            free < self._floor
+            or self._free - free > self._limits.written
+            or self._entries - entries > self._limits.entries
+        )
 
     def over(self) -> str | None:
-        with contextlib.suppress(FileNotFoundError):
+        """The limit that is passed now."""
+        if not self.suspicious():
+            return None
+        if self._room()[0] < self._floor:
+            return "disk"
+        written, entries = self._changed()
+        return (
+            "disk" if written > self._limits.written else "files" if entries > self._limits.entries else None
+        )
+
+    def _room(self) -> tuple[int, int]:
+        """Bytes and entries that the file system could still take; 0 entries where it does not count them."""
+        try:
             now = os.statvfs(self._root)
-            free = now.f_bavail * now.f_frsize
-            if free < self._floor:
-                return "disk"
-            if self._free - free > self._limits.written:
-                return "disk"
-            if self._entries - now.f_favail > self._limits.entries:
-                return "files"
-        return None
+        except FileNotFoundError:
+            return self._free, self._entries
+        return now.f_bavail * now.f_frsize, now.f_favail
+
+    def _changed(self) -> tuple[int, int]:
+        """Bytes on disk and number of the entries changed since the command began; enough of them to decide."""
+        written = entries = 0
+        folders = [os.fspath(self._root)]
+        while folders and written <= self._limits.written and entries <= self._limits.entries:
+            try:
+                inside = os.scandir(folders.pop())
+            except PermissionError:  # hidden from us by its mode: let the sign decide
+                return self._limits.written + 1, entries
+            except OSError:
+                continue
+            with inside:
+                for entry in inside:
+                    with contextlib.suppress(OSError):
+                        about = entry.stat(follow_symlinks=False)
+                        if about.st_ctime_ns >= self._since:
+                            written += about.st_blocks * 512 // max(about.st_nlink, 1)
+                            entries += 1
+                        if entry.is_dir(follow_symlinks=False):
+                            folders.append(entry.path)
+        return written, entries
