@@ -1,0 +1,110 @@
+"""What the house itself costs: importing it, opening a state directory, a server that does nothing."""
+
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from race import clock
+from report import Row
+
+MB = 1024 * 1024
+_IMPORT = """
+import time
+start = time.perf_counter()
+import trove_agents
+trove_agents.HttpTransport
+print(time.perf_counter() - start)
+"""
+_OPEN = """
+import sys, time
+from trove_agents.embedded import Trove
+Trove.temporary().close()
+taken = []
+for _ in range(int(sys.argv[2])):
+    start = time.perf_counter()
+    trove = Trove.local(sys.argv[1])
+    trove.client("bench").list_dir()
+    taken.append(time.perf_counter() - start)
+    trove.close()
+print(sorted(taken)[len(taken) // 2])
+"""
+
+
+def rows(folder: Path, *, rounds: int) -> list[Row]:
+    _seconds(_IMPORT, folder)  # compiles
+    imported = statistics.median(_seconds(_IMPORT, folder) for _ in range(rounds)) * 1e3
+    opened = _seconds(_OPEN, folder, str(folder / "state"), str(rounds)) * 1e3
+    idle = _idle(folder) / MB
+    return [
+        _row("import trove_agents and httpx", imported, "ms", below=150),
+        _row("open a local state, list it", opened, "ms", below=100),
+        _row("memory of an idle server", idle, "MB", below=120),
+    ]
+
+
+def _row(operation: str, value: float, unit: str, *, below: float) -> Row:
+    return Row(
+        "the house",
+        operation,
+        f"{value:.0f} {unit}",
+        value,
+        aim=f"< {below:g} {unit}",
+        met=value < below,
+    )
+
+
+def _seconds(code: str, folder: Path, *arguments: str) -> float:
+    """What a fresh interpreter printed. It keeps compiled modules, as it does wherever it may write."""
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    return float(done.stdout)
+
+
+def _idle(folder: Path) -> int:
+    """Resident bytes of ``trove-agents serve``, after it has answered one call."""
+    import psutil
+
+    file = folder / "credentials.json"
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-c", "from trove_agents.cli import main; main()", "serve", "--port", "0"),
+            *("--data", str(folder / "served"), "--credentials-file", str(file)),
+        ],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        deadline = clock() + 60
+        while not file.exists():
+            if clock() > deadline or server.poll() is not None:
+                raise RuntimeError("the server did not start")
+            time.sleep(0.05)
+        made = json.loads(file.read_bytes())
+        call = urllib.request.Request(
+            made["base_url"] + "/v1/files",
+            headers={"authorization": f"Bearer {made['key']}", "x-namespace": "bench"},
+        )
+        while True:
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(call).read()
+                break
+            if clock() > deadline:
+                raise RuntimeError("the server did not answer")
+            time.sleep(0.05)
+        time.sleep(0.5)
+        return psutil.Process(server.pid).memory_info().rss
+    finally:
+        server.terminate()
+        server.wait()

@@ -1,0 +1,149 @@
+"""What was measured, beside what was aimed at."""
+
+import json
+import os
+import platform
+import sqlite3
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from race import Timing
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One operation: ours, its floor, and what else ran in the same race."""
+
+    section: str
+    operation: str
+    figure: str
+    """Ours, for people."""
+    value: float
+    """Ours: microseconds of a race, otherwise in the unit of the figure."""
+    floor: str = ""
+    ratio: float | None = None
+    aim: str = ""
+    met: bool | None = None
+    """None: nothing is aimed at."""
+    others: Mapping[str, float] = field(default_factory=dict)
+    """Microseconds."""
+    p99: float | None = None
+    turns: int | None = None
+
+
+def raced(
+    section: str,
+    operation: str,
+    times: Mapping[str, Timing],
+    *,
+    floor: str,
+    at_most: float | None = None,
+    faster_than: tuple[str, ...] = (),
+    plus: str | None = None,
+) -> Row:
+    """A row of a race in which ``ours`` took part.
+
+    Args:
+        floor: The contender that is the floor.
+        at_most: How many times the floor is aimed at.
+        faster_than: Contenders that must be slower.
+        plus: A contender whose time is allowed on top.
+    """
+    own = times["ours"]
+    allowance = times[plus].median if plus else 0.0
+    others = {name: each.median for name, each in times.items() if name not in {"ours", floor}}
+    aim, met = "", None
+    ratio = own.median / times[floor].median
+    if at_most is not None:
+        ratio_over = (own.median - allowance) / times[floor].median
+        slower = [name for name in faster_than if name in times and times[name].median <= own.median]
+        aim = (
+            f"≤ {at_most:g}x"
+            + (f" + {plus}" if plus else "")
+            + (", faster than peers" if faster_than else "")
+        )
+        met = ratio_over <= at_most and not slower
+    shown = f"{floor} {duration(times[floor].median)}"
+    return Row(
+        section,
+        operation,
+        duration(own.median),
+        own.median,
+        shown,
+        ratio,
+        aim,
+        met,
+        others,
+        own.p99,
+        own.turns,
+    )
+
+
+def duration(microseconds: float) -> str:
+    if microseconds < 1_000:
+        return f"{microseconds:.0f} us"
+    if microseconds < 1_000_000:
+        return f"{microseconds / 1_000:.2f} ms"
+    return f"{microseconds / 1_000_000:.2f} s"
+
+
+def show(rows: list[Row], console: Console) -> None:
+    sections = list(dict.fromkeys(row.section for row in rows))
+    for section in sections:
+        table = Table(title=section, title_justify="left", title_style="bold")
+        for name, side in (
+            ("operation", "left"),
+            ("ours", "right"),
+            ("p99", "right"),
+            ("floor", "left"),
+            ("ratio", "right"),
+            ("aim", "left"),
+            ("met", "left"),
+            ("in the same race", "left"),
+        ):
+            table.add_column(name, justify=side, no_wrap=name != "in the same race", overflow="fold")
+        for row in (row for row in rows if row.section == section):
+            table.add_row(
+                row.operation,
+                row.figure,
+                "" if row.p99 is None else duration(row.p99),
+                row.floor,
+                "" if row.ratio is None else f"{row.ratio:.2f}x",
+                row.aim,
+                _verdict(row.met),
+                ", ".join(f"{name} {duration(value)}" for name, value in row.others.items()),
+            )
+        console.print(table)
+    aimed = [row for row in rows if row.met is not None]
+    console.print(f"{sum(row.met is True for row in aimed)} of {len(aimed)} aims met")
+
+
+def _verdict(met: bool | None) -> str:
+    return {None: "", True: "[green]yes[/]", False: "[red]no[/]"}[met]
+
+
+def write(rows: list[Row], notes: list[str], about: Mapping[str, str], target: Path) -> None:
+    document = {"machine": dict(about), "notes": notes, "rows": [asdict(row) for row in rows]}
+    target.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def machine(folder: Path) -> dict[str, str]:
+    """What the figures depend on, without a name or a path of this machine."""
+    return {
+        "system": f"{platform.system()} {platform.release().partition('-')[0]} {platform.machine()}",
+        "cores": str(os.cpu_count()),
+        "filesystem": _filesystem(folder),
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+    }
+
+
+def _filesystem(folder: Path) -> str:
+    found = subprocess.run(
+        ["df", "--output=fstype", str(folder)], capture_output=True, text=True, check=False
+    )
+    return found.stdout.split()[-1] if found.returncode == 0 else "unknown"
