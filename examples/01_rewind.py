@@ -34,8 +34,7 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from langchain_trove import TroveToolkit
-from trove_agents import ExecResult, FileInfo, Snapshot, TroveClient, TroveError
-from trove_agents.embedded import Trove
+from trove_agents import ExecResult, FileInfo, Snapshot, Trove, TroveClient, TroveError
 
 HERE: Final = Path(__file__).resolve().parent
 MAX_BYTES: Final = 100 * 1024 * 1024
@@ -168,7 +167,7 @@ def upload(client: TroveClient, folder: Path) -> list[str]:
                 skipped.append(f"{name}: {error}")
             done += size
             bar.update(task, completed=done)
-        bar.update(task, name=f"{len(sizes):,} files from {printable(folder.name)}/")
+        bar.update(task, name=f"{counted(len(sizes), 'file')} from {printable(folder.name)}/")
     return skipped
 
 
@@ -231,16 +230,17 @@ class Run:
         if files_of(self.client) != good.files:
             raise Failure(f"after the restore the workspace is not what it was at step {good.number}")
         out.rule(
-            f"[bold yellow]step {bad.number} lost {len(missing):,} files: back to step {good.number}",
+            f"[bold yellow]step {bad.number} lost {counted(len(missing), 'file')}: back to step {good.number}",
             style="yellow",
         )
         out.print(
-            f"[yellow]{good.snapshot.snapshot_id} restored in {seconds * 1000:.1f} ms: all {len(good.files):,} files are "
-            f"as they were. Of the conversation's {len(self.messages)} messages the first {good.messages} remain."
+            f"[yellow]{good.snapshot.snapshot_id} restored in {seconds * 1000:.1f} ms: "
+            f"{counted(len(good.files), 'file')}, all as they were. "
+            f"Of the conversation's {len(self.messages)} messages the first {good.messages} remain."
         )
         warning = (
             f"You were taken back: the files and this conversation are as they were after step {good.number}. What you "
-            f"did next destroyed {len(missing)} files, such as {missing[0]}: {' ; '.join(commands)!r}. Do it another way."
+            f"did next destroyed {counted(len(missing), 'file')}, such as {missing[0]}: {' ; '.join(commands)!r}. Do it another way."
         )
         out.print(Text(warning, style="italic"))
         self.messages = [*self.messages[: good.messages], HumanMessage(warning)]
@@ -272,7 +272,7 @@ def show(before: Step, step: Step, messages: Sequence[BaseMessage]) -> None:
         out.print(Text(f"  {mark} {printable(path)}  {' -> '.join(sizes)} bytes", style=MARKS[mark]))
     if len(happened) > 6:
         out.print(f"  and {len(happened) - 6:,} more changes")
-    out.print(Text(f"  {step.snapshot.snapshot_id}: {len(step.files):,} files", style="blue"))
+    out.print(Text(f"  {step.snapshot.snapshot_id}: {counted(len(step.files), 'file')}", style="blue"))
 
 
 def commands_in(messages: Sequence[BaseMessage]) -> list[tuple[str, ToolMessage]]:
@@ -280,6 +280,10 @@ def commands_in(messages: Sequence[BaseMessage]) -> list[tuple[str, ToolMessage]
     answers = {message.tool_call_id: message for message in messages if isinstance(message, ToolMessage)}
     calls = [call for message in messages if isinstance(message, AIMessage) for call in message.tool_calls]
     return [(str(call["args"].get("command", "")), answers[str(call["id"])]) for call in calls]
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def printable(text: str) -> str:
@@ -400,11 +404,14 @@ def analysis(*, warned: bool) -> Work:
         yield "The report is written. Now away with the scratch files.", "rm -rf tmp/ *"
         seen = yield (
             "Is everything in its place?",
-            f"ls -lA && wc -l report.md {quoted((tables + others)[:1])}",
+            f"ls -lA && wc -l {quoted(['report.md', *(tables + others)[:1]])}",
         )
         return "There was a space before the asterisk: the user's data and the report are gone. Please take me back."
     yield "Only the scratch files, by name this time.", "rm -rf tmp"
-    seen = yield "Is everything in its place?", f"ls -lA && wc -l report.md {quoted((tables + others)[:1])}"
+    seen = yield (
+        "Is everything in its place?",
+        f"ls -lA && wc -l {quoted(['report.md', *(tables + others)[:1]])}",
+    )
     if seen.startswith("[exit"):
         return f"Something is missing: {seen}"
     facts = [line for line in summary.splitlines() if line and not line.startswith("#")]
@@ -465,7 +472,8 @@ def main() -> int:
         return 130
     except Exception as error:  # noqa: BLE001 (one line for whoever runs the demo)
         kind = "" if isinstance(error, Failure) else f"{type(error).__name__}: "
-        print(f"01_rewind: {kind}{error}", file=sys.stderr)
+        first = next(iter(str(error).splitlines()), "")
+        print(f"01_rewind: {kind}{first}", file=sys.stderr)
         return 1
     return 0
 
@@ -473,8 +481,9 @@ def main() -> int:
 def demo(arguments: argparse.Namespace) -> None:
     begun = time.perf_counter()
     keep, sandbox = arguments.keep, arguments.sandbox
+    model = chat_model(arguments.model)
     with Trove.local(keep, sandbox=sandbox) if keep else Trove.temporary(sandbox=sandbox) as trove:
-        check_isolation(trove, sandbox)
+        check_isolation(trove)
         namespace = f"rewind-{datetime.now():%Y%m%d-%H%M%S}"  # noqa: DTZ005 (the user's own clock)
         client = trove.client(namespace)
         skipped = upload(client, arguments.dir)
@@ -484,12 +493,12 @@ def demo(arguments: argparse.Namespace) -> None:
             out.print(Text(f"  and {len(skipped) - 5:,} more", style="dim"))
         if client.exec("ls -A").split() != ["data"]:
             raise Failure("commands do not run in the workspace, so the demo does not go on")
-        run = Run(client, chat_model(arguments.model))
+        run = Run(client, model)
         rewinds = run.go()
         show_report(client)
     median = sorted(run.keeping)[len(run.keeping) // 2]
     out.print(
-        f"\n{len(run.steps) - 1} steps and {rewinds} {'rewind' if rewinds == 1 else 'rewinds'} in "
+        f"\n{len(run.steps) - 1} steps and {counted(rewinds, 'rewind')} in "
         f"{time.perf_counter() - begun:.1f} s; a snapshot after every step, each in {median * 1000:.1f} ms (median)."
     )
     if keep:
@@ -501,9 +510,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--dir", type=Path, default=HERE / "data", help="the folder to work on; it is copied")
     parser.add_argument("--model", metavar="PROVIDER:NAME", help="a real model instead of the scripted one")
     parser.add_argument("--keep", type=Path, metavar="PATH", help="keep the server's state there")
-    parser.add_argument(
-        "--sandbox", choices=("bubblewrap", "seatbelt", "none"), help="none: run without isolation"
-    )
+    parser.add_argument("--sandbox", choices=("none",), help="run commands without isolation")
     arguments = parser.parse_args()
     if not arguments.dir.is_dir():
         parser.error(f"{arguments.dir} is no folder")
@@ -511,15 +518,14 @@ def parsed() -> argparse.Namespace:
     return arguments
 
 
-def check_isolation(trove: Trove, sandbox: str | None) -> None:
-    """Goes on only where commands are isolated, or the user wants it otherwise."""
+def check_isolation(trove: Trove) -> None:
+    """Says before anything runs why commands cannot be isolated here, and how to go on all the same."""
     report = trove.report()
-    if sandbox == "none":
-        out.print("[yellow]Without isolation: commands run on this machine, as you.")
-    elif not report.ok:
-        reasons = "; ".join([*report.problems, *report.remedy])
-        command = shlex.join(["python", os.path.relpath(__file__), *sys.argv[1:], "--sandbox", "none"])
-        raise Failure(f"this machine does not isolate commands: {reasons}. To go on without: {command}")
+    if not report.ok:
+        reasons = " ".join(f"{reason.rstrip('.')}." for reason in [*report.problems, *report.remedy])
+        program = [min(path, os.path.relpath(path), key=len) for path in (sys.executable, __file__)]
+        command = shlex.join([*program, *sys.argv[1:], "--sandbox", "none"])
+        raise Failure(f"this machine does not isolate commands: {reasons} To go on without: {command}")
 
 
 def chat_model(name: str | None) -> BaseChatModel:

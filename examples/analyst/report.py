@@ -25,7 +25,7 @@ def cell(value: object) -> str:
 
 def table(*rows: tuple[object, ...]) -> list[str]:
     lines = ["| " + " | ".join(map(cell, row)) + " |" for row in rows]
-    return [lines[0], "|" + "---|" * len(rows[0]), *lines[1:], ""]
+    return [lines[0], "|---|" + "---:|" * (len(rows[0]) - 1), *lines[1:], ""]
 
 
 def lines_of(path: Path) -> int:
@@ -41,7 +41,7 @@ def inventory() -> list[str]:
     largest = sorted(paths, key=lambda path: (-sizes[path], str(path)))
     rows = [(path, f"{lines_of(path):,}", f"{sizes[path]:,}") for path in largest[:SHOWN]]
     left = [f"and {len(paths) - SHOWN:,} smaller files", ""] if len(paths) > SHOWN else []
-    total = f"{len(paths):,} files, {sum(sizes.values()):,} bytes."
+    total = f"{len(paths):,} file{'s' * (len(paths) > 1)}, {sum(sizes.values()):,} bytes."
     return [total, "", *table(("file", "lines", "bytes"), *rows), *left]
 
 

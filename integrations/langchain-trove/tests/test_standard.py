@@ -4,8 +4,7 @@ import pytest
 from langchain_tests.integration_tests import ToolsIntegrationTests
 from langchain_tests.unit_tests import ToolsUnitTests
 from langchain_trove import TroveTool, TroveToolkit
-from trove_agents import TroveClient
-from trove_agents.embedded import Trove
+from trove_agents import Trove, TroveClient
 from trove_agents.tools import CATALOG
 
 

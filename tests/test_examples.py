@@ -1,0 +1,201 @@
+"""The examples, run as a user runs them, and what they print held against figures computed here."""
+
+import csv
+import importlib.util
+import re
+import subprocess
+import sys
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from trove_agents import Trove
+from trove_agents.server.sandbox import probe
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+DATA = EXAMPLES / "data"
+REWIND = EXAMPLES / "01_rewind.py"
+
+ISOLATED = probe(None, network="none")
+ISOLATION = [] if ISOLATED.ok else ["--sandbox", "none"]
+
+
+def run(example, *arguments, cwd, inside=()):
+    return subprocess.run(
+        [*inside, sys.executable, "-W", "error", example, *ISOLATION, *map(str, arguments)],
+        cwd=cwd,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(cwd), "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def figures(text, column, *keys):
+    """Rows of printed tables: a key, then numbers."""
+    rows = re.findall(r"│ +(\S+) +([\d,.]+(?: +[\d,.]+)*) *│", text[text.index(column) :])
+    found = {
+        key: tuple(Decimal(n.replace(",", "")) for n in numbers.split()) for key, numbers in reversed(rows)
+    }
+    return {key: found[key] for key in keys or found}
+
+
+def test_every_numbered_example_is_tested_here():
+    assert sorted(EXAMPLES.glob("[0-9]*.py")) == [REWIND]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """The demo on its own data, with the state it kept."""
+    folder = tmp_path_factory.mktemp("rewind")
+    done = run(REWIND, "--keep", folder / "state", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "state", done.stdout
+
+
+def test_the_report_is_right(shop):
+    _, printed = shop
+    report = printed[printed.index("report.md ─") :]
+    with (DATA / "orders.csv").open(encoding="utf-8", newline="") as file:
+        orders = list(csv.DictReader(file))
+    assert f"20,000 rows, amount {sum(Decimal(order['amount']) for order in orders):,}" in report
+    for column in ("region", "status"):
+        counts = Counter(order[column] for order in orders)
+        expected = {
+            key: (count, sum(Decimal(order["amount"]) for order in orders if order[column] == key))
+            for key, count in counts.items()
+        }
+        assert figures(report, f"  {column} ", *counts) == expected
+    levels = Counter(
+        match[1]
+        for line in (DATA / "logs" / "app.log").read_text().splitlines()
+        if (match := re.match(r"\S+Z ([A-Z]+) ", line))
+    )
+    assert figures(report, "  level ", *levels) == {key: (count,) for key, count in levels.items()}
+    statuses = Counter(
+        line.split('"')[2].split()[0] for line in (DATA / "logs" / "web.log").read_text().splitlines()
+    )
+    lines = report[report.rindex("  status ") : report.index("  level ")]
+    assert figures(lines, "status", *statuses) == {key: (count,) for key, count in statuses.items()}
+    for path in DATA.rglob("*.*"):
+        name = f"data/{path.relative_to(DATA).as_posix()}"
+        content = path.read_bytes()
+        assert figures(report, "  file ", name) == {name: (content.count(b"\n"), len(content))}
+
+
+def test_the_agent_loses_its_data_and_is_taken_back(shop):
+    _, printed = shop
+    bad = printed.index("$ rm -rf tmp/ *")
+    back = printed.index("step 7 lost 6 files: back to step 6")
+    good = printed.index("$ rm -rf tmp\n")
+    assert (
+        printed.index("data/orders.csv  1,473,392 bytes", bad)
+        < printed.index("No such file", bad)
+        < back
+        < good
+    )
+    assert "10 files, all as they were." in printed
+    assert printed.rstrip().splitlines()[-2].startswith("8 steps and 1 rewind in ")
+
+
+def test_what_is_kept_is_what_the_agent_left(shop):
+    state, printed = shop
+    namespace = re.search(r"namespace (\S+)\.", printed)[1]
+    with Trove.local(state, sandbox="none") as trove:
+        client = trove.client(namespace)
+        files = {entry.path for entry in client.list_dir(recursive=True) if not entry.is_dir}
+        inputs = {f"workspace/data/{path.relative_to(DATA).as_posix()}": path for path in DATA.rglob("*.*")}
+        assert files == {"workspace/report.md", *inputs}
+        assert all(client.read_bytes(name) == path.read_bytes() for name, path in inputs.items())
+        labels = [snapshot.label for snapshot in client.list_snapshots()]
+        assert labels == [f"step {number}" for number in (8, 7, 8, 7, 6, 5, 4, 3, 2, 1, 0)]
+
+
+def test_a_folder_of_ones_own(tmp_path):
+    own = tmp_path / "my own folder"
+    (own / "a b").mkdir(parents=True)
+    (own / "a b" / "Größen;1.csv").write_text("kind;größe\nx;1.5\ny;2.25\nx;3\n", encoding="utf-8")
+    (own / "data.bin").write_bytes(bytes(range(256)) * 40)
+    (own / "it's $HOME.txt").write_text("one\ntwo\n")
+    (own / "empty").touch()
+    (own / "two\nlines.txt").write_text("x")
+    (own / "[bold]__init__.py").write_text("x = 1\n")
+    (own / "link").symlink_to("/etc/passwd")
+    done = run(REWIND, "--dir", own, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = done.stdout[done.stdout.index("report.md ─") :]
+    assert "3 rows, größe 6.75" in report
+    assert figures(report, "  kind ", "x", "y") == {"x": (2, Decimal("4.5")), "y": (1, Decimal("2.25"))}
+    assert re.search(r"data/\[bold\]__init__\.py +1 +6 ", report)
+    assert "left out: link: a link or a device" in done.stdout
+    assert " and 1 rewind in " in done.stdout
+
+
+def test_an_empty_folder(tmp_path):
+    (tmp_path / "nothing").mkdir()
+    done = run(REWIND, "--dir", "nothing", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "The folder is empty." in done.stdout
+    assert " and 1 rewind in " in done.stdout
+
+
+def fail(monkeypatch, capsys, *arguments):
+    """The exit code and the words of a run that cannot succeed; in this process, since it ends early."""
+    monkeypatch.setattr(sys, "argv", [str(REWIND), *map(str, arguments)])
+    code = load("01_rewind").main()
+    [line] = capsys.readouterr().err.splitlines()
+    return code, line
+
+
+def test_too_large_a_folder_is_refused(tmp_path, monkeypatch, capsys):
+    for name in "ab":
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(60_000_000)
+    code, line = fail(monkeypatch, capsys, "--dir", tmp_path)
+    assert code == 1
+    assert f"{tmp_path} is too large: this demo copies at most 100 MB" in line
+
+
+@pytest.mark.sandbox
+@pytest.mark.skipif(ISOLATED.sandbox != "bubblewrap" or not ISOLATED.ok, reason="needs bubblewrap")
+def test_where_nothing_isolates_it_says_how_to_go_on(tmp_path):
+    """Inside a sandbox that allows no further one."""
+    inside = [ISOLATED.executable, "--unshare-user", "--disable-userns", "--dev-bind", "/", "/"]
+    done = run(REWIND, "--dir", tmp_path, cwd=tmp_path, inside=inside)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("01_rewind: this machine does not isolate commands: ")
+    assert "bwrap: " in done.stderr
+    assert done.stderr.endswith(f"--dir {tmp_path} --sandbox none\n")
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_unknown_model_is_one_line(tmp_path, monkeypatch, capsys):
+    code, line = fail(monkeypatch, capsys, *ISOLATION, "--dir", tmp_path, "--model", "nobody:nothing")
+    assert code == 1
+    assert "nobody" in line
+
+
+def test_a_missing_folder_is_a_usage_error(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(REWIND), "--dir", str(tmp_path / "no")])
+    with pytest.raises(SystemExit) as caught:
+        load("01_rewind").main()
+    assert caught.value.code == 2
+    assert "no is no folder" in capsys.readouterr().err
+
+
+def test_the_data_is_what_its_script_makes(tmp_path):
+    load("make_data").make(tmp_path)
+    for path in DATA.rglob("*.*"):
+        if path.name != "README.md":
+            assert (tmp_path / path.relative_to(DATA)).read_bytes() == path.read_bytes()
