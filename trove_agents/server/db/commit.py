@@ -210,7 +210,7 @@ class GroupCommit:
                 queued = {id(item) for item in self._pending}
                 self._pending = [item for item in again if id(item) not in queued] + self._pending
                 self._batch = []
-            transactions.release()
+        transactions.release()
         with self._mutex:
             if self._leader is own:
                 self._leading_thread = 0

@@ -145,11 +145,14 @@ class Change:
             raise Missing(path)
         before = self._files
         if now.kind is Kind.DIRECTORY:
+            directories = [path]
             for below, row in tree(self._db, self._namespace.at, path):
                 self._rows.setdefault(below, row)
-                if below not in self._states:
+                if row[0] == Kind.DIRECTORY:
+                    directories.append(below)
+                if self._now(below) is not None:
                     self._set(below, _State(Kind.GONE))
-            self._remove_new(path)
+            self._remove_new(directories)
         self._set(path, _State(Kind.GONE))
         return before - self._files
 
@@ -281,12 +284,11 @@ class Change:
         self._states[path] = state
         return Entry(path, *state.stat, self.version)
 
-    def _remove_new(self, path: str) -> None:
-        """Removes what this change itself put below a directory."""
-        pending = [path]
-        while pending:
-            for below in list(self._below.get(pending.pop(), ())):
-                pending.append(below)
+    def _remove_new(self, directories: list[str]) -> None:
+        """Removes what this change itself put below directories."""
+        while directories:
+            for below in list(self._below.get(directories.pop(), ())):
+                directories.append(below)
                 self._set(below, _State(Kind.GONE))
 
     def _below_has(self, path: str) -> bool:
