@@ -9,19 +9,18 @@ import os
 import subprocess
 from collections.abc import Mapping
 
-from trove_agents.server.sandbox import cgroup, seccomp
+from trove_agents.server.sandbox import cgroup, egress, seccomp
 from trove_agents.server.sandbox.binary import Bwrap
 from trove_agents.server.sandbox.cgroup import Group
 from trove_agents.server.sandbox.layout import ENVIRONMENT, INNER_ROOT, USER, layout
 from trove_agents.server.sandbox.namespace import Namespace
 from trove_agents.server.sandbox.pipes import memory_file
 from trove_agents.server.sandbox.port import Command, Limits, Network, Outcome, SandboxFailed
+from trove_agents.server.sandbox.shell import bash, check_names
 from trove_agents.server.sandbox.supervise import Streams, supervise
 from trove_agents.server.sandbox.watch import Watcher
 
 TRY_SECONDS = 30
-ARGUMENT_BYTES = 100_000
-"""Linux takes no argument longer than 128 KB (MAX_ARG_STRLEN); a longer script goes through a descriptor."""
 ISOLATION = (
     "--unshare-user",
     "--unshare-all",
@@ -64,6 +63,8 @@ class Bubblewrap:
             tree.limit(self.limits, command.timeout)
             if group is not None:
                 group.add(first)
+            if self.network == "internet":
+                await egress.attach(first, stack)
             watch = Watcher(command.root, self.limits, first=first, group=group)
             tree.release()
             return await supervise(command, tree, streams, watch)
@@ -114,7 +115,7 @@ class Bubblewrap:
             options.add(*ISOLATION)
             options.add(*self._mounts(options))
             options.add("--bind", os.fspath(command.root), INNER_ROOT, *CLOSING)
-            shell = _shell(command.script, options)
+            shell = bash(command.script, options.memory)
             try:
                 bwrap = subprocess.Popen(  # noqa: S603 - a fixed program
                     [self.bwrap.path, "--args", str(options.file()), "--", *shell],
@@ -145,9 +146,7 @@ class Bubblewrap:
         return mounts
 
     def _environment(self, extra: Mapping[str, str]) -> dict[str, str]:
-        for name in extra:
-            if not name or "=" in name:
-                raise ValueError(f"{name!r} cannot be the name of an environment variable")
+        check_names(extra)
         return {**ENVIRONMENT, "PATH": self._layout.path, **extra}
 
 
@@ -181,20 +180,7 @@ class _Options:
         options = list(self._options)
         for name, value in self._environment.items():
             options += ["--setenv", name, value]
-        if any("\0" in option for option in options):
-            raise ValueError("NUL in a path or an environment variable")
         return self.memory(b"\0".join(map(_bytes, options)) + b"\0")
-
-
-def _shell(script: str, options: _Options) -> list[bytes]:
-    """The command line that runs `script` as ``bash -c`` does, whatever its length."""
-    text = _bytes(script)
-    if b"\0" in text:
-        raise ValueError("NUL in the script")
-    if len(text) <= ARGUMENT_BYTES:
-        return [b"bash", b"-c", text]
-    fd = options.memory(text)
-    return [b"bash", b"-c", b'eval "exec %d<&-;$(</dev/fd/%d)"' % (fd, fd)]
 
 
 def _bytes(text: str) -> bytes:

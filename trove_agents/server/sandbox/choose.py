@@ -1,13 +1,25 @@
 """Which sandbox this machine gets, and the report that says why."""
 
+import asyncio
 import os
 import subprocess
 import sys
+import tempfile
+import threading
+from pathlib import Path
 
-from trove_agents.server.sandbox import binary, diagnose
+from trove_agents.server.sandbox import binary, diagnose, egress
 from trove_agents.server.sandbox.bubblewrap import Bubblewrap
 from trove_agents.server.sandbox.none import WARNING, Unisolated
-from trove_agents.server.sandbox.port import MB, Limits, Network, Sandbox, SandboxUnavailable
+from trove_agents.server.sandbox.port import (
+    MB,
+    Command,
+    Limits,
+    Network,
+    Sandbox,
+    SandboxFailed,
+    SandboxUnavailable,
+)
 from trove_agents.server.sandbox.report import Report
 from trove_agents.server.sandbox.tools import SCAN
 
@@ -67,8 +79,11 @@ def _bubblewrap(network: Network, limits: Limits) -> Bubblewrap | Report:
         return Report(sandbox=name, network=network, problems=problems, remedy=remedy, ok=False)
     sandbox = Bubblewrap(bwrap, network=network, limits=limits)
     said = _complaint(sandbox)
+    problems, remedy = diagnose.refused(said) if said else ([], [])
+    if not said and network == "internet":
+        said = egress.missing() or _offline(sandbox)
+        problems, remedy = diagnose.offline(said) if said else ([], [])
     if said:
-        problems, remedy = diagnose.refused(said)
         return Report(
             sandbox="bubblewrap",
             network=network,
@@ -90,6 +105,24 @@ def _complaint(sandbox: Bubblewrap) -> str | None:
     if done.returncode == 0:
         return None
     return done.stderr.decode(errors="replace").strip() or f"bwrap ended with {done.returncode}"
+
+
+def _offline(sandbox: Bubblewrap) -> str | None:
+    """Runs an empty command with its network attached; what fails, None if nothing does."""
+    failures: list[str] = []
+
+    def run() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                asyncio.run(sandbox.run(Command("true", Path(folder))))
+            except SandboxFailed as error:
+                failures.append(str(error))
+
+    # A thread of its own, as the caller may be on a running loop.
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return failures[0] if failures else None
 
 
 def _isolated(sandbox: Bubblewrap, missing_tools: list[str]) -> Report:

@@ -22,10 +22,8 @@ _SETTINGS = (
     (
         "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
         "1",
-        "AppArmor keeps user namespaces to programs with a profile (kernel.apparmor_restrict_unprivileged_userns "
-        "is 1).",
-        "an AppArmor profile for bwrap that has `userns,`, or sysctl "
-        "kernel.apparmor_restrict_unprivileged_userns=0",
+        "AppArmor keeps user namespaces to some programs (kernel.apparmor_restrict_unprivileged_userns is 1).",
+        "a profile for bwrap with `userns,`, or sysctl kernel.apparmor_restrict_unprivileged_userns=0",
     ),
 )
 _CONTAINER = ("/.dockerenv", "/run/.containerenv")
@@ -41,6 +39,14 @@ def absent() -> tuple[list[str], list[str]]:
     if sys.platform != "linux":
         return [f"There is no sandbox for {sys.platform}."], [BY_NAME]
     return ["bubblewrap (bwrap) was not found."], [INSTALL, BY_NAME]
+
+
+def offline(said: str) -> tuple[list[str], list[str]]:
+    """Problems and remedies where commands cannot be given public addresses only."""
+    return [said], [
+        "Install the package slirp4netns, and let this user open /dev/net/tun.",
+        'Or leave the network off (network "none"), or share this machine\'s own (network "host").',
+    ]
 
 
 def refused(said: str, root: Path = Path("/")) -> tuple[list[str], list[str]]:

@@ -1,11 +1,11 @@
 """What a command finds around its folder: the programs of this machine, read-only, and next to nothing else."""
 
 import functools
-import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trove_agents.server.sandbox.egress import RESOLV_CONF
 from trove_agents.server.sandbox.port import Limits, Network
 
 INNER_ROOT = "/workspace"
@@ -65,13 +65,13 @@ def layout(network: Network, limits: Limits) -> Layout:
     """How the sandbox looks on this machine, apart from the command's own folder."""
     options = ["--ro-bind", "/usr", "/usr"]
     for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
-        folder = f"/{name}"
-        if os.path.islink(folder):
-            options += ["--symlink", os.readlink(folder), folder]
-        elif os.path.isdir(folder):
-            options += ["--ro-bind", folder, folder]
+        folder = Path("/", name)
+        if folder.is_symlink():
+            options += ["--symlink", str(folder.readlink()), str(folder)]
+        elif folder.is_dir():
+            options += ["--ro-bind", str(folder), str(folder)]
     for path in (*PUBLIC, *(NETWORKED if network != "none" else ())):
-        if os.path.exists(path):
+        if Path(path).exists():
             options += ["--ro-bind", path, path]
     options += ["--proc", "/proc", "--dev", "/dev"]
     for path in ("/tmp", "/dev/shm"):  # noqa: S108 - the sandbox's own
@@ -79,6 +79,8 @@ def layout(network: Network, limits: Limits) -> Layout:
     python, search = _python()
     options += python
     files = dict(STUBS)
+    if network == "internet":
+        files["/etc/resolv.conf"] = RESOLV_CONF
     if network == "host":
         files["/etc/hosts"] = _text("/etc/hosts") or files["/etc/hosts"]
         files["/etc/resolv.conf"] = _text("/etc/resolv.conf")
@@ -87,19 +89,20 @@ def layout(network: Network, limits: Limits) -> Layout:
 
 def _python() -> tuple[list[str], str]:
     """Mounts and the search path that give a ``python3`` and a ``python``."""
-    for folder in ("/usr/local/bin", "/usr/bin"):
-        if os.path.exists(f"{folder}/python3"):
-            if any(os.path.lexists(f"{each}/python") for each in ("/usr/local/bin", "/usr/bin")):
+    folders = (Path("/usr/local/bin"), Path("/usr/bin"))
+    for folder in folders:
+        if (folder / "python3").exists():
+            if any((each / "python").exists() for each in folders):
                 return [], SEARCH
-            return ["--symlink", f"{folder}/python3", "/opt/bin/python"], SEARCH
+            return ["--symlink", str(folder / "python3"), "/opt/bin/python"], SEARCH
     prefix = Path(sys.base_prefix)
     if not _reveals_nothing(prefix):
         return [], SEARCH
-    options = []
+    mounts = []
     for name in ("bin", "lib"):
         if (prefix / name).is_dir():
-            options += ["--ro-bind", str(prefix / name), f"{PYTHON}/{name}"]
-    return options, f"{SEARCH}:{PYTHON}/bin"
+            mounts += ["--ro-bind", str(prefix / name), f"{PYTHON}/{name}"]
+    return mounts, f"{SEARCH}:{PYTHON}/bin"
 
 
 def _reveals_nothing(prefix: Path) -> bool:

@@ -1,5 +1,6 @@
 """Commands as plain processes of this machine: no isolation at all, and only for those who ask for it by name."""
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -12,11 +13,13 @@ from pathlib import Path
 
 from trove_agents.server.sandbox.port import Command, Limits, Network, Outcome
 from trove_agents.server.sandbox.processes import Watched
+from trove_agents.server.sandbox.shell import bash, check_names
 from trove_agents.server.sandbox.supervise import Streams, supervise
 from trove_agents.server.sandbox.watch import Watcher
 
 MARK = "TROVE_COMMAND"
 """A variable with a random value marks the processes of one command, also those that left its group."""
+ROUND_SECONDS = 0.005
 WARNING = (
     "Commands run without a sandbox: they can read and change whatever this user can, reach the network, and "
     "leave processes behind."
@@ -41,7 +44,7 @@ class Unisolated:
         with contextlib.ExitStack() as stack:
             streams = Streams.open(command)
             stack.callback(streams.close)
-            tree = _Group(_spawn(command, streams, mark), mark)
+            tree = _Group(_start(command, streams, mark), mark)
             stack.callback(tree.close)
             watch = Watcher(command.root, self.limits)
             return await supervise(command, tree, streams, watch)
@@ -54,7 +57,6 @@ class _Group:
         self._shell = shell
         self._watched = Watched(shell.pid, lambda: shell.poll() is not None)
         self._mark = f"{MARK}={mark}".encode()
-        self._code: int | None = None
 
     async def ended(self) -> None:
         await self._watched.ended()
@@ -63,26 +65,32 @@ class _Group:
         # Until the shell is reaped the number of its group cannot be given to another.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._shell.pid, signal.SIGKILL)
-        # A process may be forking while the others are found: until a round finds none.
-        for _ in range(10):
-            pids = list(self._marked())
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
-            if not pids:
-                break
+        self._kill_marked()
 
     async def gone(self) -> None:
         await self._watched.ended()
+        # A process may have forked while the others were found: until a round finds none.
+        while self._kill_marked():
+            await asyncio.sleep(ROUND_SECONDS)
 
     def exit_code(self) -> int:
         code = self._shell.wait()
         return 128 - code if code < 0 else code
 
     def close(self) -> None:
-        self.kill()
-        self._shell.wait()
+        if self._shell.returncode is None:
+            self.kill()
+            self._shell.wait()
         self._watched.close()
+
+    def _kill_marked(self) -> bool:
+        """Whether there was any."""
+        found = False
+        for pid in self._marked():
+            found = True
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        return found
 
     def _marked(self) -> Iterator[int]:
         """Processes with the mark in their environment; none where there is no /proc."""
@@ -92,11 +100,19 @@ class _Group:
                     yield int(folder.name)
 
 
-def _spawn(command: Command, streams: Streams, mark: str) -> subprocess.Popen[bytes]:
-    script = command.script.encode("utf-8", "surrogateescape")
+def _start(command: Command, streams: Streams, mark: str) -> subprocess.Popen[bytes]:
     with contextlib.ExitStack() as handed:
-        shell, descriptors = [b"bash", b"-c", script], ()
-        process = subprocess.Popen(  # noqa: S603 - a command is what this is for
+        descriptors: list[int] = []
+
+        def file(content: bytes) -> int:
+            opened = handed.enter_context(tempfile.TemporaryFile())
+            opened.write(content)
+            opened.seek(0)
+            descriptors.append(opened.fileno())
+            return opened.fileno()
+
+        shell = bash(command.script, file)
+        process = subprocess.Popen(  # noqa: S603 - commands are what this is for
             shell,
             cwd=command.root,
             env=_environment(command, mark),
@@ -112,9 +128,7 @@ def _spawn(command: Command, streams: Streams, mark: str) -> subprocess.Popen[by
 
 def _environment(command: Command, mark: str) -> dict[str, str]:
     """A few variables of the server's that programs need, none that could hold a secret."""
-    for name in command.env:
-        if not name or "=" in name:
-            raise ValueError(f"{name!r} cannot be the name of an environment variable")
+    check_names(command.env)
     temporary = tempfile.gettempdir()
     kept = {name: os.environ[name] for name in ("PATH", "USER", "LOGNAME", "SHELL") if name in os.environ}
     fixed = {"HOME": temporary, "TMPDIR": temporary, "LANG": "C.UTF-8", "TERM": "dumb"}

@@ -31,7 +31,7 @@ class Watched:
         if self._fd >= 0:
             await readable(self._fd)
         else:
-            while not self._poll():
+            while not self._poll():  # noqa: ASYNC110 - nothing would set an event
                 await asyncio.sleep(POLL_SECONDS)
 
     def kill(self) -> None:
