@@ -29,7 +29,7 @@ from trove_agents.server.timelines.fast import read_head
 from trove_agents.server.timelines.flattening import depth, flatten
 from trove_agents.server.timelines.namespaces import at_version, create_namespace, head, namespace, totals
 from trove_agents.server.timelines.reads import children, find, walk
-from trove_agents.server.timelines.snapshots import (
+from trove_agents.server.timelines.rewinding import (
     delete_snapshot,
     restore,
     snapshot,

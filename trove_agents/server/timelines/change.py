@@ -26,7 +26,7 @@ CLOSE: Final = (
         _e.dir == bindparam("d"),
         _e.name == bindparam("n"),
         _e.since == bindparam("s"),
-        _e.until == literal_column(str(LIVE)),
+        _e.until + chain.ZERO == literal_column(str(LIVE)),  # + 0: by the primary key, not by ``until``
     )
     .values(until=bindparam("v"))
 )
