@@ -7,8 +7,10 @@ import asyncio
 import inspect
 import json
 import os
+import secrets
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -205,6 +207,35 @@ def why_no_commands(new_workspace):
     with new_workspace().http() as http:
         answer = http.post("/v1/exec", json={"command": "true"})
     return None if answer.status_code == 200 else answer.json()["detail"]
+
+
+class Overdue:
+    """A command that will run past its limit. It begins with the session: the other tests run while it waits."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.sleep = f"98.{secrets.randbelow(10**12)}"
+        """Told apart from every other sleep of this machine."""
+        self.error: Exception | None = None
+        self.seconds = 0.0
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self) -> None:
+        with trove_sdk.TroveClient(self.workspace.key, "main", base_url=self.workspace.base_url) as client:
+            started = time.monotonic()
+            try:
+                client.exec_chain(["echo done > step-1", f"sleep {self.sleep}", "echo done > step-2"])
+            except trove_sdk.TroveError as error:
+                self.error = error
+            self.seconds = time.monotonic() - started
+
+
+@pytest.fixture(scope="session")
+def overdue(new_workspace):
+    command = Overdue(new_workspace())
+    yield command
+    command.thread.join()
 
 
 @pytest.fixture(autouse=True)
