@@ -83,6 +83,7 @@ class Bench:
         try:
             with self.database.read() as db:
                 copy.bring_to(db, start.at, self.contents)
+            time.sleep(0.005)  # past a tick of a coarse clock: else all that is young is read again
             copy.start()
             command(copy.root)
             during()

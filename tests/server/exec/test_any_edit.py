@@ -8,22 +8,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
-NAMES = st.sampled_from(["a", "b", "c", "a.b", "é", "\udcff"])
-PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
+PATHS = st.sampled_from(["a", "b", "a/a", "a/b", "b/a", "a/a/a", "a.b", "\udcff"])
+THERE = st.integers(0, 7)  # which of the paths that are there
 DATA = st.sampled_from([b"", b"1", b"2", b"x" * 20_000, b"y" * 20_000])
 TIMES = st.sampled_from([0, 1, 1_600_000_000_000_000_000, 4_000_000_000_000_000_000])
 MODES = st.sampled_from([0o644, 0o755, 0o600, 0o4711, 0o000])
-EDITS = st.one_of(
+NEW = st.one_of(
     st.tuples(st.just("write"), PATHS, DATA),
-    st.tuples(st.just("over"), PATHS, DATA),
     st.tuples(st.just("mkdir"), PATHS),
-    st.tuples(st.just("link"), PATHS, st.sampled_from(["a", "../b", "/etc", "nowhere"])),
-    st.tuples(st.just("remove"), PATHS),
-    st.tuples(st.just("move"), PATHS, PATHS),
-    st.tuples(st.just("chmod"), PATHS, MODES),
-    st.tuples(st.just("utime"), PATHS, TIMES),
-    st.tuples(st.just("hard"), PATHS, PATHS),
+    st.tuples(st.just("link"), PATHS, st.sampled_from(["a", "../b", "/nowhere", "nowhere"])),
     st.tuples(st.just("fifo"), PATHS),
+)
+EDITS = st.one_of(
+    NEW,
+    st.tuples(st.just("over"), THERE, DATA),
+    st.tuples(st.just("remove"), THERE),
+    st.tuples(st.just("move"), THERE, PATHS),
+    st.tuples(st.just("chmod"), THERE, MODES),
+    st.tuples(st.just("utime"), THERE, TIMES),
+    st.tuples(st.just("hard"), THERE, PATHS),
 )
 
 
@@ -38,6 +41,17 @@ def real(root, path):
 
 def edit(root, kind, path, *more):
     with contextlib.suppress(OSError, shutil.Error):
+        if isinstance(path, int):
+            there = sorted(
+                os.path.relpath(os.path.join(directory, name), root)
+                for directory, directories, names in os.walk(root)
+                for name in (*directories, *names)
+            )
+            path = there[path % len(there)] if there else "a"
+        else:
+            for end in (at for at, letter in enumerate(path) if letter == "/"):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(real(root, path[:end]))
         place = real(root, path)
         plain = os.path.isfile(place) and not os.path.islink(place)
         if kind == "write":
@@ -87,7 +101,11 @@ def expected(root, bench):
     return found
 
 
-ROUNDS = st.lists(st.lists(EDITS, max_size=8), min_size=1, max_size=5)
+ROUNDS = st.tuples(
+    st.lists(NEW, min_size=3, max_size=8),
+    st.lists(EDITS, min_size=2, max_size=8),
+    st.lists(EDITS, max_size=8),
+)
 
 
 @settings(max_examples=25, deadline=None)

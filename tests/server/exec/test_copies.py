@@ -75,6 +75,19 @@ def test_nothing_changed_makes_no_version(bench):
     assert not scan and done.namespace == before == bench.head()
 
 
+def test_what_is_removed_is_removed_once(bench):
+    bench.exec(
+        lambda root: [
+            (root / "d" / "e").mkdir(parents=True),
+            (root / "d" / "e" / "f").write_text("f"),
+            (root / "g").write_text("g"),
+        ]
+    )
+    scan, done = bench.exec(lambda root: [shutil.rmtree(root / "d"), (root / "g").unlink()])
+    assert scan.removed == ["d", "d/e", "d/e/f", "g"]
+    assert (done.namespace.files, same(bench)) == (0, {})
+
+
 def test_kinds_replace_one_another(bench):
     bench.exec(
         lambda root: [
@@ -284,7 +297,15 @@ def test_a_copy_with_names_that_are_not_utf8_is_made_anew_after_a_restart(bench)
     same(bench)
 
 
-def test_a_tree_deeper_than_any_path(bench):
+@pytest.fixture
+def without_copies(bench):
+    """Leaves no tree behind that is too deep for what cleans up after the tests."""
+    yield bench
+    subprocess.run(["rm", "-rf", bench.folder / "copies"], check=True)
+
+
+def test_a_tree_deeper_than_any_path(without_copies):
+    bench = without_copies
     depth = 1050  # more than Python recurses; 5 KB
 
     def command(root):
