@@ -32,8 +32,15 @@ ISOLATION = (
     *("--hostname", "sandbox"),
     "--clearenv",
 )
-CLOSING = ("--remount-ro", "/dev", "--remount-ro", "/", "--chdir", INNER_ROOT)
-"""Last of the mounts: / and /dev are memory without a limit until they are read-only."""
+CLOSING = (
+    *("--remount-ro", "/proc"),
+    *("--remount-ro", "/dev"),
+    *("--remount-ro", "/"),
+    *("--chdir", INNER_ROOT),
+)
+"""Last of the mounts. / and /dev are memory without a limit until they are read-only. In /proc the kernel lets root
+write most settings for being their owner, whatever its capabilities; to the kernel a root-run server's commands are
+root, and core_pattern would be their way out."""
 
 
 class Bubblewrap:

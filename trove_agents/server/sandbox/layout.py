@@ -1,6 +1,8 @@
 """What a command finds around its folder: the programs of this machine, read-only, and next to nothing else."""
 
 import functools
+import os
+import stat
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +75,7 @@ def layout(network: Network, limits: Limits) -> Layout:
     for path in (*PUBLIC, *(NETWORKED if network != "none" else ())):
         if Path(path).exists():
             options += ["--ro-bind", path, path]
-    options += ["--proc", "/proc", "--dev", "/dev"]
+    options += ["--proc", "/proc", "--dev", "/dev", *_masks()]
     for path in ("/tmp", "/dev/shm"):  # noqa: S108 - the sandbox's own
         options += ["--perms", "1777", "--size", str(limits.temporary), "--tmpfs", path]
     python, search = _python()
@@ -85,6 +87,22 @@ def layout(network: Network, limits: Limits) -> Layout:
         files["/etc/hosts"] = _text("/etc/hosts") or files["/etc/hosts"]
         files["/etc/resolv.conf"] = _text("/etc/resolv.conf")
     return Layout(tuple(options), files, search)
+
+
+def _masks() -> list[str]:
+    """Covers what only root may read in /proc, if the commands are root to the kernel."""
+    if os.geteuid() != 0:
+        return []
+    private = (path for path in Path("/proc").iterdir() if not path.name.isdigit() and _private(path))
+    return [part for path in sorted(private) for part in ("--ro-bind", "/dev/null", str(path))]
+
+
+def _private(path: Path) -> bool:
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISREG(mode) and not mode & stat.S_IROTH
 
 
 def _python() -> tuple[list[str], str]:

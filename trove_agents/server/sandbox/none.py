@@ -70,7 +70,7 @@ class _Group:
     async def gone(self) -> None:
         await self._watched.ended()
         # A process may have forked while the others were found: until a round finds none.
-        while self._kill_marked():
+        while self._kill_marked():  # noqa: ASYNC110 - nothing would set an event
             await asyncio.sleep(ROUND_SECONDS)
 
     def exit_code(self) -> int:
