@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from trove_agents.client.transport import AsyncStreamedReply, Outgoing, Reply, StreamedReply
 from trove_agents.embedded.loop import LoopThread
+from trove_agents.errors import TroveConnectionError
 from trove_agents.server.http import Edge, Route
 
 _MAY_BE_COMMITTED: Final = "the call was interrupted: what it asked for may have been committed"
@@ -131,7 +132,7 @@ class _Flight:
             raise
         if start is None:
             await self._task
-            raise self._failure or ConnectionError("the server gave no answer")
+            raise self._failure or TroveConnectionError("the server gave no answer")
         return start["status"], _decoded(start["headers"])
 
     async def piece(self) -> bytes | None:

@@ -2,8 +2,10 @@
 
 import functools
 import os
+import shutil
 import tempfile
 import threading
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -48,11 +50,9 @@ class Trove:
     State survives a process that ends without closing: whatever a call has answered is on disk.
     """
 
-    def __init__(
-        self, settings: Settings, *, temporary: tempfile.TemporaryDirectory[str] | None = None
-    ) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._temporary = temporary
+        self._removal: weakref.finalize[[Path, int], Self] | None = None
         self._lock = threading.Lock()
         self._forking = threading.Lock()  # only ever taken in a forked child: never held by anybody at a fork
         self._closed = False
@@ -81,8 +81,10 @@ class Trove:
     @classmethod
     def temporary(cls, *, sandbox: str | None = None, network: Network = "none") -> Self:
         """State that is deleted by ``close``: for tests."""
-        folder = tempfile.TemporaryDirectory(prefix="trove-", ignore_cleanup_errors=True)
-        return cls(Settings(Path(folder.name), sandbox=sandbox, network=network), temporary=folder)
+        folder = Path(tempfile.mkdtemp(prefix="trove-"))
+        self = cls(Settings(folder, sandbox=sandbox, network=network))
+        self._removal = weakref.finalize(self, _remove, folder, os.getpid())
+        return self
 
     # Clients
     def client(self, namespace: str, *, timeout: float = 60.0) -> TroveClient:
@@ -143,8 +145,8 @@ class Trove:
             self._closed = True
         if self._current.pid == os.getpid():
             self._current.close()
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        if self._removal is not None:
+            self._removal()
 
     def __enter__(self) -> Self:
         return self
@@ -177,9 +179,14 @@ class Trove:
         with self._forking:
             if self._current.pid != os.getpid():
                 self._foreign.append(self._current)
-                self._temporary = None
                 self._current = self._start()
             return self._current
 
     def _start(self) -> _Runtime:
         return _Runtime(os.getpid(), Server(self._settings), LoopThread())
+
+
+def _remove(folder: Path, owner: int) -> None:
+    """Deletes a temporary state, unless this is a child of the process that made it."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -4,19 +4,22 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST, _LAST = -62135596800, 253402300799  # the years 1 and 9999: all that ISO 8601 text can hold
+_FIRST, _LAST = (
+    -62135596800_000000,
+    253402300799_999999,
+)  # the years 1 and 9999: all that ISO 8601 text can hold
 
 
 def from_micros(micros: int) -> str:
     """``2026-05-07T20:00:00.000000Z`` for microseconds since the epoch; what lies past year 9999 is shown as its end."""
-    seconds, fraction = divmod(micros, 1_000_000)
+    seconds, fraction = divmod(min(max(micros, _FIRST), _LAST), 1_000_000)
     return f"{_second(seconds)}.{fraction:06}Z"
 
 
 @lru_cache(maxsize=1024)
 def _second(seconds: int) -> str:
     """A second as text: a listing has many times and few seconds."""
-    moment = _EPOCH + timedelta(seconds=min(max(seconds, _FIRST), _LAST))
+    moment = _EPOCH + timedelta(seconds=seconds)
     return moment.isoformat()[:-6]
 
 
