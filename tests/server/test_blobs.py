@@ -6,20 +6,29 @@ import textwrap
 import pytest
 from blake3 import blake3
 
-from trove_agents.server.blobs import MB, BlobStore, LocalDisk, Stored
-from obstore.store import LocalStore
+from trove_agents.server.blobs import MB, BlobStore, Disk, Stored
 
 WORKSPACE = "ws-0000000000000001"
 
 
-@pytest.fixture
-def blobs(tmp_path):
-    return BlobStore.local(tmp_path / "blobs")
+@pytest.fixture(params=["disk", "obstore"])
+def blobs(tmp_path, request):
+    """Both kinds of place; obstore's over a local folder, so that the tests can look at what is there."""
+    if request.param == "disk":
+        return BlobStore.local(tmp_path / "blobs")
+    from obstore.store import LocalStore
+
+    from trove_agents.server.blobs.objects import ObjectBucket
+
+    (tmp_path / "blobs").mkdir()
+    return BlobStore(ObjectBucket(LocalStore(tmp_path / "blobs")))
 
 
 def files(tmp_path):
     return sorted(
-        str(path.relative_to(tmp_path / "blobs")) for path in (tmp_path / "blobs").rglob("*") if path.is_file()
+        str(path.relative_to(tmp_path / "blobs"))
+        for path in (tmp_path / "blobs").rglob("*")
+        if path.is_file()
     )
 
 
@@ -39,7 +48,8 @@ def test_what_is_put_comes_back(blobs, tmp_path, size):
 
 
 @pytest.mark.parametrize(
-    ("start", "stop"), [(0, 0), (0, 1), (5, 5), (10, 2 * MB), (MB, None), (2 * MB + 9, None), (9 * MB, None), (0, 9 * MB)]
+    ("start", "stop"),
+    [(0, 0), (0, 1), (5, 5), (10, 2 * MB), (MB, None), (2 * MB + 9, None), (9 * MB, None), (0, 9 * MB)],
 )
 def test_ranges(blobs, start, stop):
     data = os.urandom(2 * MB + 9)
@@ -95,7 +105,7 @@ def test_list_and_delete(blobs):
     assert not blobs.exists(WORKSPACE, gone.digest)
 
 
-def test_opening_sweeps_what_dead_writers_left_long_ago(blobs, tmp_path):
+def test_opening_sweeps_what_dead_writers_left_long_ago(tmp_path):
     script = (
         "import sys, os, pathlib; from trove_agents.server.blobs import BlobStore;"
         f"w = BlobStore.local(pathlib.Path(sys.argv[1])).writer('{WORKSPACE}'); w.write(bytes(3 << 20)); os._exit(0)"
@@ -109,19 +119,27 @@ def test_opening_sweeps_what_dead_writers_left_long_ago(blobs, tmp_path):
     assert files(tmp_path) == []
 
 
-class Recording:
+class Recording(Disk):
     """Notes what is made durable, and where the bytes were then."""
 
     def __init__(self, folder):
-        self.folder, self.disk, self.calls = folder, LocalDisk(folder), []
+        super().__init__(folder)
+        self.folder, self.calls = folder, []
 
-    def file(self, key):
-        self.calls.append(("file", key.partition("/")[0], (self.folder / key).stat().st_size))
-        self.disk.file(key)
+    def create(self, key):
+        sink = super().create(key)
+        close = sink.close
 
-    def name(self, key):
+        def noted():
+            self.calls.append(("bytes", key.partition("/")[0], (self.folder / key).stat().st_size))
+            close()
+
+        sink.close = noted
+        return sink
+
+    def settle(self, key):
         self.calls.append(("name", key.partition("/")[0], (self.folder / key).stat().st_size))
-        self.disk.name(key)
+        super().settle(key)
 
     def sweep(self, *, older_than_seconds):
         self.calls.append("sweep")
@@ -129,9 +147,9 @@ class Recording:
 
 def test_bytes_are_durable_before_their_name_and_the_name_before_the_answer(tmp_path):
     recording = Recording(tmp_path)
-    blobs = BlobStore(LocalStore(tmp_path), recording)
+    blobs = BlobStore(recording)
     blobs.put(WORKSPACE, b"12345")
-    assert recording.calls == ["sweep", ("file", "incoming", 5), ("name", WORKSPACE, 5)]
+    assert recording.calls == ["sweep", ("bytes", "incoming", 5), ("name", WORKSPACE, 5)]
     blobs.put(WORKSPACE, b"12345")
     assert recording.calls[3:] == [("name", WORKSPACE, 5)]
 
@@ -162,7 +180,10 @@ MEMORY = """
 def test_a_large_blob_is_not_held_in_memory(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(MEMORY), str(tmp_path)],
-        check=True, capture_output=True, text=True, timeout=120,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     writing, both = map(int, done.stdout.split())
     assert writing <= 32 * 1024 and both <= 32 * 1024  # KB

@@ -5,24 +5,18 @@ holds what its name says. Blobs are shared within a workspace, never across. Not
 callers write it before the row that does, so that a crash leaves an orphan and never a row without bytes.
 """
 
-import contextlib
-import os
 import secrets
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-import obstore
 from blake3 import blake3
-from obstore.store import LocalStore, ObjectStore
+
+from trove_agents.server.blobs.disk import INCOMING, Disk
 
 MB: Final = 1024 * 1024
-_INCOMING: Final = "incoming"
-"""Temporary keys; no workspace can have that name, theirs start with ``ws-``."""
 _STALE_SECONDS: Final = 3600.0
-_PARTS_AT_ONCE: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +28,39 @@ class Stored:
     size: int
 
 
-class Durability(Protocol):
-    """What an object store does not do by itself for a key to survive a power cut."""
+class Sink(Protocol):
+    """One object on its way in; ends with ``close`` or ``drop``."""
 
-    def file(self, key: str) -> None:
-        """The bytes of an object."""
+    def write(self, piece: memoryview) -> None: ...
+    def close(self) -> None:
+        """Makes the bytes durable under the object's key."""
         ...
 
-    def name(self, key: str) -> None:
-        """That the object is found under its name."""
+    def drop(self) -> None:
+        """Leaves nothing behind."""
+        ...
+
+
+class Objects(Protocol):
+    """Where bytes are kept, by key. What is not there raises FileNotFoundError."""
+
+    def size(self, key: str) -> int: ...
+    def read(self, key: str, start: int, stop: int) -> bytes: ...
+    def create(self, key: str) -> Sink: ...
+    def publish(self, temporary: str, key: str) -> None:
+        """Renames an object that is complete."""
+        ...
+
+    def settle(self, key: str) -> None:
+        """Makes it durable that the object is found under its key."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """A missing one is fine."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Key and size of every object below a prefix, in no order."""
         ...
 
     def sweep(self, *, older_than_seconds: float) -> None:
@@ -53,20 +71,18 @@ class Durability(Protocol):
 class BlobStore:
     """All blobs of a server."""
 
-    def __init__(self, store: ObjectStore, durability: Durability) -> None:
-        self._store = store
-        self._durability = durability
-        durability.sweep(older_than_seconds=_STALE_SECONDS)
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        objects.sweep(older_than_seconds=_STALE_SECONDS)
 
     @classmethod
     def local(cls, folder: Path) -> "BlobStore":
         """Blobs in a folder of this machine, which only its owner may enter."""
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return cls(LocalStore(folder), LocalDisk(folder))
+        return cls(Disk(folder))
 
     def writer(self, workspace: str) -> "BlobWriter":
         """Takes one blob in pieces, holding a few MB of it at a time."""
-        return BlobWriter(self._store, self._durability, workspace)
+        return BlobWriter(self._objects, workspace)
 
     def put(self, workspace: str, data: bytes) -> Stored:
         """Stores bytes that are at hand."""
@@ -87,45 +103,39 @@ class BlobStore:
             FileNotFoundError: there is no such blob.
         """
         key = _key(workspace, digest)
-        size: int = obstore.head(self._store, key)["size"]
+        size = self._objects.size(key)
         stop = size if stop is None else min(stop, size)
-        # Ranges, not a streamed get: object_store reads local files in pieces of 8 KB, ten times slower
         while start < stop:
             end = min(start + MB, stop)
-            yield bytes(obstore.get_range(self._store, key, start=start, end=end))
+            yield self._objects.read(key, start, end)
             start = end
 
     def exists(self, workspace: str, digest: bytes) -> bool:
         """Whether the workspace has that blob."""
-        return _exists(self._store, _key(workspace, digest))
+        return _exists(self._objects, _key(workspace, digest))
 
     def delete(self, workspace: str, digest: bytes) -> None:
         """Removes a blob that nothing refers to; a missing one is fine."""
-        with contextlib.suppress(FileNotFoundError):
-            obstore.delete(self._store, _key(workspace, digest))
+        self._objects.delete(_key(workspace, digest))
 
     def list(self, workspace: str) -> Iterator[Stored]:
         """Every blob of a workspace, in no order."""
-        for page in obstore.list(self._store, prefix=workspace):
-            for found in page:
-                yield Stored(bytes.fromhex(found["path"].rpartition("/")[2]), found["size"])
+        for key, size in self._objects.list(workspace):
+            yield Stored(bytes.fromhex(key.rpartition("/")[2]), size)
 
 
 class BlobWriter:
     """One blob on its way in. ``finish`` or ``abort`` must be called."""
 
-    def __init__(self, store: ObjectStore, durability: Durability, workspace: str) -> None:
-        self._store = store
-        self._durability = durability
+    def __init__(self, objects: Objects, workspace: str) -> None:
+        self._objects = objects
         self._workspace = workspace
-        self._temporary = f"{_INCOMING}/{secrets.token_hex(16)}"
+        self._temporary = f"{INCOMING}/{secrets.token_hex(16)}"
         self._hash = blake3()
         self._size = 0
         self._stored: Stored | None = None
         self._open = True
-        self._file = obstore.open_writer(
-            store, self._temporary, buffer_size=MB, max_concurrency=_PARTS_AT_ONCE
-        )
+        self._sink = objects.create(self._temporary)
 
     def write(self, chunk: bytes) -> None:
         """Adds bytes, any number."""
@@ -133,7 +143,7 @@ class BlobWriter:
         for at in range(0, len(view), MB):
             piece = view[at : at + MB]
             self._hash.update(piece)
-            self._file.write(piece)
+            self._sink.write(piece)
         self._size += len(view)
 
     def finish(self) -> Stored:
@@ -145,66 +155,26 @@ class BlobWriter:
             return self._stored
         stored = Stored(self._hash.digest(), self._size)
         key = _key(self._workspace, stored.digest)
-        if _exists(self._store, key):
+        if _exists(self._objects, key):
             self.abort()
         else:
-            self._file.close()
-            self._durability.file(self._temporary)
-            obstore.rename(self._store, self._temporary, key)
+            self._sink.close()
+            self._objects.publish(self._temporary, key)
             self._open = False
-        self._durability.name(key)
+        self._objects.settle(key)
         self._stored = stored
         return stored
 
     def abort(self) -> None:
         """Leaves nothing behind; after ``finish`` it does nothing."""
-        if not self._open:
-            return
-        self._open = False
-        # Closing would write the rest; leaving by an error drops it
-        self._file.__exit__(InterruptedError, InterruptedError(), None)
-        with contextlib.suppress(FileNotFoundError):
-            obstore.delete(self._store, self._temporary)
+        if self._open:
+            self._open = False
+            self._sink.drop()
 
 
-class LocalDisk:
-    """Durability of a local folder: obstore does not sync, so files and directories are synced by their paths."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._known: set[Path] = set()
-
-    def file(self, key: str) -> None:
-        _sync(self._folder / key)
-
-    def name(self, key: str) -> None:
-        directory = (self._folder / key).parent
-        _sync(directory)
-        while directory not in self._known and directory != self._folder:
-            self._known.add(directory)
-            directory = directory.parent
-            _sync(directory)
-
-    def sweep(self, *, older_than_seconds: float) -> None:
-        oldest = time.time() - older_than_seconds
-        with contextlib.suppress(FileNotFoundError):
-            for found in os.scandir(self._folder / _INCOMING):
-                with contextlib.suppress(FileNotFoundError):  # another process was faster
-                    if found.stat().st_mtime < oldest:
-                        Path(found.path).unlink()
-
-
-def _sync(path: Path) -> None:
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _exists(objects: Objects, key: str) -> bool:
     try:
-        os.fsync(file)
-    finally:
-        os.close(file)
-
-
-def _exists(store: ObjectStore, key: str) -> bool:
-    try:
-        obstore.head(store, key)
+        objects.size(key)
     except FileNotFoundError:
         return False
     return True

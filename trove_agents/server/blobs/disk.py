@@ -1,0 +1,94 @@
+"""Objects in a folder of this machine, with plain files.
+
+Not through obstore: its runtime's threads do not survive a fork, so every call of a forked child would hang, and it
+syncs nothing (docs/decisions).
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+INCOMING: Final = "incoming"
+"""Temporary keys; no workspace can have that name, theirs start with ``ws-``."""
+
+
+class Disk:
+    """Keys are paths below a folder, which only its owner may enter."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = folder
+        self._known: set[Path] = set()
+
+    def size(self, key: str) -> int:
+        return (self._folder / key).stat().st_size
+
+    def read(self, key: str, start: int, stop: int) -> bytes:
+        with (self._folder / key).open("rb", buffering=0) as file:
+            return os.pread(file.fileno(), stop - start, start)
+
+    def create(self, key: str) -> "DiskFile":
+        path = self._folder / key
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        return DiskFile(path)
+
+    def publish(self, temporary: str, key: str) -> None:
+        target = self._folder / key
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self._folder / temporary).rename(target)
+
+    def settle(self, key: str) -> None:
+        directory = (self._folder / key).parent
+        _sync(directory)
+        while directory not in self._known and directory != self._folder:
+            self._known.add(directory)
+            directory = directory.parent
+            _sync(directory)
+
+    def delete(self, key: str) -> None:
+        (self._folder / key).unlink(missing_ok=True)
+
+    def list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        for path in (self._folder / prefix).rglob("*"):
+            if path.is_file():
+                yield str(path.relative_to(self._folder)), path.stat().st_size
+
+    def sweep(self, *, older_than_seconds: float) -> None:
+        oldest = time.time() - older_than_seconds
+        with contextlib.suppress(FileNotFoundError):
+            for found in os.scandir(self._folder / INCOMING):
+                with contextlib.suppress(FileNotFoundError):  # another process was faster
+                    if found.stat().st_mtime < oldest:
+                        Path(found.path).unlink()
+
+
+class DiskFile:
+    """One file on its way in."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("xb", buffering=0)
+
+    def write(self, piece: memoryview) -> None:
+        view = piece
+        while view:
+            view = view[self._file.write(view) :]
+
+    def close(self) -> None:
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+    def drop(self) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
