@@ -21,55 +21,17 @@ ORDERS: Final = 20_000
 BEGIN: Final = datetime(2026, 3, 1, tzinfo=UTC)
 DAYS: Final = 31
 
-FIRST: Final = [
-    "Ada",
-    "Bo",
-    "Chidi",
-    "Dana",
-    "Elif",
-    "Femi",
-    "Grete",
-    "Hana",
-    "Ines",
-    "Jonas",
-    "Kemal",
-    "Lea",
-    "Mei",
-    "Noor",
-    "Olu",
-    "Petra",
-    "Quinn",
-    "Rosa",
-    "Søren",
-    "Tariq",
-    "Uma",
-    "Vera",
-    "Wim",
-    "Yuki",
-    "Zoë",
-]
-LAST: Final = [
-    "Abe",
-    "Becker",
-    "Costa",
-    "Dubois",
-    "Eriksen",
-    "Fischer",
-    "García",
-    "Hughes",
-    "Ito",
-    "Jansen",
-    "Kaya",
-    "Lindqvist",
-    "Müller",
-    "Nwosu",
-    "Okafor",
-    "Petrov",
-    "Rossi",
-    "Sato",
-    "Tan",
-    "Weber",
-    "Young",
+STREETS: Final = [
+    "Bahnhofstraße",
+    "Calle Mayor",
+    "Harbour Street",
+    "Högåsvägen",
+    "Kirkegata",
+    "Mill Lane",
+    "Rue de la Gare",
+    "Station Road",
+    "Via Roma",
+    "Ørestads Allé",
 ]
 CITIES: Final = {
     "North": ("Oslo", "Göteborg", "Aarhus"),
@@ -131,15 +93,15 @@ class Dice:
 
 
 def customers(dice: Dice) -> Iterator[tuple[object, ...]]:
-    yield "customer_id", "name", "email", "region", "city", "segment", "signed_up_on"
+    yield "customer_id", "street", "email", "region", "city", "segment", "signed_up_on"
     for number in range(1, CUSTOMERS + 1):
-        first, last = dice.one(FIRST), dice.one(LAST)
+        street, house = dice.one(STREETS), 1 + dice.below(120)
         region = dice.weighted({"North": 4, "South": 3, "East": 2, "West": 5})
         segment = dice.weighted({"private": 7, "business": 2, "school": 1})
         since = date(2021, 1, 1) + timedelta(days=dice.below(1_880))
         yield (
             f"C{number:05}",
-            f"{first} {last}",
+            f"{street} {house}",
             f"c{number}@example.com",
             region,
             dice.one(CITIES[region]),
