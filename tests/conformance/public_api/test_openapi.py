@@ -1,0 +1,133 @@
+"""The server held to its own OpenAPI document: schemathesis sends what the document allows, and what it does not."""
+
+import hypothesis
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+SETTINGS = hypothesis.settings(
+    max_examples=20,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+BARE = ["GET /healthz", "GET /openapi.json"]
+"""They take nothing, so nothing can be wrong with it."""
+OPERATIONS = [
+    "GET /v1/me",
+    "POST /v1/exec",
+    "POST /exec",
+    "POST /write",
+    "POST /delete",
+    "PUT /files/{path}",
+    "GET /files/{path}",
+    "GET /v1/files",
+    "GET /v1/files/content",
+    "POST /v1/snapshots",
+    "GET /v1/snapshots",
+    "DELETE /v1/snapshots/{snapshot_id}",
+    "POST /v1/snapshots/{snapshot_id}/restore",
+    "GET /v1/workspaces/{workspace_id}/events",
+    "POST /v1/workspaces",
+    "GET /v1/workspaces/{workspace_id}/keys",
+    "POST /v1/workspaces/{workspace_id}/keys",
+    "DELETE /v1/workspaces/{workspace_id}/keys/{key_id}",
+]
+
+
+@pytest.fixture(scope="module")
+def document(served):
+    return schemathesis.openapi.from_url(f"{served.base_url}/openapi.json")
+
+
+class Real:
+    """Values that name something, made anew for every call that may use one of them up."""
+
+    def __init__(self, workspace, http, admin) -> None:
+        self.workspace = workspace
+        self.http = http
+        self.keys = f"/v1/workspaces/{workspace.workspace_id}/keys"
+        self.admin = admin
+
+    def put_into(self, case) -> None:
+        for name in case.path_parameters:
+            case.path_parameters[name] = getattr(self, name)()
+        for values in (case.query, case.body):
+            if isinstance(values, dict) and "path" in values:
+                values["path"] = self.path()
+
+    def workspace_id(self) -> str:
+        return self.workspace.workspace_id
+
+    def snapshot_id(self) -> str:
+        return self.http.post("/v1/snapshots").raise_for_status().json()["snapshot_id"]
+
+    def key_id(self) -> str:
+        return self.admin.post(self.keys, json={"name": "generated"}).raise_for_status().json()["key_id"]
+
+    def path(self) -> str:
+        return self.http.put("/files/a/b", content=b"x").raise_for_status().json()["path"]
+
+
+@pytest.fixture
+def real(workspace):
+    with workspace.http() as http, workspace.http(None, workspace.admin_key) as admin:
+        yield Real(workspace, http, admin)
+
+
+def test_the_document_is_valid_openapi(document):
+    document.validate()
+    listed = {f"{found.ok().method.upper()} {found.ok().path}" for found in document.get_all_operations()}
+    assert listed | {"GET /openapi.json"} == {
+        *BARE,
+        *OPERATIONS,
+    }  # schemathesis leaves out the document itself
+
+
+@pytest.mark.parametrize("operation", BARE)
+def test_what_takes_nothing(document, operation):
+    method, path = operation.split()
+    case = document[path][method].Case()
+    case.validate_response(case.call(), checks=CHECKS)
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["valid", "invalid"])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_the_server_keeps_to_it(document, workspace, real, operation, mode, why_no_commands):
+    if operation.endswith("/exec") and why_no_commands:
+        pytest.skip(f"this machine cannot isolate commands: {why_no_commands}")
+    method, path = operation.split()
+    described = document[path][method]
+    seen = set()
+
+    @SETTINGS
+    @hypothesis.given(case=described.as_strategy(generation_mode=mode), admin=..., known=...)
+    def check(case, admin: bool, known: bool):
+        key = workspace.admin_key if admin else workspace.key
+        headers = {"Authorization": f"Bearer {key}"}
+        if known:
+            real.put_into(case)
+            headers["X-Namespace"] = "main"
+        response = case.call(headers=headers)
+        case.validate_response(response, checks=CHECKS)
+        seen.add(response.status_code)
+
+    check()
+    if mode is GenerationMode.POSITIVE:
+        assert seen & {200, 201}, "nothing that was generated did anything"
