@@ -408,6 +408,18 @@ def test_a_waiter_may_be_interrupted_anywhere():
         assert every_point(lambda i, m, g, first=first: scenario(i, m, g, first)) > 8
 
 
+def test_a_pause_may_be_interrupted_anywhere():
+    def scenario(interrupted, memory, group):
+        try:
+            interrupted(group.pause)
+        except Interrupt:
+            sound(group, memory)
+        else:
+            assert not interrupted.struck
+
+    assert every_point(scenario) > 3
+
+
 def test_an_interrupt_inside_another_writers_function_spares_that_writer(together, group, memory):
     """The leader runs everybody's functions: Ctrl-C lands in whichever is running."""
     struck = []

@@ -120,9 +120,7 @@ def test_closing_leaves_one_file_and_refuses_writes(tmp_path):
 def test_the_log_is_copied_back_before_it_grows_large(database, tmp_path):
     blob = os.urandom(4000)
     for start in range(0, 6000, 200):
-        database.write(
-            lambda tx: tx.many(insert(contents), [{"digest": b"", "size": 0, "data": blob}] * 200)
-        )
+        database.write(lambda tx: tx.many(insert(contents), [{"digest": b"", "size": 0, "data": blob}] * 200))
     assert (tmp_path / "state" / "trove.db-wal").stat().st_size < 12_000_000
     assert (tmp_path / "state" / "trove.db").stat().st_size > 16_000_000
 
@@ -176,7 +174,9 @@ def test_a_full_database_refuses_and_recovers(database):
 def run(script, *arguments, **options):
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)],
-        stdout=subprocess.PIPE, text=True, **options,
+        stdout=subprocess.PIPE,
+        text=True,
+        **options,
     )
 
 

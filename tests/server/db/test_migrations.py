@@ -12,7 +12,10 @@ from trove_agents.server.db.tables import metadata
 def schema(file):
     """Every CREATE statement, whatever its line breaks."""
     connection = sqlite3.connect(file)
-    statements = {" ".join(sql.split()) for (sql,) in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
+    statements = {
+        " ".join(sql.split())
+        for (sql,) in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")
+    }
     connection.close()
     return {sql.replace("( ", "(").replace(" )", ")") for sql in statements}
 

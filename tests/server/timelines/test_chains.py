@@ -44,7 +44,9 @@ def test_reads_through_forty_timelines(store, deep):
     assert content(store, "oldest") == b"o"
     assert content(store, "dir/always") == b"39"
     with store.database.read() as db:
-        assert [entry.name for entry in timelines.children(db, at, "dir", limit=5, after="f10")] == names[12:17]
+        assert [entry.name for entry in timelines.children(db, at, "dir", limit=5, after="f10")] == names[
+            12:17
+        ]
         found = timelines.differences(db, deep[3], at)
     assert [d.path for d in found] == ["dir/always", *(f"dir/f{n:02}" for n in range(4, DEPTH)), "dir/gone"]
 

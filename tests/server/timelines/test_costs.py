@@ -130,5 +130,9 @@ def test_a_difference_reads_what_changed(store):
     with store.database.read() as db:
         counted = Counted(db)
         found = timelines.differences(counted, store.head().at, fork.at)
-        assert [(d.path, d.change) for d in found] == [("d3/f3", "changed"), ("d5/f5", "added"), ("new", "added")]
+        assert [(d.path, d.change) for d in found] == [
+            ("d3/f3", "changed"),
+            ("d5/f5", "added"),
+            ("new", "added"),
+        ]
         assert counted.rows < 30

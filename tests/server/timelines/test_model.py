@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import hypothesis.strategies as st
-from hypothesis import HealthCheck, note, settings
+from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from trove_agents.server import timelines
@@ -37,6 +37,9 @@ class Node(NamedTuple):
     content: int | None  # a token that is new whenever the store must not take the bytes for the same
     since: int
     data: bytes | None
+
+    def __repr__(self):
+        return f"{self.kind.name} {self.mode:o} {self.size} at {self.mtime} c{self.content} v{self.since}"
 
     @property
     def stat(self):
@@ -212,7 +215,8 @@ class Timelines(RuleBasedStateMachine):
         name, now = self.any_head(data), self.tick(data)
         note(f"{name} {edits}")
         payloads = [
-            timelines.payload(self.blobs, WORKSPACE, CONTENTS[edit[2]]) if edit[0] == "file" else None for edit in edits
+            timelines.payload(self.blobs, WORKSPACE, CONTENTS[edit[2]]) if edit[0] == "file" else None
+            for edit in edits
         ]
 
         def commit(tx):
@@ -348,11 +352,17 @@ class Timelines(RuleBasedStateMachine):
         (a, before), (b, after) = self.any_state(data), self.any_state(data)
         with self.database.read() as db:
             found = timelines.differences(db, a, b)
-        paths = [p for p in before.keys() | after.keys() if p not in before or p not in after or before[p].stat != after[p].stat]
+        paths = [
+            p
+            for p in before.keys() | after.keys()
+            if p not in before or p not in after or before[p].stat != after[p].stat
+        ]
         assert [d.path for d in found] == sorted(paths, key=names.to_bytes)
         for difference in found:
             path = difference.path
-            assert self.same(difference.before, before.get(path)) and self.same(difference.after, after.get(path))
+            assert self.same(difference.before, before.get(path)) and self.same(
+                difference.after, after.get(path)
+            )
             change = "added" if path not in before else "removed" if path not in after else "changed"
             assert difference.change == change
 
@@ -389,7 +399,9 @@ class Timelines(RuleBasedStateMachine):
             assert timelines.digests(db, [entry.content]) == {entry.content: payload.digest}
         data = payload.data
         if data is None:
-            data = b"".join(piece for part in payload.parts for piece in self.blobs.stream(WORKSPACE, part.digest))
+            data = b"".join(
+                piece for part in payload.parts for piece in self.blobs.stream(WORKSPACE, part.digest)
+            )
         assert data == node.data
 
 
@@ -399,6 +411,8 @@ TestTimelines.settings = settings(
     max_examples=600 if SOAK else 30,
     stateful_step_count=120 if SOAK else 30,
     deadline=None,
+    phases=[Phase.generate] if SOAK else [Phase.generate, Phase.shrink],
+    report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
     derandomize=not SOAK,
     database=None,

@@ -4,8 +4,18 @@ A wrong plan once cost fifty times, and no other test would notice.
 """
 
 import pytest
+from sqlalchemy.dialects import postgresql
 
-from trove_agents.server.timelines import chain, change, comparison, contents, fast, namespaces, reads, rewinding
+from trove_agents.server.timelines import (
+    chain,
+    change,
+    comparison,
+    contents,
+    fast,
+    namespaces,
+    reads,
+    rewinding,
+)
 
 VALUES = {
     "after": b"", "d": b"", "hi": 1, "id": 1, "ids": "[1]", "key": 1, "lo": 0, "most": 1, "n": b"", "name": "n",
@@ -33,9 +43,15 @@ PLANS = [
     (contents.PARTS, ["content_parts USING PRIMARY KEY (content=?)"]),
     (contents._DIGESTS, [CONTENT]),
     (change.CLOSE, [SEEK]),
-    (comparison.CHANGED, ["entries USING COVERING INDEX entries_by_version (timeline=? AND since>? AND since<?)"]),
+    (
+        comparison.CHANGED,
+        ["entries USING COVERING INDEX entries_by_version (timeline=? AND since>? AND since<?)"],
+    ),
     (comparison.HEADS, ["heads USING PRIMARY KEY (namespace=?)"]),
-    (comparison.ROWS, ["entries USING PRIMARY KEY (timeline=? AND dir=? AND name=? AND since>? AND since<?)"]),
+    (
+        comparison.ROWS,
+        ["entries USING PRIMARY KEY (timeline=? AND dir=? AND name=? AND since>? AND since<?)"],
+    ),
     (namespaces.NAMED, [NAMED]),
     (namespaces._BY_ID, ["namespaces USING INTEGER PRIMARY KEY (rowid=?)"]),
     (namespaces._MOVE, ["namespaces USING INTEGER PRIMARY KEY (rowid=?)"]),
@@ -47,11 +63,21 @@ PLANS = [
 ]
 
 
+@pytest.mark.parametrize("index", range(len(PLANS)))
+def test_the_statement_is_one_of_postgresql_too(index):
+    text = str(PLANS[index][0].compile(dialect=postgresql.dialect(paramstyle="named")))
+    assert "json_each" not in text
+
+
 def plan(db, statement):
     text, constants = db._statements.text(statement, VALUES)
     steps = [row[3] for row in db._raw.execute(f"EXPLAIN QUERY PLAN {text}", {**VALUES, **constants})]
     # The chain is a few rows in memory
-    return [step for step in steps if not step.startswith(("SCAN chain", "SCAN named", "SCAN CONSTANT ROW", "SCAN json_each"))]
+    return [
+        step
+        for step in steps
+        if not step.startswith(("SCAN chain", "SCAN named", "SCAN CONSTANT ROW", "SCAN json_each"))
+    ]
 
 
 @pytest.mark.parametrize("index", range(len(PLANS)))

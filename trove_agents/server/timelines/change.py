@@ -14,7 +14,7 @@ from trove_agents.server.db import Connection
 from trove_agents.server.db.tables import LIVE, entries
 from trove_agents.server.timelines import chain, contents, namespaces
 from trove_agents.server.timelines.errors import IsADirectory, Missing, NotADirectory
-from trove_agents.server.timelines.reads import Row, lookup, split, tree
+from trove_agents.server.timelines.reads import Row, lookup, root, split, tree
 from trove_agents.server.timelines.values import At, Entry, Kind, Namespace, Payload
 
 _e = entries.c
@@ -74,6 +74,7 @@ class Change:
         self._states: dict[str, _State] = {}
         self._below: dict[str, set[str]] = {}  # directory -> paths of it that are in _states and not gone
         self._rows: dict[str, Row | None] = {}  # as of the head
+        self._base: list[At | None] = []  # of the head, once it was asked for
         self._files = namespace.files
         self._bytes = namespace.bytes
 
@@ -122,9 +123,13 @@ class Change:
     ) -> Entry:
         """Makes a directory, with those above it, or gives one that is there its mode and time.
 
+        The root is always there and has neither.
+
         Raises:
             NotADirectory: a file or link is there or above, and not ``replace``: then it goes.
         """
+        if not path:
+            return root()
         now = self._now(path)
         if now is not None and now.kind is Kind.DIRECTORY:
             mtime = now.mtime_ns if mtime_ns is None else mtime_ns
@@ -137,6 +142,8 @@ class Change:
     def remove(self, path: str) -> int:
         """Removes what is at a path, with all below, and says how many files and links that were.
 
+        Of the root: all there is.
+
         Raises:
             Missing: nothing is there.
         """
@@ -148,9 +155,10 @@ class Change:
             directories = [path]
             for below, row in tree(self._db, self._namespace.at, path):
                 self._rows.setdefault(below, row)
-                if row[0] == Kind.DIRECTORY:
+                there = self._now(below)
+                if there is not None and there.kind is Kind.DIRECTORY:
                     directories.append(below)
-                if self._now(below) is not None:
+                if there is not None:
                     self._set(below, _State(Kind.GONE))
             self._remove_new(directories)
         self._set(path, _State(Kind.GONE))
@@ -215,7 +223,10 @@ class Change:
 
     def _row(self, path: str) -> Row | None:
         if path not in self._rows:
-            self._rows[path] = lookup(self._db, self._namespace.at, path)
+            parent = path.rpartition("/")[0]
+            # Where a directory never was, nothing below it was
+            never = parent in self._rows and self._rows[parent] is None
+            self._rows[path] = None if never else lookup(self._db, self._namespace.at, path)
         return self._rows[path]
 
     def _now(self, path: str) -> _State | None:
@@ -293,9 +304,9 @@ class Change:
 
     def _below_has(self, path: str) -> bool:
         """Whether the base would show through where the timeline has no row: then its absence needs one."""
-        at = self._namespace.at
-        under = chain.base(self._db, at)
-        if under is None:
+        if not self._base:
+            self._base = [chain.base(self._db, self._namespace.at)]
+        if (under := self._base[0]) is None:
             return False
         row = lookup(self._db, under, path)
         return row is not None and row[0] != Kind.GONE

@@ -137,10 +137,13 @@ def tree(db: Connection, at: At, path: str) -> Iterator[tuple[str, Row]]:
 
 def nearest(rows: list[Row]) -> list[Row]:
     """Of rows ``(depth, name, *STAT, ...)`` those that decide and are there, by name and without their depth."""
+    rows.sort()  # by depth, then name: no two rows agree in both
+    if rows and rows[-1][0] == 0:
+        return [row[1:] for row in rows if row[2]]
     found: dict[bytes, Row] = {}
-    for row in sorted(rows, key=_depth):
+    for row in rows:
         found.setdefault(row[1], row)
-    return [row[1:] for _, row in sorted(found.items()) if row[2] != Kind.GONE]
+    return [row[1:] for _, row in sorted(found.items()) if row[2]]
 
 
 def _depth(row: Row) -> int:
