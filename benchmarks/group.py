@@ -50,8 +50,11 @@ class Grouped:
         self._database.close()
 
 
-def rows(folder: Path, *, turns: int, slices: int, seconds: float) -> list[Row]:
+def rows(folder: Path, *, settle: int, turns: int, slices: int, seconds: float) -> list[Row]:
     contenders = {"lock": Locked(folder / "locked"), "group": Grouped(folder / "grouped")}
+    for contender in contenders.values():  # a log that still grows is synced more slowly
+        for turn in range(settle):
+            contender.add(f"settle-{turn}")
     found = [_alone(contenders, turns)]
     found += [_together(contenders, writers, slices, seconds) for writers in (16, 64)]
     for contender in contenders.values():

@@ -51,8 +51,11 @@ def main() -> None:
         rows += ops.flat(rows, options.sizes)
     if "group" in options.parts:
         with part("group commit") as place:
-            turns, slices, seconds = (2, 2, 0.05) if options.smoke else (1000, 8, 0.5)
-            rows += group.rows(Path(place), turns=turns, slices=slices, seconds=seconds)
+            place = Path(place)
+            if options.smoke:
+                rows += group.rows(place, settle=2, turns=2, slices=2, seconds=0.05)
+            else:
+                rows += group.rows(place, settle=1_500, turns=1_000, slices=8, seconds=0.5)
     if "large" in options.parts:
         with part("large files") as place:
             megabytes, rounds = (2, 1) if options.smoke else (100, 6)
@@ -99,12 +102,12 @@ def _options() -> argparse.Namespace:
 
 def _turns(size: int, options: argparse.Namespace) -> Turns:
     if options.smoke:
-        return Turns(read=2, write=2, exec=2, archive=1)
+        return Turns(settle=2, read=2, write=2, exec=2, archive=1)
     large = size > 20_000
     archive = 1 if large else 3 if size > 1_000 else 7
     if options.quick:
-        return Turns(read=150, write=60, exec=15, archive=min(archive, 2))
-    return Turns(read=400, write=200, exec=15 if large else 40, archive=archive)
+        return Turns(settle=400, read=150, write=60, exec=15, archive=min(archive, 2))
+    return Turns(settle=400, read=400, write=200, exec=15 if large else 40, archive=archive)
 
 
 def _versions() -> dict[str, str]:
