@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -108,7 +108,19 @@ class ExecService:
         sandbox = await hop(self._sandbox)
         space: Namespace = await hop(self._namespace, principal, namespace)
         call = _Call(principal, request.command, stdin, space, Contents(self._blobs, principal.workspace))
-        async with self._locks.hold(space.id, seconds=_LOCK_SECONDS, hop=hop) as lease:
+
+        async def take(function: Callable[..., T], *args: Any) -> T:
+            """A lock that was got for a caller who has left meanwhile goes back at once."""
+            task = asyncio.ensure_future(hop(function, *args))
+            try:
+                return cast("T", await _whole(task))
+            except asyncio.CancelledError:
+                done = not task.cancelled() and task.exception() is None
+                if done and isinstance(lease := task.result(), Lease):
+                    await asyncio.shield(hop(self._release, lease))
+                raise
+
+        async with self._locks.hold(space.id, seconds=_LOCK_SECONDS, hop=take) as lease:
             try:
                 copy = await _whole(hop(self._prepare, call))
                 outcome = await self._execute(sandbox, copy, call)
@@ -122,6 +134,9 @@ class ExecService:
                 "kept: write progress to files so that a retry can resume"
             )
         return result
+
+    def _release(self, lease: Lease) -> None:
+        self._database.write(lambda tx: locks.release(tx, lease))
 
     def _namespace(self, principal: Principal, name: str) -> Namespace:
         with self._database.read() as db:
