@@ -289,3 +289,32 @@ def test_the_openapi_document_lists_every_route(trove):
     assert listed == len(trove.server.app.routes)
     names = [op["operationId"] for methods in document["paths"].values() for op in methods.values()]
     assert len(set(names)) == len(names)
+
+
+def test_it_can_be_served_while_clients_in_the_process_go_on(tmp_path):
+    code = """
+import os, signal, sys, threading
+from trove_agents import TroveClient
+from trove_agents.embedded import Trove
+
+with Trove.local(sys.argv[1]) as trove:
+    def work(url):
+        try:
+            with TroveClient(trove.credentials.key, "a", base_url=url) as remote:
+                remote.write("remote", "1")
+                trove.client("a").write("local", "2")
+                assert {entry.name for entry in remote.list_dir()} == {"remote", "local"}
+                taken = remote.create_snapshot().snapshot_id
+                threads = [
+                    threading.Thread(target=client.restore_snapshot, args=(taken,))
+                    for client in (remote, trove.client("a")) * 5
+                ]
+                [thread.start() for thread in threads]
+                [thread.join() for thread in threads]
+                print("done", flush=True)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+    trove.serve(port=0, ready=lambda url: threading.Thread(target=work, args=(url,)).start())
+    print(trove.client("a").read_text("remote"))
+"""
+    assert run(code, tmp_path) == "done\n1\n"

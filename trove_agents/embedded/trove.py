@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import threading
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -135,6 +136,31 @@ class Trove:
     def report(self) -> Report:
         """What isolates commands here, what does not, and what would help. Looks, so it takes a moment."""
         return probe(self._settings.sandbox, network=self._settings.network)
+
+    def serve(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8080,
+        ready: Callable[[str], None] = lambda url: print(url, flush=True),  # noqa: T201
+    ) -> None:
+        """Answers over the network too, until SIGTERM or Ctrl-C; clients in this process go on as they were.
+
+        Keys for it are in ``credentials``. Only for the main thread.
+
+        Args:
+            host: The address to listen at.
+            port: 0 picks a free one.
+            ready: Called with the URL once it can be reached; prints it by default.
+
+        Raises:
+            OSError: the address cannot be listened at.
+        """
+        from trove_agents.server import listening
+
+        listener = listening.listen(host, port)
+        url = listening.url(listener)
+        listening.serve(self.server.app, listener, ready=lambda: ready(url))
 
     # Life
     def close(self) -> None:

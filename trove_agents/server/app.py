@@ -44,7 +44,7 @@ class Server:
         self.exec = ExecService(
             self.database, self.blobs, self.locks, lambda: self.sandbox, folder / "copies"
         )
-        self.app = Edge(self._routes(), authenticate=self._authenticate, on_shutdown=self.close)
+        self.app = Edge(self._routes(), authenticate=self._authenticate)
         self._closed = False
 
     @functools.cached_property

@@ -261,14 +261,12 @@ class Edge:
         routes: Sequence[Route],
         *,
         authenticate: Callable[[str | None], Principal],
-        on_shutdown: Callable[[], None] | None = None,
         workers: int = 40,
     ) -> None:
         self.routes = tuple(routes)
         self.authenticate = authenticate
         self.router = Router(routes)
         self._decoders = {id(route): route.decode for route in routes}
-        self._on_shutdown = on_shutdown
         self._workers = workers
         self._pool: ThreadPoolExecutor | None = None
 
@@ -301,11 +299,10 @@ class Edge:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
+        """Nothing to do: who made the server opened it and closes it."""
         await receive()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        if self._on_shutdown is not None:
-            self._on_shutdown()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -79,7 +79,9 @@ class ExecLocks:
         self.holder = secrets.token_hex(8)
         self._life = os.open(folder / self.holder, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._life, fcntl.LOCK_EX)
-        self._queues: weakref.WeakValueDictionary[int, asyncio.Lock] = weakref.WeakValueDictionary()
+        self._queues: weakref.WeakValueDictionary[tuple[int, int], asyncio.Lock] = (
+            weakref.WeakValueDictionary()
+        )
 
     def close(self) -> None:
         (self._folder / self.holder).unlink(missing_ok=True)
@@ -91,7 +93,7 @@ class ExecLocks:
     ) -> AsyncIterator[Lease]:
         """Holds the lock of a namespace for at most ``seconds``, and gives it back in any case.
 
-        Must run on the server's loop. The holder may release earlier, in a transaction of its own.
+        The holder may release earlier, in a transaction of its own.
 
         Raises:
             Busy: another holder kept it for ``wait`` seconds.
@@ -125,7 +127,9 @@ class ExecLocks:
     async def _queued(self, namespace: int, wait: float) -> AsyncIterator[float]:
         """A place at the head of this process's waiters, and the time until which to wait for others."""
         deadline = time.monotonic() + wait
-        queue = self._queues.setdefault(namespace, asyncio.Lock())
+        # One queue for each loop, since its locks belong to it; waiters of other loops look at the row
+        key = id(asyncio.get_running_loop()), namespace
+        queue = self._queues.setdefault(key, asyncio.Lock())
         try:
             await asyncio.wait_for(queue.acquire(), wait)
         except TimeoutError:
