@@ -107,7 +107,7 @@ def test_statements(database):
     database.write(work)
 
 
-def test_closing_leaves_one_file_and_refuses_writes(tmp_path):
+def test_closing_leaves_one_file_and_refuses_the_rest(tmp_path):
     database = Database.open(tmp_path)
     add(database, "a")
     database.close()
@@ -115,6 +115,8 @@ def test_closing_leaves_one_file_and_refuses_writes(tmp_path):
     assert sorted(f.name for f in tmp_path.iterdir()) == ["trove.db", "trove.lock"]
     with pytest.raises(Closed):
         add(database, "b")
+    with pytest.raises(Closed):
+        count(database)
 
 
 def test_the_log_is_copied_back_before_it_grows_large(database, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from trove_agents.server.db import migrations
-from trove_agents.server.db.commit import GroupCommit
+from trove_agents.server.db.commit import Closed, GroupCommit
 from trove_agents.server.db.connection import Connection, Statements
 from trove_agents.server.db.readers import Readers
 from trove_agents.server.db.writer import FILE, Writer
@@ -62,7 +62,12 @@ class Database:
 
         Each statement sees what is committed when it runs; since rows carry versions, several statements about
         one version agree.
+
+        Raises:
+            Closed: after ``close``.
         """
+        if self._closed:
+            raise Closed("the database was closed")
         return self._readers.lend()
 
     def write(self, function: Callable[[Connection], T]) -> T:
@@ -75,6 +80,7 @@ class Database:
 
         Raises:
             CommitFailed: the database dropped the transaction.
+            Closed: after ``close``.
         """
         return self._commits.write(function)
 

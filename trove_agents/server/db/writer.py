@@ -129,8 +129,8 @@ class Writer:
             raw = connect(self._folder)
             raw.execute("PRAGMA journal_mode=WAL")
             raw.execute("PRAGMA cache_size=-16384")
-            self._raw, self._changes = raw, 0
-            self._connection = Connection(raw, self._statements)
+            self._connection, self._changes = Connection(raw, self._statements), 0
+            self._raw = raw  # last: an interrupt before it leaves all as it was
         return self._raw
 
     def _checkpoint(self, raw: sqlite3.Connection) -> None:
