@@ -271,10 +271,11 @@ LOOKS = {"CALL", "CALL_FUNCTION_EX", "CALL_KW", "JUMP_BACKWARD", "RESUME"}
 
 
 class Interrupted:
-    """Runs a function in this thread and throws into it at the n-th place of the group commit where a signal could."""
+    """Runs a function in this thread and throws into it at the n-th place of the group commit where a signal could,
+    and, if asked to, again some places later."""
 
-    def __init__(self, at):
-        self.left, self.struck, self.last = at, False, {}
+    def __init__(self, at, *again):
+        self.at, self.struck, self.last = [at, *again], False, {}
 
     def __call__(self, function):
         before = sys.gettrace()
@@ -292,14 +293,14 @@ class Interrupted:
         return self._step
 
     def _step(self, frame, event, _):
-        if event == "opcode" and not self.struck:
+        if event == "opcode" and self.at:
             last = self.last.get(frame)
             self.last[frame] = frame.f_lasti
             if last is not None and dis.opname[frame.f_code.co_code[last]] in LOOKS:
-                self.left -= 1
-                if self.left < 0:
+                self.at[0] -= 1
+                if self.at[0] < 0:
                     self.struck = True
-                    self.last.clear()
+                    del self.at[0]
                     raise Interrupt
         return self._step
 
@@ -371,6 +372,16 @@ def test_a_leader_with_followers_may_be_interrupted_anywhere():
         sound(group, memory)
 
     assert every_point(scenario) > 20
+
+
+def test_a_leader_may_be_interrupted_twice():
+    for first in range(30):
+        for second in range(12):
+            memory = Memory()
+            group = GroupCommit(memory)
+            outcome(Interrupted(first, second), group, lambda tx: tx.add("own"))
+            assert memory.kept in ([], ["own"])
+            sound(group, memory)
 
 
 def refuse(tx):
