@@ -43,7 +43,9 @@ def url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve(app: Any, listener: socket.socket, *, ready: Callable[[], object], grace: int = GRACE) -> None:
+def serve(
+    app: Any, listener: socket.socket, *, ready: Callable[[], object] | None = None, grace: int = GRACE
+) -> None:
     """Answers until SIGTERM or SIGINT, then takes no new connections and lets running requests finish.
 
     After ``grace`` seconds, or a second SIGINT, what still runs is cancelled. Only for the main thread.
@@ -76,7 +78,8 @@ def serve(app: Any, listener: socket.socket, *, ready: Callable[[], object], gra
     # the process with the signal's status instead of 0
     former = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        ready()
+        if ready is not None:
+            ready()
         server.run(sockets=[listener])
     finally:
         for number, handler in former.items():
