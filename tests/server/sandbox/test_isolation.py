@@ -128,7 +128,7 @@ class TestNetwork:
         with socket.socket(socket.AF_UNIX) as service:
             service.bind(f"\0{mark}")
             service.listen()
-            script = f"import socket; socket.socket(socket.AF_UNIX).connect(b'\\0{mark}')"
+            script = f"import socket; socket.socket(socket.AF_UNIX).connect(chr(0) + '{mark}')"
             outcome = server.run(copy, "python3 -", stdin=script.encode())
         assert outcome.exit_code == 1
         assert b"Error" in outcome.stderr

@@ -60,6 +60,8 @@ class Bubblewrap:
     async def run(self, command: Command) -> Outcome:
         """See `Sandbox.run`."""
         with contextlib.ExitStack() as stack:
+            if not command.root.is_dir():
+                raise SandboxFailed(f"There is no folder {command.root}")
             # Closed last: a control group with processes in it cannot be removed.
             group = self._group(stack)
             streams = Streams.open(command)
@@ -111,18 +113,22 @@ class Bubblewrap:
 
     def _start(self, command: Command, streams: Streams) -> Namespace:
         """A bwrap that was started: it sets up the sandbox and then waits to be released."""
-        status, status_writer = os.pipe()
-        block_reader, block = os.pipe()
-        with contextlib.ExitStack() as handed:
-            handed.callback(os.close, status_writer)
-            handed.callback(os.close, block_reader)
+        with contextlib.ExitStack() as handed, contextlib.ExitStack() as kept:
+            status, status_writer = os.pipe()
+            block_reader, block = os.pipe()
+            for fd in (status, block):
+                kept.callback(os.close, fd)
+            lifeline = os.dup(block_reader)
+            for fd in (status_writer, block_reader, lifeline):
+                handed.callback(os.close, fd)
             options = _Options(handed, self._environment(command.env))
             options.hand(status_writer, "--json-status-fd")
             options.hand(block_reader, "--block-fd")
             options.add(*ISOLATION)
             options.add(*self._mounts(options))
             options.add("--bind", os.fspath(command.root), INNER_ROOT, *CLOSING)
-            shell = bash(command.script, options.memory)
+            options.descriptors.append(lifeline)
+            shell = bash(command.script, options.memory, lifeline=lifeline)
             try:
                 bwrap = subprocess.Popen(  # noqa: S603 - a fixed program
                     [self.bwrap.path, "--args", str(options.file()), "--", *shell],
@@ -135,10 +141,9 @@ class Bubblewrap:
                     # Ctrl-C at the server's terminal is for the server.
                     start_new_session=True,
                 )
-            except BaseException:
-                os.close(status)
-                os.close(block)
-                raise
+            except OSError as error:
+                raise SandboxFailed(f"bwrap cannot be started: {error}") from error
+            kept.pop_all()
         streams.started()
         return Namespace(bwrap, status, block, streams.stderr)
 

@@ -72,9 +72,10 @@ class Group:
             raise
 
     def add(self, pid: int) -> None:
-        """Puts a process, and those it will start, under the limits."""
+        """Puts a process, and those it will start, under the limits; one that has ended needs none."""
         for folder in self._folders:
-            _write(folder / "cgroup.procs", pid)
+            with contextlib.suppress(ProcessLookupError):
+                _write(folder / "cgroup.procs", pid)
 
     def killed(self) -> bool:
         """Whether the kernel has killed for memory here."""
@@ -112,7 +113,6 @@ def usable(limits: Limits) -> tuple[Place, ...]:
         return ()
     found: list[Place] = []
     for place in candidates(own, mounts):
-        _sweep(place.folder)
         try:
             Group((place,), limits).close()
         except OSError:
@@ -121,7 +121,10 @@ def usable(limits: Limits) -> tuple[Place, ...]:
         if not any(set(place.controllers) & set(other.controllers) for other in found):
             found.append(place)
     complete = {name for place in found for name in place.controllers} == set(CONTROLLERS)
-    return tuple(found) if complete else ()
+    if not complete:
+        return ()
+    sweep(tuple(found))
+    return tuple(found)
 
 
 def candidates(own: str, mounts: str) -> list[Place]:
@@ -169,13 +172,14 @@ def _delegated(folder: Path, own: Path) -> bool:
     return set(CONTROLLERS) <= set(enabled)
 
 
-def _sweep(folder: Path) -> None:
-    """Removes groups that a killed server has left."""
-    for left in folder.glob(f"{PREFIX}*-*"):
-        pid = left.name.removeprefix(PREFIX).partition("-")[0]
-        if pid.isdigit() and not Path("/proc", pid).exists():
-            with contextlib.suppress(OSError):
-                left.rmdir()
+def sweep(places: tuple[Place, ...]) -> None:
+    """Removes the groups that a killed server has left."""
+    for place in places:
+        for left in place.folder.glob(f"{PREFIX}*-*"):
+            pid = left.name.removeprefix(PREFIX).partition("-")[0]
+            if pid.isdigit() and not Path("/proc", pid).exists():
+                with contextlib.suppress(OSError):
+                    left.rmdir()
 
 
 def _write(path: Path, value: int) -> None:

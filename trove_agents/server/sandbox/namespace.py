@@ -113,6 +113,7 @@ class Namespace:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._bwrap.wait(REAP_SECONDS)
         if self._first is not None:
+            self._first.wait(REAP_SECONDS)
             # If this process is the first of its container it has inherited the orphan.
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(self._first.pid, os.WNOHANG)

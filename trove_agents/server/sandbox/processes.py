@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import select
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +45,15 @@ class Watched:
                 os.kill(self.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+
+    def wait(self, seconds: float) -> None:
+        """The same as `ended` for one who cannot await, for a process that was killed."""
+        if self._fd >= 0:
+            select.select((self._fd,), (), (), seconds)
+            return
+        deadline = time.monotonic() + seconds
+        while not self._poll() and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
 
     def close(self) -> None:
         """Gives up the descriptor."""

@@ -6,10 +6,14 @@ ARGUMENT_BYTES = 100_000
 """Linux takes no argument longer than 128 KB (MAX_ARG_STRLEN); a longer script goes through a descriptor."""
 
 
-def bash(script: str, descriptor: Callable[[bytes], int]) -> list[bytes]:
-    """``bash -c`` with `script`, or with what reads it from `descriptor`, which opens a file with its content.
+def bash(script: str, descriptor: Callable[[bytes], int], *, lifeline: int | None = None) -> list[bytes]:
+    """What runs `script` as ``bash -c`` does: with its ``$0``, line numbers, ``set -e`` and standard input.
 
-    Read that way, ``$0``, ``$BASH_SOURCE``, line numbers, ``set -e`` and standard input are those of ``bash -c``.
+    Args:
+        script: of any length.
+        descriptor: opens a file with the content it is given, to be inherited.
+        lifeline: reads the end when the server has died; the script is not begun then. The kernel's signal at the
+            death of a parent comes only to those who asked before, and the sandbox asks while it is set up.
 
     Raises:
         ValueError: there is a NUL in it.
@@ -17,10 +21,13 @@ def bash(script: str, descriptor: Callable[[bytes], int]) -> list[bytes]:
     text = script.encode("utf-8", "surrogateescape")
     if b"\0" in text:
         raise ValueError("NUL in the script")
-    if len(text) <= ARGUMENT_BYTES:
-        return [b"bash", b"-c", text]
-    fd = descriptor(text)
-    return [b"bash", b"-c", b'eval "exec %d<&-;$(</dev/fd/%d)"' % (fd, fd)]
+    begin = b"" if lifeline is None else b"read -t0 -u%d && exit 137; exec %d<&-; " % (lifeline, lifeline)
+    if len(text) > ARGUMENT_BYTES:
+        fd = descriptor(text)
+        begin += b"BASH_EXECUTION_STRING=$(</dev/fd/%d); exec %d<&-; " % (fd, fd)
+        return [b"bash", b"-c", begin + b'eval "$BASH_EXECUTION_STRING"']
+    begin += b"BASH_EXECUTION_STRING=$1; shift; "
+    return [b"bash", b"-c", begin + b'eval "$BASH_EXECUTION_STRING"', b"bash", text]
 
 
 def check_names(env: Mapping[str, str]) -> None:

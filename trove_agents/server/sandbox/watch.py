@@ -11,6 +11,7 @@ from trove_agents.server.sandbox.cgroup import Group
 from trove_agents.server.sandbox.port import Limits
 
 PERIOD_SECONDS = 0.05
+MEASURE_SECONDS = 1.0
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -92,8 +93,8 @@ class Processes:
 class Disk:
     """Room on the file system of the working copy.
 
-    The free space of the whole file system is the cheap sign. What this command wrote is measured only when the
-    sign shows, since others write there too.
+    The free space of the whole file system is the cheap sign, and what this command wrote is measured when the
+    sign shows, since others write there too. As others also delete, it is measured now and then without a sign.
     """
 
     def __init__(self, root: Path, limits: Limits) -> None:
@@ -102,6 +103,8 @@ class Disk:
         self._since = time.time_ns()
         self._free, self._entries = self._room()
         self._floor = min(limits.free_space, self._free // 2)
+        self._measured = time.monotonic()
+        self._took = 0.0
 
     def suspicious(self) -> bool:
         """Whether the file system has lost more than one command may take, or is nearly full."""
@@ -114,14 +117,21 @@ class Disk:
 
     def over(self) -> str | None:
         """The limit that is passed now."""
-        if not self.suspicious():
+        if not self.suspicious() and not self._due():
             return None
         if self._room()[0] < self._floor:
             return "disk"
+        began = time.monotonic()
         written, entries = self._changed()
+        self._measured = time.monotonic()
+        self._took = self._measured - began
         return (
             "disk" if written > self._limits.written else "files" if entries > self._limits.entries else None
         )
+
+    def _due(self) -> bool:
+        """Whether it is time to measure: a second after the last time, and twenty times what that took."""
+        return time.monotonic() - self._measured > max(MEASURE_SECONDS, 20 * self._took)
 
     def _room(self) -> tuple[int, int]:
         """Bytes and entries that the file system could still take; 0 entries where it does not count them."""
