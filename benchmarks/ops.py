@@ -101,7 +101,7 @@ def rows(folder: Path, files: int, turns: Turns, say: Callable[[str], None]) -> 
             take(f"{operation}, in the store", times, floor=commit, at_most=1.2)
 
         # Before the races of archives, which leave the folder's files elsewhere on the disk
-        bare = sandboxed.Bare.here(folder)
+        bare = sandboxed.Bare.here()
         if isinstance(bare, str):
             notes.append(f"exec was not timed: {bare}")
         else:

@@ -1,71 +1,27 @@
 """The floor of a command: bwrap alone, with the options that the server gives it, running the same ``bash -c``."""
 
-import contextlib
-import os
-import subprocess
-import sys
-from pathlib import Path
-
-from trove_agents.server.sandbox import Limits, SandboxUnavailable, binary, choose, seccomp
-from trove_agents.server.sandbox.bubblewrap import CLOSING, ISOLATION
-from trove_agents.server.sandbox.layout import ENVIRONMENT, INNER_ROOT, layout
+from trove_agents.server.sandbox import SandboxUnavailable, choose
+from trove_agents.server.sandbox.bubblewrap import Bubblewrap
 
 
 class Bare:
-    """No limits, no watching, no working copy: one process started, its output read, its end awaited."""
+    """No limits, no watching, no files: one process started, its output read, its end awaited."""
 
-    def __init__(self, root: Path) -> None:
-        found = binary.find()
-        assert found is not None
-        self._bwrap = found.path
-        self._layout = layout("none", Limits())
-        self._filter = seccomp.program(os.uname().machine)
-        self._root = root
+    def __init__(self, sandbox: Bubblewrap) -> None:
+        self._sandbox = sandbox
 
     @classmethod
-    def here(cls, folder: Path) -> "Bare | str":
-        """The floor in a folder of its own, or why there is none."""
+    def here(cls) -> "Bare | str":
+        """The floor, or why there is none."""
         try:
-            chosen = choose(None)
+            sandbox = choose(None)
         except SandboxUnavailable as error:
             return str(error)
-        if sys.platform != "linux" or chosen.name != "bubblewrap":
-            return "bubblewrap is not what isolates here"
-        root = folder / "bare"
-        root.mkdir()
-        bare = cls(root)
-        bare.run(0)
-        return bare
+        return (
+            cls(sandbox) if isinstance(sandbox, Bubblewrap) else f"{sandbox.name} is what runs commands here"
+        )
 
     def run(self, turn: int) -> None:
-        with contextlib.ExitStack() as stack:
-            handed: list[int] = []
-
-            def memory(content: bytes) -> str:
-                descriptor = os.memfd_create("options")
-                stack.callback(os.close, descriptor)
-                os.write(descriptor, content)
-                os.lseek(descriptor, 0, os.SEEK_SET)
-                handed.append(descriptor)
-                return str(descriptor)
-
-            options = list(ISOLATION)
-            if self._filter is not None:
-                options += ["--seccomp", memory(self._filter)]
-            options += self._layout.options
-            for path, content in self._layout.files.items():
-                options += ["--perms", "0444", "--file", memory(content.encode()), path]
-            options += ["--bind", str(self._root), INNER_ROOT, *CLOSING]
-            for name, value in {**ENVIRONMENT, "PATH": self._layout.path}.items():
-                options += ["--setenv", name, value]
-            arguments = memory("\0".join(options).encode() + b"\0")
-            done = subprocess.run(
-                [self._bwrap, "--args", arguments, "--", "bash", "-c", "true"],
-                env={},
-                cwd="/",
-                pass_fds=handed,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-            )
+        done = self._sandbox.try_out("bash", "-c", "true")
         if done.returncode != 0:
             raise RuntimeError(done.stderr.decode(errors="replace"))
