@@ -87,17 +87,22 @@ def test_who_may_manage(colour, workspace, new_workspace):
             refused(all_calls[name], client, 403)
 
 
-@pytest.mark.parametrize("call", RUNTIME)
-def test_scopes_on_every_runtime_call(call, colour, workspace):
+def test_scopes_on_every_runtime_call(colour, workspace):
     """Wire 11.8."""
-    made = colour.admin(workspace.admin_key, workspace.workspace_id).create_key("l", namespace="mine")
-    colour.client(made.api_key, "mine").list_dir()
-    said = refused(RUNTIME[call], colour.client(made.api_key, "other"), 403)
-    assert "mine" in said and "other" not in said
-    refused(RUNTIME[call], colour.client(workspace.admin_key, "mine"), 403)
-    refused(RUNTIME[call], colour.client("trove-sk-" + "0" * 40, "mine"), 401)
-    colour.admin(workspace.admin_key, workspace.workspace_id).revoke_key(made.key_id)
-    refused(RUNTIME[call], colour.client(made.api_key, "mine"), 401)
+    admin = colour.admin(workspace.admin_key, workspace.workspace_id)
+    made = admin.create_key("l", namespace="mine")
+    own, other = (colour.client(made.api_key, namespace) for namespace in ("mine", "other"))
+    with_admin_key = colour.client(workspace.admin_key, "mine")
+    with_no_key = colour.client("trove-sk-" + "0" * 40, "mine")
+    own.list_dir()
+    for call in RUNTIME.values():
+        said = refused(call, other, 403)
+        assert "mine" in said and "other" not in said
+        refused(call, with_admin_key, 403)
+        refused(call, with_no_key, 401)
+    admin.revoke_key(made.key_id)
+    for call in RUNTIME.values():
+        refused(call, own, 401)
     assert [event for event in workspace.events() if event["namespace"]] == []
 
 

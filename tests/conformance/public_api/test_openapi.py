@@ -21,7 +21,7 @@ CHECKS = [
     response_schema_conformance,
 ]
 SETTINGS = hypothesis.settings(
-    max_examples=20,
+    max_examples=15,
     derandomize=True,
     database=None,
     phases=[Phase.generate],
