@@ -1,6 +1,6 @@
 """Random operations against a plain dictionary for each state.
 
-``TROVE_SOAK=1`` runs many more and longer ones.
+``TROVE_SOAK=600`` runs that many, and longer ones.
 """
 
 import os
@@ -408,7 +408,7 @@ class Timelines(RuleBasedStateMachine):
 SOAK = "TROVE_SOAK" in os.environ
 TestTimelines = Timelines.TestCase
 TestTimelines.settings = settings(
-    max_examples=600 if SOAK else 30,
+    max_examples=int(os.environ["TROVE_SOAK"]) if SOAK else 30,
     stateful_step_count=120 if SOAK else 30,
     deadline=None,
     phases=[Phase.generate] if SOAK else [Phase.generate, Phase.shrink],
