@@ -1,6 +1,7 @@
 """``trove-agents serve`` as its user has it: a process, its output, its files, its end."""
 
 import json
+import os
 import signal
 import socket
 import stat
@@ -91,13 +92,35 @@ def test_no_workspace_is_made_when_its_keys_could_not_be_kept(tmp_path, serving,
         assert server.told("key"), "still the first start"
 
 
+@pytest.mark.skipif(
+    not os.path.isdir("/proc") or not os.access("/proc", os.W_OK),
+    reason="needs a folder that seems writable and is not",
+)
+def test_keys_that_could_not_be_written_are_shown_after_all(tmp_path, serving):
+    with serving(tmp_path, "--credentials-file", "/proc/keys.json") as server:
+        with client(server, server.told("key")) as agent:
+            assert agent.me().workspace_id == server.told("workspace")
+        status, errors = server.stop()
+    assert status == 0
+    assert errors.startswith("/proc/keys.json could not be written (")
+
+
 def test_a_port_in_use_is_refused_in_one_line(tmp_path, serving):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with serving(tmp_path, "--port", str(port)) as server:
             status, errors = server.stop()
     assert status == 1
-    assert errors.startswith(f"trove-agents: cannot listen at 127.0.0.1, port {port}: ")
+    assert errors.startswith(f"trove-agents: cannot serve at 127.0.0.1, port {port}: ")
+    assert errors.count("\n") == 1
+
+
+def test_a_place_that_cannot_hold_state_is_refused_in_one_line(tmp_path, serving):
+    (tmp_path / "file").touch()
+    with serving(tmp_path, "--data", "file/state") as server:
+        status, errors = server.stop()
+    assert status == 1
+    assert errors.startswith("trove-agents: cannot keep state in file/state: ")
     assert errors.count("\n") == 1
 
 

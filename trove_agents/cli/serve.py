@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trove_agents.cli import options
+from trove_agents.cli import options, standing
 from trove_agents.cli.options import NetworkName
 
 if TYPE_CHECKING:
-    from trove_agents.server.app import Server
-    from trove_agents.server.settings import Settings
+    from trove_agents.embedded import Trove
+    from trove_agents.server.keys.service import KeyService
+    from trove_agents.wire.namespaces import WorkspaceCreated
 
 CredentialsFile = Annotated[
     Path | None,
@@ -42,49 +43,43 @@ def serve(
     The first start makes a workspace and shows its two keys, once: the key for files and commands in any
     namespace, and the admin key, which makes other keys.
     """
-    from trove_agents.server import listening
-    from trove_agents.server.app import Server
+    from trove_agents.embedded import Trove
     from trove_agents.server.settings import Settings
 
-    try:
-        listener = listening.listen(host, port)
-    except OSError as error:
-        options.refuse(f"cannot listen at {host}, port {port}: {error.strerror or error}")
     settings = Settings(data.absolute(), sandbox=sandbox, network=network.value, open_signup=open_signup)
     try:
-        server = Server(settings)
+        trove = Trove(settings)
     except OSError as error:
         options.refuse(f"cannot keep state in {data}: {error.strerror or error}")
-    try:
-        base_url = listening.url(listener)
-        typer.echo(f"trove-agents {importlib.metadata.version('trove-agents')} at {base_url}")
-        typer.echo(f"state      {settings.folder}")
-        _tell_sandbox(settings)
-        _tell_workspace(server, base_url, credentials_file)
-        listening.serve(server.app, listener, ready=lambda: typer.echo("ready; Ctrl-C ends it"))
-    finally:
-        server.close()
+    with trove:
+        try:
+            trove.serve(host=host, port=port, ready=lambda url: _tell(trove, url, credentials_file))
+        except OSError as error:
+            options.refuse(f"cannot serve at {host}, port {port}: {error.strerror or error}")
 
 
-def _tell_sandbox(settings: "Settings") -> None:
-    from trove_agents.cli import standing
-    from trove_agents.server.sandbox import probe
-
+def _tell(trove: "Trove", base_url: str, file: Path | None) -> None:
+    """What a person wants to know before the first call, ending with a line that says it may come."""
+    typer.echo(f"trove-agents {importlib.metadata.version('trove-agents')} at {base_url}")
+    _line("state", str(trove.folder))
     name = "commands"
-    for line in standing.lines(probe(settings.sandbox, network=settings.network)):
-        typer.echo(f"{name:9}  {line}")
+    for text in standing.lines(trove.report()):
+        _line(name, text)
         name = ""
+    _tell_workspace(trove.server.keys, base_url, file)
+    typer.echo("ready; Ctrl-C ends it")
 
 
-def _tell_workspace(server: "Server", base_url: str, file: Path | None) -> None:
+def _tell_workspace(keys: "KeyService", base_url: str, file: Path | None) -> None:
     """The workspace's keys go to the file or the terminal at the first start, and nowhere later."""
     from trove_agents.cli import credentials
     from trove_agents.embedded.credentials import first_workspace
 
-    present = server.keys.workspaces()
+    present = keys.workspaces()
     if present:
-        typer.echo(f"workspace  {', '.join(present)}")
-        if file is not None and not credentials.renew(file, base_url, server.keys.knows):
+        more = f" and {len(present) - 1} more" if len(present) > 1 else ""
+        _line("workspace", present[0] + more)
+        if file is not None and not credentials.renew(file, base_url, keys.knows):
             typer.echo(
                 f"{file} is not written: this state directory has its workspace already, and keys are shown once",
                 err=True,
@@ -95,13 +90,30 @@ def _tell_workspace(server: "Server", base_url: str, file: Path | None) -> None:
             credentials.check(file)
         except OSError as error:
             options.refuse(str(error))
-    made = first_workspace(server.keys)
+    made = first_workspace(keys)
     assert made is not None, "nobody else makes a workspace in this moment"
-    typer.echo(f"workspace  {made.workspace_id}")
     if file is not None:
-        credentials.write(file, base_url, made)
-        typer.echo(f"keys       in {file}")
-    else:
-        typer.echo(f"key        {made.key}")
-        typer.echo(f"admin key  {made.admin_key}")
-        typer.echo("           (shown this once; only their hashes are kept)")
+        try:
+            credentials.write(file, base_url, made)
+        except OSError as error:
+            typer.echo(
+                f"{file} could not be written ({error.strerror or error}); so the keys are shown here",
+                err=True,
+            )
+        else:
+            _line("workspace", made.workspace_id)
+            _line("keys", f"in {file}")
+            return
+    show_keys(made)
+
+
+def show_keys(made: "WorkspaceCreated") -> None:
+    """A new workspace, for people."""
+    _line("workspace", made.workspace_id)
+    _line("key", made.key)
+    _line("admin key", made.admin_key)
+    _line("", "(shown this once; only their hashes are kept)")
+
+
+def _line(name: str, text: str) -> None:
+    typer.echo(f"{name:9}  {text}")

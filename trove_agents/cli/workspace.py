@@ -6,6 +6,7 @@ import msgspec
 import typer
 
 from trove_agents.cli import options
+from trove_agents.cli.serve import show_keys
 
 app = typer.Typer(help="Workspaces: each has its own keys, namespaces and files.", no_args_is_help=True)
 
@@ -41,7 +42,4 @@ def create(
     if json:
         typer.echo(msgspec.json.encode(made))
         return
-    typer.echo(f"workspace  {made.workspace_id}")
-    typer.echo(f"key        {made.key}")
-    typer.echo(f"admin key  {made.admin_key}")
-    typer.echo("           (shown this once; only their hashes are kept)")
+    show_keys(made)
