@@ -11,7 +11,7 @@ import pytest
 import typer.main
 
 from trove_agents.cli.app import app
-from trove_agents.server.sandbox import probe
+from trove_agents.server.sandbox import Limits, probe
 from trove_agents.server.settings import Settings
 from trove_agents.wire import limits
 
@@ -115,6 +115,15 @@ def test_the_limits_of_the_readme_are_those_of_the_code():
     assert f"newest {limits.SNAPSHOTS_LISTED} " in table["snapshots"]
     assert f"most {limits.SNAPSHOT_LABEL_CHARACTERS} characters" in table["snapshots"]
     assert f"{limits.PATH_BYTES:,} bytes, {limits.SEGMENT_BYTES} a segment" in table["names"]
+
+
+def test_the_bounds_of_commands_in_the_readme_are_those_of_the_code():
+    bounds = Limits()
+    written = f"{bounds.written >> 30} GB and {bounds.entries:,} files written"
+    assert (
+        f"{bounds.memory >> 30} GB of memory, {bounds.processes} processes, {written}"
+        in (ROOT / "README.md").read_text()
+    )
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
