@@ -295,6 +295,20 @@ def test_a_child_forked_while_a_reader_is_lent_does_not_touch_it(database):
     assert count(database) == 2
 
 
+def test_a_fork_inside_a_transaction_leaves_it_to_the_parent(database):
+    def work(tx):
+        tx.run(ADD, id="a", name="n", created_us=0)
+        said.append(forked(lambda: count(database)))
+        tx.run(ADD, id="b", name="n", created_us=0)
+
+    said = []
+    database.write(work)
+    assert said == ["0"]
+    assert count(database) == 2
+    add(database, "c")
+    assert count(database) == 3
+
+
 def test_the_parent_may_close_while_the_child_lives(tmp_path):
     database = Database.open(tmp_path)
     add(database, "a")

@@ -116,8 +116,10 @@ class Writer:
         What is returned must be kept for as long as the process lives.
         """
         raw, self._raw = self._raw, None
-        lock, self._lock = self._lock, None
-        return raw, lock
+        if self._lock is not None:  # shared with the parent: kept open it would outlive the parent's hold
+            os.close(self._lock)
+            self._lock = None
+        return raw
 
     def _acquire(self) -> None:
         if self._lock is None:
