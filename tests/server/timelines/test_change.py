@@ -182,6 +182,7 @@ def test_the_root_is_always_there(store):
         store.put("", replace=True)
     store.put("a/b")
     store.put("c")
+    store.put("\udcff\udcff\udcff/last")
     assert store.remove("").files == 0
     assert store.paths(store.head().at) == []
 

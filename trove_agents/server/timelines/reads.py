@@ -126,7 +126,9 @@ def tree(db: Connection, at: At, path: str) -> Iterator[tuple[str, Row]]:
     directory = names.to_bytes(path)
     for row in nearest(db.all(LIST, t=at.timeline, v=at.version, d=directory, most=NO_LIMIT)):
         yield _join(path, row[0]), row[1:]
-    low, high = (directory + b"/", directory + b"0") if path else (b"\x01", b"\xff\xff")
+    low, high = (
+        (directory + b"/", directory + b"0") if path else (b"\x01", b"\xff" * 256)
+    )  # a name has at most 255 bytes
     found: dict[tuple[bytes, bytes], Row] = {}
     for row in sorted(db.all(TREE, t=at.timeline, v=at.version, lo=low, hi=high), key=_depth):
         found.setdefault((row[9], row[1]), row)
