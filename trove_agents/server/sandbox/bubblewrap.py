@@ -16,7 +16,7 @@ from trove_agents.server.sandbox.layout import ENVIRONMENT, INNER_ROOT, USER, la
 from trove_agents.server.sandbox.namespace import Namespace
 from trove_agents.server.sandbox.pipes import memory_file
 from trove_agents.server.sandbox.port import Command, Limits, Network, Outcome, SandboxFailed
-from trove_agents.server.sandbox.shell import bash, check_names
+from trove_agents.server.sandbox.shell import bash, check_names, rlimits
 from trove_agents.server.sandbox.supervise import Streams, supervise
 from trove_agents.server.sandbox.watch import Watcher
 
@@ -66,16 +66,12 @@ class Bubblewrap:
             group = self._group(stack)
             streams = Streams.open(command)
             stack.callback(streams.close)
-            tree = self._start(command, streams)
+            tree = self._start(command, streams, group)
             stack.callback(tree.close)
-            first = await tree.ready()
-            tree.limit(self.limits, command.timeout)
-            if group is not None:
-                group.add(first)
             if self.network == "internet":
-                await egress.attach(first, stack)
-            watch = Watcher(command.root, self.limits, first=first, group=group)
-            tree.release()
+                await egress.attach(await tree.ready(), stack)
+                tree.release()
+            watch = Watcher(command.root, self.limits, first=tree.first, group=group)
             return await supervise(command, tree, streams, watch)
 
     @property
@@ -111,27 +107,40 @@ class Bubblewrap:
         stack.callback(group.close)
         return group
 
-    def _start(self, command: Command, streams: Streams) -> Namespace:
-        """A bwrap that was started: it sets up the sandbox and then waits to be released."""
+    def _start(self, command: Command, streams: Streams, group: Group | None) -> Namespace:
+        """A bwrap that was started, under the limits of `group`."""
         with contextlib.ExitStack() as handed, contextlib.ExitStack() as kept:
             status, status_writer = os.pipe()
-            block_reader, block = os.pipe()
-            for fd in (status, block):
+            lifeline_reader, lifeline = os.pipe()
+            gate_reader, gate = os.pipe()
+            for fd in (status, lifeline):
                 kept.callback(os.close, fd)
-            lifeline = os.dup(block_reader)
-            for fd in (status_writer, block_reader, lifeline):
+            for fd in (status_writer, lifeline_reader, gate_reader, gate):
                 handed.callback(os.close, fd)
             options = _Options(handed, self._environment(command.env))
             options.hand(status_writer, "--json-status-fd")
-            options.hand(block_reader, "--block-fd")
+            # bwrap closes what it has read.
+            shell_end = os.dup(lifeline_reader)
+            handed.callback(os.close, shell_end)
+            options.descriptors += [gate_reader, shell_end]
+            if self.network == "internet":
+                options.hand(lifeline_reader, "--block-fd")
             options.add(*ISOLATION)
             options.add(*self._mounts(options))
             options.add("--bind", os.fspath(command.root), INNER_ROOT, *CLOSING)
-            options.descriptors.append(lifeline)
-            shell = bash(command.script, options.memory, lifeline=lifeline)
+            begin = rlimits(self.limits, command.timeout)
+            shell = bash(command.script, options.memory, begin=begin, lifeline=shell_end)
             try:
                 bwrap = subprocess.Popen(  # noqa: S603 - a fixed program
-                    [self.bwrap.path, "--args", str(options.file()), "--", *shell],
+                    [
+                        self.bwrap.path,
+                        "--args",
+                        str(gate_reader),
+                        "--args",
+                        str(options.file()),
+                        "--",
+                        *shell,
+                    ],
                     env={},
                     cwd="/",
                     pass_fds=options.descriptors,
@@ -144,8 +153,11 @@ class Bubblewrap:
             except OSError as error:
                 raise SandboxFailed(f"bwrap cannot be started: {error}") from error
             kept.pop_all()
+            # bwrap reads its options, none of them here, up to the end: it waits until it is in its group.
+            if group is not None:
+                group.add(bwrap.pid)
         streams.started()
-        return Namespace(bwrap, status, block, streams.stderr)
+        return Namespace(bwrap, status, lifeline, streams.stderr)
 
     def _mounts(self, options: "_Options") -> list[str]:
         if self.network == "host":

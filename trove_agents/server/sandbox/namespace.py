@@ -1,14 +1,14 @@
-"""The pid namespace of one command, held by bwrap from outside: released, limited, ended, gone."""
+"""The pid namespace of one command, held by bwrap from outside: found, released, ended, gone."""
 
 import contextlib
 import os
 import re
-import resource
 import select
 import subprocess
+from pathlib import Path
 
 from trove_agents.server.sandbox.pipes import Drain, readable
-from trove_agents.server.sandbox.port import Limits, SandboxFailed
+from trove_agents.server.sandbox.port import SandboxFailed
 from trove_agents.server.sandbox.processes import Watched
 
 REAP_SECONDS = 1.0
@@ -23,62 +23,54 @@ class Namespace:
     are gone. The monitor ends earlier, as soon as the shell has.
     """
 
-    def __init__(self, bwrap: subprocess.Popen[bytes], status: int, block: int, stderr: Drain) -> None:
-        """`status` is read for bwrap's reports in JSON; the command starts when something is written to `block`."""
+    def __init__(self, bwrap: subprocess.Popen[bytes], status: int, lifeline: int, stderr: Drain) -> None:
+        """`status` gives bwrap's reports in JSON; the command holds the other end of `lifeline`."""
         self._bwrap = bwrap
         self._monitor = Watched(bwrap.pid, lambda: bwrap.poll() is not None)
         self._first: Watched | None = None
         self._status = status
-        self._block = block
+        self._lifeline = lifeline
         self._stderr = stderr
         self._told = b""
         self._silent = False
+        os.set_blocking(status, False)
+
+    def first(self) -> int | None:
+        """The number of the namespace's first process, on this side; None while, or if, there is none."""
+        while self._read():
+            pass
+        found = re.search(rb'"child-pid": (\d+)\D', self._told)
+        if self._first is None and found is not None:
+            watched = Watched(int(found[1]))
+            # It may have ended and its number been given to another, which would not be the first of a namespace.
+            if _is_first(watched.pid):
+                self._first = watched
+            else:
+                watched.close()
+        return self._first.pid if self._first is not None else None
 
     async def ready(self) -> int:
-        """The number of the first process, on this side.
+        """The same once it is there.
 
         Raises:
-            SandboxFailed: there is none.
+            SandboxFailed: it never will.
         """
-        while self._find_first() is None:
+        while (first := self.first()) is None:
             if self._silent:
                 await self._monitor.ended()
                 raise self._failed()
-            await self._listen()
-        assert self._first is not None
-        return self._first.pid
-
-    def limit(self, limits: Limits, timeout: float) -> None:
-        """Sets the limits of the first process, which the command inherits.
-
-        From outside and only now: processes are counted per user namespace, so set any earlier the limit would
-        count what else the server's user runs.
-        """
-        assert self._first is not None
-        cpu = limits.cpu(timeout)
-        for kind, wanted, hard in (
-            (resource.RLIMIT_AS, limits.address_space, limits.address_space),
-            (resource.RLIMIT_NPROC, limits.processes, limits.processes),
-            (resource.RLIMIT_NOFILE, limits.open_files, limits.open_files),
-            (resource.RLIMIT_FSIZE, limits.file_size, limits.file_size),
-            (resource.RLIMIT_CPU, cpu, cpu + 1),
-            (resource.RLIMIT_CORE, 0, 0),
-        ):
-            # A process whose set-up failed is already gone: `exit_code` tells.
-            with contextlib.suppress(ProcessLookupError):
-                most = resource.prlimit(self._first.pid, kind)[1]
-                most = hard if most == resource.RLIM_INFINITY else min(hard, most)
-                resource.prlimit(self._first.pid, kind, (min(wanted, most), most))
+            await readable(self._status)
+        return first
 
     def release(self) -> None:
-        """Lets the command start."""
+        """Lets a command start that was told to wait."""
         with contextlib.suppress(BrokenPipeError):
-            os.write(self._block, b"\0")
+            os.write(self._lifeline, b"\0")
 
     async def ended(self) -> None:
         """Returns once the command's shell has ended."""
-        while self._code() is None and not self._silent:
-            await self._listen()
+        await self._monitor.ended()
+        self.first()
 
     def kill(self) -> None:
         """Kills the namespace, and with it every process in it."""
@@ -88,9 +80,9 @@ class Namespace:
 
     async def gone(self) -> None:
         """Returns once no process is left."""
+        await self._monitor.ended()
         if self._first is not None:
             await self._first.ended()
-        await self._monitor.ended()
 
     def exit_code(self) -> int:
         """Of the shell.
@@ -98,17 +90,16 @@ class Namespace:
         Raises:
             SandboxFailed: there was no shell, the set-up failed before.
         """
-        code = self._code()
-        if code is None:
+        match = re.search(rb'"exit-code": (\d+)\D', self._told)
+        if match is None:
             raise self._failed()
-        return code
+        return int(match[1])
 
     def close(self) -> None:
         """Kills what is left and gives up the descriptors."""
-        while self._find_first() is None and not self._silent:
+        while self.first() is None and not self._silent:
             if not select.select((self._status,), (), (), SETUP_SECONDS)[0]:
                 break
-            self._read()
         self.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._bwrap.wait(REAP_SECONDS)
@@ -120,30 +111,28 @@ class Namespace:
             self._first.close()
         self._monitor.close()
         os.close(self._status)
-        os.close(self._block)
+        os.close(self._lifeline)
 
-    def _find_first(self) -> Watched | None:
-        match = re.search(rb'"child-pid": (\d+)\D', self._told)
-        if self._first is None and match is not None:
-            self._first = Watched(int(match[1]))
-        return self._first
-
-    def _code(self) -> int | None:
-        """The exit code that bwrap has reported; it reports none of a command that could not be started."""
-        match = re.search(rb'"exit-code": (\d+)\D', self._told)
-        return int(match[1]) if match else None
-
-    async def _listen(self) -> None:
-        await readable(self._status)
-        self._read()
-
-    def _read(self) -> None:
+    def _read(self) -> bool:
         """Takes a piece of bwrap's reports; after the last it is silent."""
-        piece = os.read(self._status, 4096)
+        try:
+            piece = os.read(self._status, 4096)
+        except BlockingIOError:
+            return False
         self._told += piece
         self._silent = not piece
+        return bool(piece)
 
     def _failed(self) -> SandboxFailed:
         self._stderr.close()
         said = bytes(self._stderr.kept).decode(errors="replace").strip()
         return SandboxFailed(said or "bwrap ended before the command started")
+
+
+def _is_first(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/status").read_bytes()
+    except OSError:
+        return False
+    numbers = re.search(rb"^NSpid:\t\d+\t(?:\d+\t)*1$", status, re.MULTILINE)
+    return numbers is not None

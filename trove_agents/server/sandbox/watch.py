@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from trove_agents.server.sandbox.cgroup import Group
@@ -19,10 +20,15 @@ class Watcher:
     """Looks at the processes and the disk of one command until one of its limits is passed."""
 
     def __init__(
-        self, root: Path, limits: Limits, *, first: int | None = None, group: Group | None = None
+        self,
+        root: Path,
+        limits: Limits,
+        *,
+        first: Callable[[], int | None] | None = None,
+        group: Group | None = None,
     ) -> None:
-        """`first` is the first process of the command's pid namespace, `group` the control groups that keep
-        memory and processes; with neither, only the disk is looked at.
+        """`first` gives the first process of the command's pid namespace, `group` is the control groups that
+        keep memory and processes; with neither, only the disk is looked at.
         """
         self._processes = Processes(first, limits) if first is not None and group is None else None
         self._group = group
@@ -54,12 +60,17 @@ class Processes:
     Not every kernel lists a process's children; the namespace's /proc shows exactly the tree, orphans included.
     """
 
-    def __init__(self, first: int, limits: Limits) -> None:
-        self._folder = Path(f"/proc/{first}/root/proc")
+    def __init__(self, first: Callable[[], int | None], limits: Limits) -> None:
+        self._first = first
+        self._folder = Path()
         self._limits = limits
 
     def over(self) -> str | None:
         """The limit that is passed now."""
+        first = self._first()
+        if first is None:
+            return None  # it is being set up
+        self._folder = Path(f"/proc/{first}/root/proc")
         try:
             pids = [name for name in os.listdir(self._folder) if name.isdigit()]  # noqa: PTH208 - names only
         except OSError:
