@@ -291,3 +291,27 @@ def test_delete_removes_the_link_not_its_target_and_write_replaces_it(linked):
     assert linked.read("real/file.txt").json["content"] == "content"
     linked.write("d/new.txt", "through the parent")
     assert linked.read("real/new.txt").json["content"] == "through the parent"
+
+
+def test_a_file_that_is_written_anew_keeps_its_mode(api, trove):
+    from trove_agents.server import timelines
+
+    def make(tx):
+        space = timelines.create_namespace(tx, trove.credentials.workspace_id, "main", now_ns=1)
+        change = timelines.Change(tx, space, kind="exec", now_ns=2)
+        change.put_file("run.sh", timelines.payload(trove.server.blobs, "w", b"#!/bin/sh"), mode=0o755)
+        change.commit()
+
+    def mode(path):
+        with trove.server.database.read() as db:
+            space = timelines.namespace(db, trove.credentials.workspace_id, "main")
+            return timelines.find(db, space.at, path).mode
+
+    trove.server.database.write(make)
+    api.write("run.sh", "#!/bin/bash")
+    assert mode("run.sh") == 0o755
+    api.put("run.sh", b"#!/bin/bash -e")
+    assert mode("run.sh") == 0o755
+    api.delete("run.sh")
+    api.write("run.sh", "x")
+    assert mode("run.sh") == 0o644

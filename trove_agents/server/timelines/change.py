@@ -83,18 +83,23 @@ class Change:
         path: str,
         payload: Payload,
         *,
-        mode: int = 0o644,
+        mode: int | None = None,
         mtime_ns: int | None = None,
         media_type: str | None = None,
         replace: bool = False,
     ) -> Entry:
         """Puts a file, with the directories above it. A file or link that is there goes.
 
+        Without a mode a file keeps the one it has, so that a script that is written anew stays executable; a new
+        one gets 644.
+
         Raises:
             IsADirectory: a directory is there, and not ``replace``: then it goes, with all it holds.
             NotADirectory: a file or link is where a directory above must be, and not ``replace``.
         """
         now = self._room(path, replace=replace)
+        if mode is None:
+            mode = now.mode if now is not None and now.kind is Kind.FILE else 0o644
         content = self._same(now, payload)
         if content is None:
             content = contents.add_content(
