@@ -2,6 +2,7 @@
 
 import secrets
 
+import httpx
 import psutil
 import pytest
 from trove_sdk.exceptions import TroveError, TroveExecError
@@ -276,3 +277,63 @@ def test_a_virtual_environment_lasts(client):
     client.exec("rm -rf .venv")
     client.restore_snapshot(taken.snapshot_id)
     assert client.exec(f"python -c '{where}'; .venv/bin/python3 -c '{where}'") == "True\nTrue\n"
+
+
+def test_long_commands(client):
+    """The kernel takes no single argument over 128 KB: the server must not hand the command over as one."""
+    assert client.exec("echo " + "a" * 200_000) == "a" * 200_000 + "\n"
+    assert client.exec(": " + "b" * 900_000 + "; echo done") == "done\n"
+    with pytest.raises(TroveError) as caught:
+        client.exec(": " + "c" * MB)
+    assert caught.value.status_code == 422
+
+
+def test_fifty_megabytes_of_output(sync):
+    result = sync.exec_detailed("head -c 50000000 /dev/zero | tr '\\0' x; exit 3")
+    assert (result.exit_code, result.stdout) == (3, "x" * MB)
+
+
+def test_names_that_are_odd(client):
+    """What a listing shows can be read and deleted by the path that it shows."""
+    client.exec(
+        r"printf 1 > $'\xff\xfe'; printf 2 > 'back\slash'; mkdir $'\xffd'; printf 3 > $'\xffd/e'; printf 4 > ' lead'; printf 5 > 'trail '; printf 6 > ...; printf 7 > -rf; printf 8 > '*'; printf 9 > 'q?#%41'"
+    )
+    shown = [entry for entry in client.list_dir(recursive=True) if not entry.is_dir]
+    assert sorted(client.read_text(entry.path) for entry in shown) == list("123456789")
+    for entry in shown:
+        assert client.delete(entry.path) == entry.path
+    assert client.exec("find . -type f") == ""
+    client.exec(r"printf x > $'a\nb'")
+    (entry,) = client.list_dir()[1:]
+    assert entry.name == "a\nb"
+    with pytest.raises(TroveError) as caught:  # a path of the API holds no control characters
+        client.read_text(entry.path)
+    assert caught.value.status_code == 400
+
+
+def test_permissions_keep_commands_out_and_the_api_not(client):
+    client.exec("echo hi > f; mkdir d; echo in > d/i; chmod 0 f d; chmod 400 d/i 2>/dev/null; true")
+    assert client.read_text("f") == "hi\n"
+    assert client.read_text("d/i") == "in\n"
+    taken = client.create_snapshot()
+    client.delete("d")
+    assert client.exec("ls") == "f\n"
+    assert client.restore_snapshot(taken.snapshot_id) == 2
+    assert client.exec("stat -c '%a %n' d f") == "0 d\n0 f\n"
+
+
+def test_what_is_no_file_is_not_kept(client):
+    result = client.exec_detailed("mkfifo pipe; echo hi > f; ln f hard; echo more >> hard; ls")
+    assert (result.exit_code, result.stdout) == (0, "f\nhard\npipe\n")
+    assert [entry.name for entry in client.list_dir()] == ["f", "hard"]
+    assert client.exec("cat f hard; ls; echo own > f; cat hard") == "hi\nmore\nhi\nmore\nf\nhard\nhi\nmore\n"
+
+
+def test_a_command_that_nobody_waits_for_is_ended(sync, workspace):
+    """Otherwise the next one in this namespace would wait for it."""
+    sync.exec("true")
+    with workspace.http() as http, pytest.raises(httpx.ReadTimeout):
+        http.post("/v1/exec", json={"command": "echo x > begun; sleep 25; echo y > late"}, timeout=1)
+    assert "late" not in sync.exec("ls")
+    with pytest.raises(TroveError):
+        sync.read_text("late")
