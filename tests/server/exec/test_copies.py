@@ -479,6 +479,26 @@ def test_a_holder_that_still_runs_keeps_its_copy(bench):
     assert bench.copies.take(bench.head()).root == first.root
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_takes_a_slot_of_its_own(bench):
+    bench.exec()
+    own = bench.root.parent
+    head = bench.head()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writer, os.fsencode(bench.copies.take(head).root.parent))
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writer)
+    with open(reader, "rb") as told:
+        theirs = os.fsdecode(told.read())
+    assert theirs and theirs != str(own) and os.path.dirname(theirs) == str(own.parent)
+    assert bench.copies.take(head).root.parent == own
+
+
 def test_names_of_copies_say_nothing(bench):
     bench.exec()
     assert bench.root.name.isalnum() and len(bench.root.name) == 24

@@ -1,7 +1,7 @@
 """Working copies: what a command finds as its files. Caches of the store, each to be made anew at any time.
 
-One port and, so far, one form: a directory per namespace and server process, kept between commands and compared with
-what was known of it.
+A port, and the form that works everywhere: a directory per namespace and server process, kept between commands and
+compared with what was known of it.
 """
 
 import os
@@ -17,8 +17,9 @@ from trove_agents.server import timelines
 from trove_agents.server.db import Connection
 from trove_agents.server.exec import state
 from trove_agents.server.exec.contents import Contents
+from trove_agents.server.exec.index import Index
 from trove_agents.server.exec.lay import Layer
-from trove_agents.server.exec.scan import Index, Quota, Scan, Scanner
+from trove_agents.server.exec.scan import Quota, Scan, Scanner
 from trove_agents.server.exec.slots import Slot
 from trove_agents.server.exec.tree import ROOT_MODE, Tree
 from trove_agents.server.timelines import At, Namespace
@@ -144,7 +145,7 @@ class DirectoryCopy:
         try:
             with Tree(self._root) as tree:
                 Layer(tree, self._index, db, contents).apply(changes)
-        except (FileExistsError, FileNotFoundError, NotADirectoryError):
+        except OSError:
             return False
         return True
 
@@ -211,9 +212,10 @@ class DirectoryCopies:
 
     def _own_slot(self) -> Slot:
         if self._slot is None or self._slot.process != os.getpid():
-            # After a fork the parent keeps its slot and its copies
             self._idle.clear()
             self._busy.clear()
+            if self._slot is not None:  # after a fork: the parent keeps its slot and its copies
+                self._slot.forget()
             self._slot = Slot.take(self._folder)
             self._idle.update((name, None) for name in self._slot.copies())
         return self._slot

@@ -12,7 +12,7 @@ from blake3 import blake3
 from trove_agents.server import timelines
 from trove_agents.server.db import Connection
 from trove_agents.server.exec.contents import Contents
-from trove_agents.server.exec.scan import PERMISSIONS, Index, Known, Names, known
+from trove_agents.server.exec.index import PERMISSIONS, Index, Known, Names, known
 from trove_agents.server.exec.tree import Tree
 from trove_agents.server.timelines import At, Entry, Kind, Payload
 

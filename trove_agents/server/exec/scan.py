@@ -10,21 +10,20 @@ devices, sockets and FIFOs go, setuid, setgid and sticky bits go, hard links bec
 """
 
 import os
-import secrets
 import stat
 from dataclasses import dataclass, field
 from typing import Final
 
-import msgspec
 from blake3 import blake3
 
 from trove_agents.server.errors import QuotaExceeded
 from trove_agents.server.exec.contents import Contents
+from trove_agents.server.exec.index import PERMISSIONS, Index, Known, known
+from trove_agents.server.exec.intake import Intake
 from trove_agents.server.exec.tree import Tree
 from trove_agents.server.paths import shown
 from trove_agents.server.timelines import Kind, Payload
 
-PERMISSIONS: Final = 0o777
 _SPECIAL: Final = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
@@ -32,28 +31,6 @@ _SPECIAL: Final = {
     stat.S_IFBLK: "a device",
 }
 _MOST_WARNINGS: Final = 100
-
-
-class Known(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One entry of a working copy as it was when the copy was last equal to the store."""
-
-    mode: int
-    """With the type of the entry; the rest is 0 for directories."""
-    size: int = 0
-    mtime_ns: int = 0
-    ctime_ns: int = 0
-    inode: int = 0
-    digest: bytes = b""
-    """Of a file's bytes or a link's target."""
-
-
-Names = dict[str, Known]
-Index = dict[str, Names]
-"""By directory, then by name; the root is ""."""
-
-
-def known(found: os.stat_result, digest: bytes) -> Known:
-    return Known(found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +50,6 @@ class Found:
     path: str
     kind: Kind
     mode: int
-    size: int
     mtime_ns: int
     payload: Payload | None = None
     """A file's content; None when only its mode or time changed."""
@@ -127,8 +103,11 @@ class Scanner:
         result = self._result
         for directory in [directory for directory in self._index if directory not in visited]:
             result.removed.extend(f"{directory}/{name}" for name in self._index.pop(directory))
-        for path, now in sorted(self._suspects, key=lambda suspect: suspect[0]):
-            self._examine(path, now)
+        for path, now in self._suspects:
+            if not stat.S_ISREG(now.st_mode):
+                self._examine(path, now)
+        self._take_in({path: now for path, now in self._suspects if stat.S_ISREG(now.st_mode)})
+        result.found.sort(key=lambda found: found.path)
         result.removed.sort()
         return result
 
@@ -187,69 +166,42 @@ class Scanner:
         if self._index[directory].pop(name, None) is not None:
             self._result.removed.append(path)
 
-    def _examine(self, path: str, now: os.stat_result) -> None:
+    def _was(self, path: str, now: os.stat_result) -> Known | None:
+        """What was known under a path, if it was of the same type."""
         directory, _, name = path.rpartition("/")
-        names = self._index[directory]
-        was = names.get(name)
-        kind = stat.S_IFMT(now.st_mode)
-        if was is not None and stat.S_IFMT(was.mode) != kind:
-            was = None
+        was = self._index[directory].get(name)
+        return was if was is not None and stat.S_IFMT(was.mode) == stat.S_IFMT(now.st_mode) else None
+
+    def _examine(self, path: str, now: os.stat_result) -> None:
+        """Takes up a directory or a link."""
+        directory, _, name = path.rpartition("/")
+        was = self._was(path, now)
         mode = now.st_mode & PERMISSIONS
-        found = self._result.found
-        if kind == stat.S_IFDIR:
-            if now.st_mode != kind | mode:
+        if stat.S_ISDIR(now.st_mode):
+            new = Known(stat.S_IFDIR | mode)
+            if now.st_mode != new.mode:
                 self._tree.set_directory_mode(path, mode)
-            names[name] = new = Known(kind | mode)
             if was is None or was.mode != new.mode:
-                found.append(Found(path, Kind.DIRECTORY, mode, 0, _time(now)))
-        elif kind == stat.S_IFLNK:
+                self._result.found.append(Found(path, Kind.DIRECTORY, mode, _time(now)))
+        else:
             above, own = self._tree.parent(path)
             target = os.fsencode(os.readlink(own, dir_fd=above))
-            names[name] = new = known(now, blake3(target).digest())
+            new = known(now, blake3(target).digest())
             if was is None or (was.digest, was.mtime_ns) != (new.digest, new.mtime_ns):
-                found.append(Found(path, Kind.LINK, PERMISSIONS, len(target), _time(now), target=target))
-        else:
-            names[name], payload = self._take(path, now, was)
-            new = names[name]
+                self._result.found.append(Found(path, Kind.LINK, PERMISSIONS, _time(now), target=target))
+        self._index[directory][name] = new
+
+    def _take_in(self, files: dict[str, os.stat_result]) -> None:
+        """Reads the files that may have changed."""
+        before = {path: self._was(path, now) for path, now in files.items()}
+        wanted = ((path, now, was.digest if (was := before[path]) else None) for path, now in files.items())
+        for path, new, payload in Intake(self._tree, self._contents).take(wanted):
+            directory, _, name = path.rpartition("/")
+            self._index[directory][name] = new
+            was = before[path]
             if payload is not None or was is None or (was.mode, was.mtime_ns) != (new.mode, new.mtime_ns):
-                found.append(Found(path, Kind.FILE, mode, new.size, _time(now), payload))
-
-    def _take(self, path: str, now: os.stat_result, was: Known | None) -> tuple[Known, Payload | None]:
-        """Reads a file. The stat that is kept is older than the reading: a change in between shows next time."""
-        mode = now.st_mode & PERMISSIONS
-        readable = mode | stat.S_IRUSR
-        above, name = self._tree.parent(path)
-        if now.st_mode != stat.S_IFREG | readable:
-            os.chmod(name, readable, dir_fd=above)
-        if now.st_nlink > 1 and self._tree.lstat(path).st_nlink > 1:
-            self._split(path, readable, now.st_mtime_ns)
-        descriptor = self._tree.read(path)
-        try:
-            opened = os.fstat(descriptor)
-            digest, payload = self._contents.take(descriptor, opened.st_size, was.digest if was else None)
-            if readable != mode:
-                os.fchmod(descriptor, mode)
-                opened = os.fstat(descriptor)
-        finally:
-            os.close(descriptor)
-        return known(opened, digest), payload
-
-    def _split(self, path: str, mode: int, mtime_ns: int) -> None:
-        """Makes one name of a hard-linked file a file of its own."""
-        directory, _, name = path.rpartition("/")
-        aside = f".{secrets.token_hex(16)}"
-        source = self._tree.read(path)
-        try:
-            self._tree.write(
-                f"{directory}/{aside}" if directory else aside,
-                iter(lambda: os.read(source, 1024 * 1024), b""),
-                mode=mode,
-                mtime_ns=mtime_ns,
-            )
-        finally:
-            os.close(source)
-        above = self._tree.enter(directory)
-        os.rename(aside, name, src_dir_fd=above, dst_dir_fd=above)
+                mode = new.mode & PERMISSIONS
+                self._result.found.append(Found(path, Kind.FILE, mode, _time(files[path]), payload))
 
 
 def _same(was: Known, now: os.stat_result, started_ns: int) -> bool:

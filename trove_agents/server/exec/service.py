@@ -44,6 +44,7 @@ _LOCK_SECONDS: Final = 300.0
 """For the command and for laying out and taking in its files. A dead holder is found out without waiting for it."""
 _EVENT_BYTES: Final = 4096
 """Kept of each output in the event."""
+_EVENT_PATHS: Final = 100
 _log = logging.getLogger("trove_agents.server.exec")
 
 
@@ -105,8 +106,7 @@ class ExecService:
             Conflict: the namespace was restored, or the lock lost, meanwhile; nothing is kept.
         """
         stdin = _checked(request)
-        sandbox = await hop(self._sandbox)
-        space: Namespace = await hop(self._namespace, principal, namespace)
+        sandbox, space = await hop(self._enter, principal, namespace)
         call = _Call(principal, request.command, stdin, space, Contents(self._blobs, principal.workspace))
 
         async def take(function: Callable[..., T], *args: Any) -> T:
@@ -138,13 +138,17 @@ class ExecService:
     def _release(self, lease: Lease) -> None:
         self._database.write(lambda tx: locks.release(tx, lease))
 
-    def _namespace(self, principal: Principal, name: str) -> Namespace:
+    def _enter(self, principal: Principal, name: str) -> tuple[Sandbox, Namespace]:
+        """The sandbox and the namespace, which is created only if there is something to run commands with."""
+        sandbox = self._sandbox()
         with self._database.read() as db:
             found = timelines.namespace(db, principal.workspace, name)
-        if found is not None:
-            return found
-        now = self._database.now_ns()
-        return self._database.write(lambda tx: namespaces.ensure(tx, principal.workspace, name, now_ns=now))
+        if found is None:
+            now = self._database.now_ns()
+            found = self._database.write(
+                lambda tx: namespaces.ensure(tx, principal.workspace, name, now_ns=now)
+            )
+        return sandbox, found
 
     def _prepare(self, call: _Call) -> WorkingCopy:
         """The copy, at the head, and the text of init.sh."""
@@ -319,7 +323,7 @@ def _event(call: _Call, outcome: Outcome, result: ExecResult) -> dict[str, Any]:
     }
     for name in ("stdout_truncated", "stderr_truncated", "warnings", "conflicts"):
         if value := getattr(result, name):
-            data[name] = value
+            data[name] = value[:_EVENT_PATHS] if isinstance(value, list) else value
     if outcome.timed_out:
         data["timed_out"] = True
     return data

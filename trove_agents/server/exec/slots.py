@@ -66,7 +66,12 @@ class Slot:
         ]
         return [name for _, name in sorted(found)]
 
+    def forget(self) -> None:
+        """For a process that inherited it: lets go of what would keep it locked after its owner's end."""
+        os.close(self.lock)
+
     def release(self) -> None:
+        """For the process that took it."""
         if self.temporary:
             with Tree(self.folder) as tree:
                 tree.clear()

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from trove_agents.server.exec.scan import Index
+from trove_agents.server.exec.index import Index
 from trove_agents.server.timelines import At
 
 _FORM: Final = 1
@@ -42,20 +42,21 @@ def load(path: Path) -> tuple[At, Index] | None:
 
 
 def save(path: Path, at: At, index: Index) -> None:
-    """Replaces a state file. Without effect where a name is not UTF-8: such a copy is made anew after a restart."""
+    """Writes a state file; half of one is none. Without effect where a name is not UTF-8: such a copy is made anew
+    after a restart.
+    """
     if not boot():
         return
     try:
         data = _encode(_State(_FORM, boot(), at.timeline, at.version, index))
     except UnicodeEncodeError:
         return
-    new = path.with_suffix(".new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    # In place: where it is not replaced, the file system does not hurry to write it
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         os.write(descriptor, data)
     finally:
         os.close(descriptor)
-    new.replace(path)
 
 
 @functools.cache
