@@ -2,7 +2,9 @@
 
 import io
 import re
+import threading
 
+import psutil
 import pytest
 from trove_sdk import TroveError
 from trove_sdk.exceptions import TroveNotFoundError
@@ -202,17 +204,42 @@ def test_write_takes_ten_megabytes_of_bytes_and_no_more(sync):
     assert sync.read_bytes_full("big").size_bytes == 10 * MB
 
 
-def test_upload_takes_a_hundred_megabytes_and_no_more(sync):
+def test_upload_takes_a_hundred_megabytes_and_no_more(sync, served):
     data = bytearray(100 * MB)
     data[-1] = 7
-    assert sync.upload("big", bytes(data)).size_bytes == 100 * MB
-    back = sync.read_bytes_full("big")
+    with Growth(served.process.pid) as growth:
+        assert sync.upload("big", bytes(data)).size_bytes == 100 * MB
+        back = sync.read_bytes_full("big")
     assert (back.truncated, back.size_bytes, len(back.content)) == (False, 100 * MB, 100 * MB)
     assert back.content == data
+    assert growth.bytes < 32 * MB, "nothing of that size is held in memory"
     with pytest.raises(TroveError) as caught:
         sync.upload("big", bytes(data) + b"x")
     assert caught.value.status_code == 413
     assert sync.list_dir()[0].size_bytes == 100 * MB
+
+
+class Growth:
+    """How much more memory a process held than at the start."""
+
+    def __init__(self, pid: int) -> None:
+        self._process = psutil.Process(pid)
+        self._done = threading.Event()
+        self._watch = threading.Thread(target=self._look)
+        self._start = self._process.memory_info().rss
+        self.bytes = 0
+
+    def _look(self) -> None:
+        while not self._done.wait(0.005):
+            self.bytes = max(self.bytes, self._process.memory_info().rss - self._start)
+
+    def __enter__(self) -> "Growth":
+        self._watch.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._done.set()
+        self._watch.join()
 
 
 def test_what_files_do_is_told_in_events(client, workspace):

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -279,8 +280,9 @@ def test_a_client_of_1996(connect, http):
 
 @pytest.mark.parametrize("sent", [0, 100, 20_000, 2 * MB])
 @pytest.mark.parametrize("framing", ["length", "chunks"])
-def test_a_broken_upload_leaves_the_old_file(connect, http, workspace, sent, framing):
+def test_a_broken_upload_leaves_the_old_file(connect, http, workspace, served, sent, framing):
     http.put("/files/f", content=b"old")
+    before = sizes(served)
     line = connect()
     if framing == "length":
         line.send("PUT /files/f", f"Content-Length: {sent + 10}", body=b"n" * sent)
@@ -294,6 +296,12 @@ def test_a_broken_upload_leaves_the_old_file(connect, http, workspace, sent, fra
     settle(http)
     assert stored(http) == b"old"
     assert len(workspace.events(types="file.written")) == 1
+    for _ in range(200):
+        if sizes(served) == before:
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail(f"what had arrived is still kept: {sizes(served)} after {before}")
 
 
 def test_a_broken_write_leaves_the_old_file(connect, http):
@@ -322,6 +330,13 @@ def test_chunks_that_are_none(connect, http, body):
         assert line.read().status >= 400
     settle(http)
     assert stored(http) == b"old"
+
+
+def sizes(served) -> list[int]:
+    """Of all that the server keeps outside its database."""
+    return sorted(
+        path.stat().st_size for path in (served.folder / "state" / "blobs").rglob("*") if path.is_file()
+    )
 
 
 def settle(http) -> None:
