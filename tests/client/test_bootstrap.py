@@ -136,9 +136,9 @@ class Server:
             }
             return reply(200, msgspec.json.encode(me))
         if request.path == "/v1/files":
-            assert request.query == "path=workspace%2F&recursive=true"
+            assert request.query == "path=workspace/&recursive=true"
             return reply(200, msgspec.json.encode({"entries": self.entries, "truncated": self.truncated}))
-        name = request.query.rpartition("%2F")[2]
+        name = request.query.rpartition("/")[2]
         if name not in self.texts:
             return reply(404, b'{"detail": "not found"}')
         text = self.texts[name]

@@ -15,6 +15,7 @@ A failed call is raised inside the flow, where ``try``/``except`` can undo earli
 import re
 from collections.abc import AsyncIterable, Callable, Generator, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Generic, TypeAlias, TypeVar, overload
 from urllib.parse import quote, urlencode
 
@@ -78,7 +79,9 @@ class Call(Generic[T_co]):
         return Outgoing(
             method=self.method,
             path="/" + "/".join(map(_escaped, self.path)),
-            query=urlencode([(name, wire_text(value)) for name, value in self.query]),
+            query=urlencode(
+                [(name, wire_text(value)) for name, value in self.query], safe="/", quote_via=quote
+            ),
             headers=(*headers, *self.headers, *key),
             body=body,
             length=self.body.length if isinstance(self.body, Upload) else _length(self.body),
@@ -195,6 +198,7 @@ def _no_text(error: UnicodeEncodeError) -> TroveError:
     return TroveError(message, 422, code="not-utf-8", recovery="fix-arguments")
 
 
+@lru_cache(maxsize=512)
 def _escaped(segment: str) -> str:
     escaped = quote(wire_text(segment), safe="")
     return escaped.replace(".", "%2E") if escaped in {".", ".."} else escaped

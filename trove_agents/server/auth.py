@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from sqlalchemy import bindparam, select
+
 from trove_agents.server.db.connection import Connection
 from trove_agents.server.db.tables import keys
-
 from trove_agents.server.errors import BadRequest, Forbidden, Unauthorized
 from trove_agents.wire import namespaces
 from trove_agents.wire.events import Actor

@@ -435,7 +435,12 @@ def _path(scope: Scope) -> str:
 
 
 def _query(scope: Scope) -> dict[str, str]:
-    return dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True, errors="strict"))
+    text = scope["query_string"].decode("latin-1")
+    if not text:
+        return {}
+    if "%" in text or "+" in text or ";" in text:
+        return dict(parse_qsl(text, keep_blank_values=True, errors="strict"))
+    return dict(pair.partition("=")[::2] for pair in text.split("&") if pair)
 
 
 def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

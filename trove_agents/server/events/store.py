@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Select, bindparam, func, insert, literal_column, select
+
 from trove_agents.server.db.connection import Connection
 from trove_agents.server.db.tables import events
-
 from trove_agents.wire.events import Actor
 
 _LAST = select(func.max(events.c.created_us)).where(events.c.workspace == bindparam("workspace"))

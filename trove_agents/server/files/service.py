@@ -133,7 +133,7 @@ class Files:
                 raise _missing(target)
             if entry.kind is not Kind.DIRECTORY:
                 raise BadRequest(f"{paths.shown(target)} is a file, not a directory")
-            found, truncated = _entries(db, space.at, real, levels=limits.LIST_LEVELS if recursive else 1)
+            found, truncated = (_deep if recursive else _flat)(db, space.at, real)
         # Below a link, entries carry the path that was asked for
         return Listing(_infos(found, real, target), truncated, paths.shown(target))
 
@@ -189,19 +189,24 @@ def pieces(blobs: BlobStore, workspace: str, payload: Payload, size: int) -> Ite
         left -= part.size
 
 
-def _entries(db: Connection, at: At, path: str, *, levels: int) -> tuple[list[Entry], bool]:
-    """At most ``limits.LIST_ENTRIES`` entries below a directory, and whether more are there, or deeper ones."""
+def _flat(db: Connection, at: At, path: str) -> tuple[list[Entry], bool]:
+    """At most ``limits.LIST_ENTRIES`` entries of a directory, and whether there are more."""
+    found = list(timelines.walk(db, at, path, levels=1, limit=limits.LIST_ENTRIES + 1))
+    return found[: limits.LIST_ENTRIES], len(found) > limits.LIST_ENTRIES
+
+
+def _deep(db: Connection, at: At, path: str) -> tuple[list[Entry], bool]:
+    """At most ``limits.LIST_ENTRIES`` entries below a directory, and whether there are more, or deeper ones."""
     depth = path.count("/") + (1 if path else 0)
-    recursive = levels > 1
     found: list[Entry] = []
     truncated = False
-    for entry in timelines.walk(db, at, path, levels=levels + 1 if recursive else 1):
-        if entry.path.count("/") - depth >= levels:
+    for entry in timelines.walk(db, at, path, levels=limits.LIST_LEVELS + 1):
+        if entry.path.count("/") - depth >= limits.LIST_LEVELS:
             truncated = True
-            continue
-        if len(found) == limits.LIST_ENTRIES:
+        elif len(found) == limits.LIST_ENTRIES:
             return found, True
-        found.append(entry)
+        else:
+            found.append(entry)
     return found, truncated
 
 
@@ -212,15 +217,10 @@ def _infos(entries: list[Entry], real: str, asked: str) -> list[FileInfo]:
     infos: list[FileInfo] = []
     for entry in entries:
         below = names.to_wire(entry.path[cut:])
-        infos.append(
-            FileInfo(
-                below.rpartition("/")[2],
-                prefix + below,
-                entry.is_dir,
-                None if entry.is_dir else entry.size,
-                times.from_micros(entry.mtime_ns // 1000),
-            )
-        )
+        name = below.rpartition("/")[2] if "/" in below else below
+        is_dir = entry.kind is Kind.DIRECTORY
+        modified = times.from_micros(entry.mtime_ns // 1000)
+        infos.append(FileInfo(name, prefix + below, is_dir, None if is_dir else entry.size, modified))
     return infos
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from sqlalchemy import bindparam, func, insert, select, update
+
 from trove_agents.server.db.connection import Connection
 from trove_agents.server.db.tables import keys, workspaces
 

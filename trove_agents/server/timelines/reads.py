@@ -16,6 +16,8 @@ _e = entries.c
 STAT: Final = (_e.kind, _e.mode, _e.size, _e.mtime_ns, _e.content, _e.since)
 NO_LIMIT: Final = 2**62
 _KINDS: Final = tuple(Kind)
+_DIRECTORY: Final = Kind.DIRECTORY.value
+"""A plain number: comparing it with one of a row costs a fraction."""
 PAGE: Final = 1000
 """Entries read at once; a directory that holds fewer takes one statement."""
 
@@ -95,7 +97,7 @@ def children(
                 break
             start = more
         rows = rows[:limit]
-    return [_child(path, row) for row in rows]
+    return _children(path, rows)
 
 
 def walk(
@@ -174,18 +176,18 @@ def _ordered(db: Connection, at: At, path: str) -> Iterator[Entry]:
     rows = db.all(LIST, t=at.timeline, v=at.version, d=directory, most=PAGE + 1)
     if len(rows) <= PAGE:
         found = nearest(rows)
-        yield from (_child(path, row) for row in found if row[1] == Kind.DIRECTORY)
-        yield from (_child(path, row) for row in found if row[1] != Kind.DIRECTORY)
+        yield from _children(path, [row for row in found if row[1] == _DIRECTORY])
+        yield from _children(path, [row for row in found if row[1] != _DIRECTORY])
         return
     # A large one: its directories by their own query, then the rest page by page
     for name in _directories(db, at, directory):
         row = db.one(POINT, t=at.timeline, v=at.version, d=directory, n=name)
         if row is not None and row[0] == Kind.DIRECTORY:
-            yield _child(path, (name, *row))
+            yield from _children(path, [(name, *row)])
     after: bytes | None = b""
     while after is not None:
         page, after = _page(db, at, directory, after, PAGE)
-        yield from (_child(path, row) for row in page if row[1] != Kind.DIRECTORY)
+        yield from _children(path, [row for row in page if row[1] != _DIRECTORY])
 
 
 def _directories(db: Connection, at: At, directory: bytes) -> list[bytes]:
@@ -195,8 +197,10 @@ def _directories(db: Connection, at: At, directory: bytes) -> list[bytes]:
     return sorted(found)
 
 
-def _child(path: str, row: Row) -> Entry:
-    return entry(_join(path, row[0]), row[1:])
+def _children(path: str, rows: list[Row]) -> list[Entry]:
+    """Entries of a directory from rows ``(name, *STAT, ...)``."""
+    prefix = f"{path}/" if path else ""
+    return [Entry(prefix + names.from_bytes(row[0]), _KINDS[row[1]], *row[2:7]) for row in rows]
 
 
 def _join(path: str, name: bytes) -> str:
