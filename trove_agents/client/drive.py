@@ -5,7 +5,6 @@ This is the only logic that exists twice. Everything above is calls and flows, e
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -203,4 +202,4 @@ def _good(reply: Reply) -> Reply:
 
 
 def _is_success(status: int) -> bool:
-    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+    return 200 <= status < 300
