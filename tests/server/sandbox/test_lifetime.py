@@ -115,8 +115,12 @@ class TestServerKilled:
         self.until(lambda: not survivors(mark))
         name = f"{cgroup.PREFIX}{server.pid}-*"
         assert all(list(place.folder.glob(name)) for place in places)
-        cgroup.sweep(places)
-        assert not any(list(place.folder.glob(name)) for place in places)
+
+        def swept():
+            cgroup.sweep(places)
+            return not any(list(place.folder.glob(name)) for place in places)
+
+        self.until(swept)
 
 
 def test_the_terminal_of_the_server_is_out_of_reach(isolated, root):

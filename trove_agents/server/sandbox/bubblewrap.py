@@ -112,17 +112,15 @@ class Bubblewrap:
         with contextlib.ExitStack() as handed, contextlib.ExitStack() as kept:
             status, status_writer = os.pipe()
             lifeline_reader, lifeline = os.pipe()
-            gate_reader, gate = os.pipe()
-            for fd in (status, lifeline):
-                kept.callback(os.close, fd)
-            for fd in (status_writer, lifeline_reader, gate_reader, gate):
-                handed.callback(os.close, fd)
-            options = _Options(handed, self._environment(command.env))
-            options.hand(status_writer, "--json-status-fd")
             # bwrap closes what it has read.
             shell_end = os.dup(lifeline_reader)
-            handed.callback(os.close, shell_end)
-            options.descriptors += [gate_reader, shell_end]
+            for fd in (status, lifeline):
+                kept.callback(os.close, fd)
+            for fd in (status_writer, lifeline_reader, shell_end):
+                handed.callback(os.close, fd)
+            options = _Options(handed, self._environment(command.env))
+            options.descriptors.append(shell_end)
+            options.hand(status_writer, "--json-status-fd")
             if self.network == "internet":
                 options.hand(lifeline_reader, "--block-fd")
             options.add(*ISOLATION)
@@ -130,32 +128,23 @@ class Bubblewrap:
             options.add("--bind", os.fspath(command.root), INNER_ROOT, *CLOSING)
             begin = rlimits(self.limits, command.timeout)
             shell = bash(command.script, options.memory, begin=begin, lifeline=shell_end)
+            arguments: list[str | bytes] = [self.bwrap.path, "--args", str(options.file()), "--", *shell]
             try:
-                bwrap = subprocess.Popen(  # noqa: S603 - a fixed program
-                    [
-                        self.bwrap.path,
-                        "--args",
-                        str(gate_reader),
-                        "--args",
-                        str(options.file()),
-                        "--",
-                        *shell,
-                    ],
-                    env={},
-                    cwd="/",
-                    pass_fds=options.descriptors,
-                    stdin=streams.stdin.reader,
-                    stdout=streams.stdout.writer,
-                    stderr=streams.stderr.writer,
-                    # Ctrl-C at the server's terminal is for the server.
-                    start_new_session=True,
-                )
+                with group.joined() if group is not None else contextlib.nullcontext():
+                    bwrap = subprocess.Popen(  # noqa: S603 - a fixed program
+                        arguments,
+                        env={},
+                        cwd="/",
+                        pass_fds=options.descriptors,
+                        stdin=streams.stdin.reader,
+                        stdout=streams.stdout.writer,
+                        stderr=streams.stderr.writer,
+                        # Ctrl-C at the server's terminal is for the server.
+                        start_new_session=True,
+                    )
             except OSError as error:
                 raise SandboxFailed(f"bwrap cannot be started: {error}") from error
             kept.pop_all()
-            # bwrap reads its options, none of them here, up to the end: it waits until it is in its group.
-            if group is not None:
-                group.add(bwrap.pid)
         streams.started()
         return Namespace(bwrap, status, lifeline, streams.stderr)
 
