@@ -27,7 +27,7 @@ demo: $(INSTALLED) ## an agent breaks its workspace and gets it back (ARGS=... g
 	@$(BIN)/python examples/01_rewind.py $(ARGS)
 
 test: $(INSTALLED) ## all tests with coverage (ARGS=... goes to pytest)
-	@$(BIN)/python -m pytest --cov $(ARGS)
+	@$(BIN)/python -m pytest --cov $(if $(ARGS),--cov-fail-under=0) $(ARGS)
 
 lint: $(INSTALLED) ## rules, format and the direction of imports
 	@$(BIN)/ruff check .
