@@ -67,7 +67,11 @@ class OtherServer:
 
 
 def start_worker(python=sys.executable, **options):
-    environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PATH": os.environ["PATH"], "KEY": SECRET}
+    environment = {
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "PATH": os.environ["PATH"],
+        "KEY": SECRET,
+    }
     return subprocess.Popen(
         [python, "-B", WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, **options
     )
@@ -82,7 +86,12 @@ def python_for_others():
         environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         try:
             done = subprocess.run(
-                check, env=environment, capture_output=True, user=OTHER_USER, group=OTHER_USER, extra_groups=[]
+                check,
+                env=environment,
+                capture_output=True,
+                user=OTHER_USER,
+                group=OTHER_USER,
+                extra_groups=[],
             )
         except PermissionError:
             continue

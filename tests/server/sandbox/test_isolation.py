@@ -15,7 +15,18 @@ pytestmark = pytest.mark.sandbox
 class TestFiles:
     @pytest.mark.parametrize(
         "path",
-        ["/etc/shadow", "/root", "/home", "/var", "/run", "/sys", "/boot", "/mnt", "/srv", "/proc/1/root/etc/shadow"],
+        [
+            "/etc/shadow",
+            "/root",
+            "/home",
+            "/var",
+            "/run",
+            "/sys",
+            "/boot",
+            "/mnt",
+            "/srv",
+            "/proc/1/root/etc/shadow",
+        ],
     )
     def test_files_of_the_machine_are_not_there(self, server, copy, path):
         outcome = server.run(copy, f"cat {path} || ls {path}")
@@ -41,7 +52,17 @@ class TestFiles:
         assert [line.partition(":")[0] for line in listed.splitlines()] == ["user", "nobody"]
 
     @pytest.mark.parametrize(
-        "path", ["/new", "/usr/new", "/usr/bin/new", "/dev/new", "/etc/new", "/proc/new", "/opt/new", "/workspace/../new"]
+        "path",
+        [
+            "/new",
+            "/usr/new",
+            "/usr/bin/new",
+            "/dev/new",
+            "/etc/new",
+            "/proc/new",
+            "/opt/new",
+            "/workspace/../new",
+        ],
     )
     def test_nothing_outside_the_copy_can_be_made(self, server, copy, path):
         outcome = server.run(copy, f"mkdir {path}; echo x > {path}.file; ls -d {path} {path}.file")
@@ -53,7 +74,9 @@ class TestFiles:
         assert server.run(copy, script + "; rm -rf /usr/bin/env /etc; test -e /usr/bin/env").exit_code == 0
 
     def test_the_copy_can_be_written_and_its_files_belong_to_the_server(self, server, copy):
-        outcome = server.run(copy, "mkdir d && echo hi > d/f && chmod 600 d/f && pwd && cat d/f && stat -c %u d/f")
+        outcome = server.run(
+            copy, "mkdir d && echo hi > d/f && chmod 600 d/f && pwd && cat d/f && stat -c %u d/f"
+        )
         assert outcome.stdout == b"/workspace\nhi\n1000\n"
         assert (copy / "d" / "f").stat().st_uid == copy.stat().st_uid
 
@@ -69,7 +92,9 @@ class TestFiles:
         assert outcome.exit_code == 2
 
     def test_devices_cannot_be_made(self, server, copy):
-        outcome = server.run(copy, "mkfifo pipe; for k in 'b 8 0' 'c 1 1'; do mknod dev $k && echo made; done")
+        outcome = server.run(
+            copy, "mkfifo pipe; for k in 'b 8 0' 'c 1 1'; do mknod dev $k && echo made; done"
+        )
         assert outcome.stdout == b""
         assert not (copy / "dev").exists()
 
@@ -185,7 +210,9 @@ class TestProcesses:
             "        try: os.close(os.open(f'{folder}/{file}', os.O_WRONLY)); print(folder, file)\n"
             "        except OSError: pass\n"
         )
-        outcome = server.run(copy, "python3 - && test -e /proc/sys/kernel/core_pattern", stdin=script.encode())
+        outcome = server.run(
+            copy, "python3 - && test -e /proc/sys/kernel/core_pattern", stdin=script.encode()
+        )
         assert outcome.stdout == b""
         assert outcome.exit_code == 0
 

@@ -27,7 +27,9 @@ class TestEnd:
         assert (outcome.exit_code, outcome.stdout, outcome.timed_out) == (0, b"ok\n", False)
         assert survivors(mark) == []
 
-    @pytest.mark.parametrize("how", ["setsid sleep {} &", "nohup sleep {} &", "sleep {} & disown", "(setsid sleep {} &)"])
+    @pytest.mark.parametrize(
+        "how", ["setsid sleep {} &", "nohup sleep {} &", "sleep {} & disown", "(setsid sleep {} &)"]
+    )
     def test_no_background_process_survives(self, server, copy, survivors, mark, how):
         assert server.run(copy, f"{how.format(mark)}\nsleep 0.1; pgrep -c sleep").stdout == b"1\n"
         assert survivors(mark) == []
@@ -52,7 +54,9 @@ class TestEnd:
         here.submit(cancelled()).result(30)
         assert survivors(mark) == []
 
-    def test_cancellation_at_any_moment_of_the_start_leaves_nothing(self, here, isolated, root, survivors, mark):
+    def test_cancellation_at_any_moment_of_the_start_leaves_nothing(
+        self, here, isolated, root, survivors, mark
+    ):
         async def cancelled(after):
             run = asyncio.ensure_future(choose(None).run(Command(f"sleep {mark}", root)))
             for _ in range(after):
@@ -160,7 +164,11 @@ class TestOutput:
 
     def test_an_endless_flood_ends_with_the_time(self, server, copy):
         outcome = server.run(copy, "yes & yes >&2", timeout=0.5, output_bytes=10)
-        assert (outcome.stdout, outcome.stderr, outcome.timed_out) == (b"y\ny\ny\ny\ny\n", b"y\ny\ny\ny\ny\n", True)
+        assert (outcome.stdout, outcome.stderr, outcome.timed_out) == (
+            b"y\ny\ny\ny\ny\n",
+            b"y\ny\ny\ny\ny\n",
+            True,
+        )
 
     def test_all_of_it_is_there_when_the_shell_ends(self, server, copy):
         assert len(server.run(copy, "head -c 300000 /dev/zero").stdout) == 300_000
@@ -176,7 +184,14 @@ class TestOutput:
 class TestExit:
     @pytest.mark.parametrize(
         ("script", "code"),
-        [("exit 7", 7), ("false", 1), ("nothing-of-that-name", 127), ("kill -9 $$", 137), ("kill -TERM $$", 143), ("(", 2)],
+        [
+            ("exit 7", 7),
+            ("false", 1),
+            ("nothing-of-that-name", 127),
+            ("kill -9 $$", 137),
+            ("kill -TERM $$", 143),
+            ("(", 2),
+        ],
     )
     def test_the_code_is_that_of_bash(self, server, copy, script, code):
         assert server.run(copy, script).exit_code == code
@@ -223,7 +238,11 @@ class TestScript:
             assert outcome.stdout == b"\xff\xc3\xa9"
 
     def test_a_nul_is_refused(self, here, isolated, root):
-        for fields in ({"script": "true\0"}, {"script": "true", "env": {"A": "\0"}}, {"script": "true", "env": {"A=B": ""}}):
+        for fields in (
+            {"script": "true\0"},
+            {"script": "true", "env": {"A": "\0"}},
+            {"script": "true", "env": {"A=B": ""}},
+        ):
             before = set(os.listdir("/proc/self/fd"))
             with pytest.raises(ValueError):
                 here.run(root, **fields)
@@ -238,7 +257,9 @@ class TestPrograms:
     def test_an_environment_made_by_one_command_works_in_the_next(self, server, copy):
         if server.run(copy, "python3 -c 'import venv'").exit_code:
             pytest.skip("this Python has no venv")
-        assert server.run(copy, "python -m venv --without-pip v && v/bin/python -c 'import json'").exit_code == 0
+        assert (
+            server.run(copy, "python -m venv --without-pip v && v/bin/python -c 'import json'").exit_code == 0
+        )
         assert server.run(copy, ". v/bin/activate && python -c 'import sys; print(sys.prefix)'").stdout == (
             b"/workspace/v\n"
         )
@@ -249,7 +270,9 @@ class TestFailure:
         with pytest.raises(SandboxFailed, match="no folder"):
             here.run(root / "missing", "true")
 
-    @pytest.mark.parametrize("program", ["echo refused >&2; exit 1", "exit 0", "echo '{ \"child-pid\": 1' >&2; kill -9 $$"])
+    @pytest.mark.parametrize(
+        "program", ["echo refused >&2; exit 1", "exit 0", "echo '{ \"child-pid\": 1' >&2; kill -9 $$"]
+    )
     def test_a_bwrap_that_fails(self, here, isolated, root, program):
         fake = root / "bwrap"
         fake.write_text(f"#!/bin/bash\n{program}\n")
@@ -259,7 +282,9 @@ class TestFailure:
 
     def test_a_program_that_is_not_there(self, here, isolated, root):
         with pytest.raises(SandboxFailed):
-            here.submit(Bubblewrap(Bwrap("/nowhere/bwrap", bundled=False)).run(Command("true", root))).result(30)
+            here.submit(Bubblewrap(Bwrap("/nowhere/bwrap", bundled=False)).run(Command("true", root))).result(
+                30
+            )
 
     def test_nothing_is_killed_when_another_thread_ends(self, here, isolated, root):
         """The signal that kills the tree with the server comes at the end of the thread that started it."""

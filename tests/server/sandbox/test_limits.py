@@ -95,7 +95,9 @@ class TestProcessor:
 
 class TestDisk:
     def test_one_file_is_limited(self, server, copy):
-        outcome = server.run(copy, "truncate -s 1T f; head -c 3000000 /dev/zero > g", limits=Limits(file_size=2 * MB))
+        outcome = server.run(
+            copy, "truncate -s 1T f; head -c 3000000 /dev/zero > g", limits=Limits(file_size=2 * MB)
+        )
         assert outcome.exit_code == 128 + signal.SIGXFSZ
         assert (copy / "g").stat().st_size == 2 * MB
 
@@ -107,7 +109,9 @@ class TestDisk:
 
     def test_many_files_are_limited_by_their_number(self, server, copy):
         script = "import itertools\nfor i in itertools.count(): open(f'f{i}', 'w').close()"
-        outcome = server.run(copy, "python3 -", stdin=script.encode(), limits=Limits(entries=2000), timeout=30)
+        outcome = server.run(
+            copy, "python3 -", stdin=script.encode(), limits=Limits(entries=2000), timeout=30
+        )
         assert outcome.over_quota == "files"
 
     def test_bytes_hidden_from_the_server_count(self, server, copy):
@@ -116,11 +120,15 @@ class TestDisk:
 
     def test_what_was_there_before_does_not_count(self, server, copy):
         (copy / "big").write_bytes(bytes(range(256)) * 80_000)
-        outcome = server.run(copy, "head -c 5000000 /dev/urandom > f; sleep 1.2", limits=Limits(written=10 * MB))
+        outcome = server.run(
+            copy, "head -c 5000000 /dev/urandom > f; sleep 1.2", limits=Limits(written=10 * MB)
+        )
         assert outcome.over_quota is None
 
     def test_a_sparse_file_counts_what_it_takes(self, server, copy):
-        outcome = server.run(copy, "truncate -s 1G f; sleep 1.2", limits=Limits(written=10 * MB, file_size=2 * GB))
+        outcome = server.run(
+            copy, "truncate -s 1G f; sleep 1.2", limits=Limits(written=10 * MB, file_size=2 * GB)
+        )
         assert outcome.over_quota is None
 
     def test_space_is_left_to_others(self, server, copy):

@@ -14,8 +14,6 @@ INNER_ROOT = "/workspace"
 USER = 1000
 HOME = "/tmp"  # noqa: S108 - the sandbox's own
 SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/bin"
-PYTHON = "/opt/python"
-"""Where the server's own interpreter appears if this machine has no ``python3`` under /usr."""
 ENVIRONMENT = {
     "PATH": SEARCH,
     "HOME": HOME,
@@ -113,19 +111,22 @@ def _python() -> tuple[list[str], str]:
             if any((each / "python").exists() for each in folders):
                 return [], SEARCH
             return ["--symlink", str(folder / "python3"), "/opt/bin/python"], SEARCH
-    prefix = Path(sys.base_prefix)
-    if not _reveals_nothing(prefix):
+    return interpreter(Path(sys.base_prefix))
+
+
+def interpreter(prefix: Path) -> tuple[list[str], str]:
+    """The same from the Python installed at `prefix`: its programs and its library, and nothing else that is there.
+
+    They keep their path, though that may tell the name of a user: many builds look for their library by it. Nothing
+    is shown of a prefix that is a whole home or machine; the report then says that ``python3`` is missing.
+    """
+    if prefix == Path("/") or prefix == Path.home() or prefix in Path.home().parents:
         return [], SEARCH
     mounts = []
     for name in ("bin", "lib"):
         if (prefix / name).is_dir():
-            mounts += ["--ro-bind", str(prefix / name), f"{PYTHON}/{name}"]
-    return mounts, f"{SEARCH}:{PYTHON}/bin"
-
-
-def _reveals_nothing(prefix: Path) -> bool:
-    """Whether an interpreter's ``bin`` and ``lib`` are its own, not those of a whole home or machine."""
-    return prefix != Path("/") and prefix != Path.home() and prefix not in Path.home().parents
+            mounts += ["--ro-bind", str(prefix / name), str(prefix / name)]
+    return mounts, f"{SEARCH}:{prefix}/bin"
 
 
 def _text(path: str) -> str:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from trove_agents.server.sandbox.port import Command, Limits, Network, Outcome
+from trove_agents.server.sandbox.port import Command, Limits, Network, Outcome, SandboxFailed
 from trove_agents.server.sandbox.processes import Watched
 from trove_agents.server.sandbox.shell import bash, check_names
 from trove_agents.server.sandbox.supervise import Streams, supervise
@@ -112,16 +112,19 @@ def _start(command: Command, streams: Streams, mark: str) -> subprocess.Popen[by
             return opened.fileno()
 
         shell = bash(command.script, file)
-        process = subprocess.Popen(  # noqa: S603 - commands are what this is for
-            shell,
-            cwd=command.root,
-            env=_environment(command, mark),
-            pass_fds=descriptors,
-            stdin=streams.stdin.reader,
-            stdout=streams.stdout.writer,
-            stderr=streams.stderr.writer,
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(  # noqa: S603 - commands are what this is for
+                shell,
+                cwd=command.root,
+                env=_environment(command, mark),
+                pass_fds=descriptors,
+                stdin=streams.stdin.reader,
+                stdout=streams.stdout.writer,
+                stderr=streams.stderr.writer,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise SandboxFailed(f"bash cannot be started: {error}") from error
     streams.started()
     return process
 
