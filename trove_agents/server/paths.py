@@ -31,6 +31,22 @@ def canonical(text: str) -> str:
     while start < len(segments) and segments[start] == ROOT:
         start += 1
     path = "/".join(segments[start:])
+    _check_lengths(path)
+    return path
+
+
+def check(path: str) -> None:
+    """Refuses a path that came about inside, from a link's target, if no file could have it.
+
+    Raises:
+        BadRequest: a ``..`` segment, a segment over 255 bytes, or a path over 4,096.
+    """
+    if ".." in path.split("/"):
+        raise BadRequest("a link in the path leads through a directory that does not exist")
+    _check_lengths(path)
+
+
+def _check_lengths(path: str) -> None:
     try:
         encoded = names.to_bytes(path)
     except UnicodeEncodeError:
@@ -41,7 +57,6 @@ def canonical(text: str) -> str:
         len(segment) > limits.SEGMENT_BYTES for segment in encoded.split(b"/")
     ):
         raise BadRequest(f"a name is at most {limits.SEGMENT_BYTES} bytes")
-    return path
 
 
 def below_root(text: str) -> str:

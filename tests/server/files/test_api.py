@@ -278,6 +278,44 @@ def test_a_dangling_link_is_not_found(linked):
     assert linked.read("dangling").status == 404
 
 
+@pytest.fixture
+def strange(linked, trove):
+    """Links that lead through directories which do not exist, or to names that no file could have."""
+    from trove_agents.server import timelines
+
+    links = {
+        "climbs": b"nowhere/../../../tmp", "back": b"nowhere/..", "untidy": b"./nowhere//below/./deep/", "out": b"/etc",
+        "long": b"x" * 300, "far": b"/".join([b"y" * 200] * 20),
+    }
+
+    def make(tx):
+        space = timelines.namespace(tx, trove.credentials.workspace_id, "main")
+        change = timelines.Change(tx, space, kind="exec", now_ns=trove.server.database.now_ns())
+        for path, target in links.items():
+            change.put_link(path, target)
+        change.commit()
+
+    trove.server.database.write(make)
+    return linked
+
+
+@pytest.mark.parametrize("path", ["climbs/f", "climbs/a/b", "back/f", "long/f", "far/" + "z" * 200 + "/f", "out/f"])
+def test_nothing_is_stored_under_a_name_that_no_file_could_have(strange, path):
+    before = names(strange.list(recursive=True))
+    assert strange("POST", "/write", body={"path": path, "content": "x"}).status == 400
+    assert strange.put(path).status == 400
+    assert strange.delete(path).status in {400, 404}
+    assert strange.read(path).status in {400, 404}
+    assert names(strange.list(recursive=True)) == before
+
+
+def test_directories_behind_a_link_are_made_under_their_plain_names(strange):
+    assert strange.write("untidy/f", "x")["path"] == "workspace/untidy/f"
+    assert strange.read("nowhere/below/deep/f").json["content"] == "x"
+    found = [path for path in names(strange.list(recursive=True)) if "nowhere" in path]
+    assert found == [f"workspace/nowhere{rest}" for rest in ("", "/below", "/below/deep", "/below/deep/f")]
+
+
 def test_listing_shows_links_as_entries_and_goes_through_them_when_asked(linked):
     found = {e["name"]: e["is_dir"] for e in linked.list().json["entries"]}
     assert found["d"] is False and found["real"] is True

@@ -8,7 +8,7 @@ from typing import Final
 from trove_agents.server import timelines
 from trove_agents.server.db import Connection
 from trove_agents.server.errors import BadRequest
-from trove_agents.server.paths import ROOT, shown
+from trove_agents.server.paths import ROOT, check, shown
 from trove_agents.server.timelines import At, Entry, Kind
 from trove_agents.wire import names
 
@@ -31,12 +31,21 @@ def follow(db: Connection, at: At, path: str) -> tuple[str, Entry | None]:
 
 
 def follow_parent(db: Connection, at: At, path: str) -> str:
-    """The path with the links in its parents followed, but not its own: for calls that replace or remove a name."""
+    """The path with the links in its parents followed, but not its own: for calls that replace or remove a name.
+
+    Raises:
+        BadRequest: as ``follow``, or the links give a name that no file could have. Stored, it could not be laid out
+            for a command.
+    """
     head, _, name = path.rpartition("/")
     if not head:
         return path
-    real, _ = follow(db, at, head)
-    return f"{real}/{name}" if real else name
+    parent, _ = follow(db, at, head)
+    if parent == head:
+        return path
+    real = f"{parent}/{name}" if parent else name
+    check(real)
+    return real
 
 
 def _resolve(db: Connection, at: At, path: str) -> tuple[str, Entry | None]:
@@ -54,7 +63,8 @@ def _resolve(db: Connection, at: At, path: str) -> tuple[str, Entry | None]:
             continue
         entry = timelines.find(db, at, "/".join([*done, segment]))
         if entry is None:
-            return "/".join([*done, segment, *pending[::-1]]), None
+            rest = (later for later in reversed(pending) if later not in {"", "."})
+            return "/".join([*done, segment, *rest]), None
         if entry.kind is not Kind.LINK:
             done.append(segment)
             continue
