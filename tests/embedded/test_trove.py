@@ -60,6 +60,16 @@ def test_temporary_state_is_deleted():
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("wrong", [{"sandbox": "docker"}, {"network": "all"}])
+def test_an_unknown_sandbox_or_network_is_said_at_once_and_leaves_nothing(tmp_path, monkeypatch, wrong):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(ValueError, match="one of"):
+        Trove.local(tmp_path / "state", **wrong)
+    with pytest.raises(ValueError, match="one of"):
+        Trove.temporary(**wrong)
+    assert os.listdir(tmp_path) == []
+
+
 def test_credentials_are_replaced_when_lost_or_revoked(tmp_path):
     with Trove.local(tmp_path) as trove:
         first = trove.credentials

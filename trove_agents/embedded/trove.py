@@ -75,15 +75,27 @@ class Trove:
             sandbox: None for the best of this machine: without isolation, commands are refused and files still
                 work. ``none`` runs commands unprotected.
             network: What commands may reach: ``none``, ``internet`` (not the host's own networks) or ``host``.
+
+        Raises:
+            ValueError: there is no sandbox or no network of that name.
+            OSError: no state can be kept there.
         """
         folder = Path.cwd() / FOLDER if path is None else Path(path).absolute()
         return cls(Settings(folder, sandbox=sandbox, network=network))
 
     @classmethod
     def temporary(cls, *, sandbox: str | None = None, network: Network = "none") -> Self:
-        """State that is deleted by ``close``: for tests."""
+        """State that is deleted by ``close``: for tests.
+
+        Raises:
+            ValueError: as ``local``.
+        """
         folder = Path(tempfile.mkdtemp(prefix="trove-"))
-        self = cls(Settings(folder, sandbox=sandbox, network=network))
+        try:
+            self = cls(Settings(folder, sandbox=sandbox, network=network))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         self._removal = weakref.finalize(self, _remove, folder, os.getpid())
         return self
 

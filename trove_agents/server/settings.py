@@ -2,13 +2,22 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, get_args
 
 from trove_agents.server.sandbox import Network
+
+_SANDBOXES: Final = ("bubblewrap", "none")
+_NETWORKS: Final[tuple[str, ...]] = get_args(Network)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One server on one state directory."""
+    """One server on one state directory.
+
+    Raises:
+        ValueError: there is no sandbox or no network of that name. What this machine can do is seen later, when a
+            command needs it.
+    """
 
     folder: Path
     """Everything it keeps: database, blobs, working copies. Mode 700."""
@@ -18,3 +27,9 @@ class Settings:
     """What commands may reach: nothing, the internet without the host's own networks, or all that the host can."""
     open_signup: bool = False
     """Whether strangers may make workspaces with ``POST /v1/workspaces``."""
+
+    def __post_init__(self) -> None:
+        if self.sandbox is not None and self.sandbox not in _SANDBOXES:
+            raise ValueError(f"there is no sandbox {self.sandbox!r}: it is one of {', '.join(_SANDBOXES)}")
+        if self.network not in _NETWORKS:
+            raise ValueError(f"there is no network {self.network!r}: it is one of {', '.join(_NETWORKS)}")

@@ -1,0 +1,27 @@
+"""What a server is told is checked when it is told, not at the first command."""
+
+import pytest
+
+from trove_agents.server import sandbox
+from trove_agents.server.settings import Settings
+
+
+@pytest.mark.parametrize("name", [None, "bubblewrap", "none"])
+@pytest.mark.parametrize("network", ["none", "internet", "host"])
+def test_every_choice_is_taken(tmp_path, name, network):
+    settings = Settings(tmp_path, sandbox=name, network=network)
+    assert (settings.sandbox, settings.network) == (name, network)
+
+
+@pytest.mark.parametrize("name", ["", "None", "docker", "bwrap", "seatbelt"])
+def test_an_unknown_sandbox_is_refused_with_the_choices(tmp_path, name):
+    with pytest.raises(ValueError, match="one of bubblewrap, none"):
+        Settings(tmp_path, sandbox=name)
+    with pytest.raises(ValueError, match="no sandbox"):
+        sandbox.choose(name)
+
+
+@pytest.mark.parametrize("network", ["", "all", "Internet", None])
+def test_an_unknown_network_is_refused_with_the_choices(tmp_path, network):
+    with pytest.raises(ValueError, match="one of none, internet, host"):
+        Settings(tmp_path, network=network)
