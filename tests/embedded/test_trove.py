@@ -23,7 +23,12 @@ def trove(tmp_path):
 
 
 def run(code, *args, check=True):
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code, *map(str, args)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *map(str, args)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     if check:
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout

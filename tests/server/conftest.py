@@ -38,8 +38,13 @@ class Api:
         if namespace is not None:
             sent.append(("X-Namespace", namespace))
         request = Outgoing(
-            method, quote(path, safe="/%"), urlencode(query or {}), tuple(sent), content,
-            len(content) if isinstance(content, bytes) else None, 60.0,
+            method,
+            quote(path, safe="/%"),
+            urlencode(query or {}),
+            tuple(sent),
+            content,
+            len(content) if isinstance(content, bytes) else None,
+            60.0,
         )
         return Answer(self.transport.send(request))
 
@@ -75,7 +80,13 @@ class Api:
 
     def events(self, **query):
         made = self.trove.credentials
-        answer = self("GET", f"/v1/workspaces/{made.workspace_id}/events", query=query, key=made.admin_key, namespace=None)
+        answer = self(
+            "GET",
+            f"/v1/workspaces/{made.workspace_id}/events",
+            query=query,
+            key=made.admin_key,
+            namespace=None,
+        )
         assert answer.status == 200, answer.body
         return answer.json
 

@@ -63,8 +63,13 @@ def call(app, method, path, *, key="open", body=b"", headers=(), query="", inlin
         sent.append(message)
 
     scope = {
-        "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": query.encode(),
-        "root_path": root, "state": {"inline": True} if inline else {},
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": root,
+        "state": {"inline": True} if inline else {},
         "headers": [*([(b"authorization", f"Bearer {key}".encode())] if key else []), *headers],
     }
     work = app(scope, receive, send)
@@ -147,7 +152,11 @@ def test_routes_by_segment():
 
     def found(path, method="GET"):
         match = router.match(path)
-        return None if match is None or method not in match[0] else (match[0][method].endpoint(None).text, match[1])
+        return (
+            None
+            if match is None or method not in match[0]
+            else (match[0][method].endpoint(None).text, match[1])
+        )
 
     assert found("/v1/things") == ("list", [])
     assert found("/v1/things", "POST") == ("create", [])
@@ -238,7 +247,14 @@ def test_nothing_large_is_taken_from_strangers():
     async def send(message):
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": "/b", "query_string": b"", "headers": [], "state": {"inline": True}}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/b",
+        "query_string": b"",
+        "headers": [],
+        "state": {"inline": True},
+    }
     with pytest.raises(StopIteration):
         app(scope, receive, send).send(None)
     assert sent[0]["status"] == 401
@@ -322,8 +338,13 @@ def test_a_stream_that_breaks_after_its_head_is_not_ended_as_if_it_were_whole(ca
         async def send(message):
             sent.append(message)
 
-        scope = {"type": "http", "method": "GET", "path": "/s", "query_string": b"",
-                 "headers": [(b"authorization", b"Bearer open")]}
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/s",
+            "query_string": b"",
+            "headers": [(b"authorization", b"Bearer open")],
+        }
         await app(scope, receive, send)
 
     with pytest.raises(OSError, match="disk"):

@@ -33,7 +33,20 @@ def test_canonical(text, path):
 
 @pytest.mark.parametrize(
     "text",
-    ["..", "../a", "a/../b", "a/..", "workspace/../x", "a\\..\\b", "..\\x", "a\0b", "a\nb", "a\x7f", "a" * 256, "a/" * 2100 + "a"],
+    [
+        "..",
+        "../a",
+        "a/../b",
+        "a/..",
+        "workspace/../x",
+        "a\\..\\b",
+        "..\\x",
+        "a\0b",
+        "a\nb",
+        "a\x7f",
+        "a" * 256,
+        "a/" * 2100 + "a",
+    ],
 )
 def test_refused(text):
     with pytest.raises(BadRequest):

@@ -20,7 +20,17 @@ def test_envelope(api):
     api.write("f", "x")
     event = api.events()["events"][0]
     assert event["id"] == event["event_id"] and event["id"].startswith("evt-")
-    assert set(event) == {"id", "event_id", "type", "api_version", "workspace_id", "created_at", "namespace", "actor", "data"}
+    assert set(event) == {
+        "id",
+        "event_id",
+        "type",
+        "api_version",
+        "workspace_id",
+        "created_at",
+        "namespace",
+        "actor",
+        "data",
+    }
     assert event["workspace_id"] == api.trove.credentials.workspace_id
     assert len(event["created_at"]) == len("2026-05-07T20:00:00.000000Z")
 
@@ -77,7 +87,11 @@ def test_times_strictly_increase_even_when_the_clock_goes_back(api, trove):
     times = [e["created_at"] for e in api.events(types="file.written")["events"]]
     assert times == sorted(times, reverse=True)
     assert len(set(times)) == 3
-    assert [e["data"]["path"] for e in api.events(types="file.written")["events"]] == ["workspace/c", "workspace/b", "workspace/a"]
+    assert [e["data"]["path"] for e in api.events(types="file.written")["events"]] == [
+        "workspace/c",
+        "workspace/b",
+        "workspace/a",
+    ]
 
 
 @pytest.mark.parametrize("offset", [timedelta(0), timedelta(hours=5, minutes=30), timedelta(hours=-8)])
@@ -87,7 +101,9 @@ def test_since_takes_any_offset_and_a_plus_that_became_a_space(api, offset):
     api.write("after")
     text = mark.astimezone(timezone(offset)).isoformat()
     for form in (text, text.replace("+", " ")):
-        assert [e["data"]["path"] for e in api.events(since=form, types="file.written")["events"]] == ["workspace/after"]
+        assert [e["data"]["path"] for e in api.events(since=form, types="file.written")["events"]] == [
+            "workspace/after"
+        ]
 
 
 def test_filters(api):
@@ -95,7 +111,9 @@ def test_filters(api):
     api.write("g", namespace="two")
     api.snapshot(namespace="two")
     assert {e["namespace"] for e in api.events(namespace="two")["events"]} == {"two"}
-    assert [e["type"] for e in api.events(types=" snapshot.created , nonsense")["events"]] == ["snapshot.created"]
+    assert [e["type"] for e in api.events(types=" snapshot.created , nonsense")["events"]] == [
+        "snapshot.created"
+    ]
     assert api.events(types="file")["events"] == []
     assert api.events(types="%")["events"] == []
     assert len(api.events(types="")["events"]) == len(api.events()["events"])
@@ -112,10 +130,20 @@ def test_a_locked_key_sees_its_own_namespace_only(api):
     assert api("GET", path, key=key, query={"namespace": "other"}, namespace=None).status == 403
 
 
-@pytest.mark.parametrize(("query", "status"), [
-    ({"cursor": "nonsense"}, 400), ({"cursor": ""}, 400), ({"cursor": "ZTEw!"}, 400), ({"cursor": "x" * 5000}, 400),
-    ({"since": "yesterday"}, 422), ({"since": "99999-01-01"}, 422), ({"limit": "0"}, 422), ({"limit": "-1"}, 422), ({"limit": "x"}, 422),
-])
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ({"cursor": "nonsense"}, 400),
+        ({"cursor": ""}, 400),
+        ({"cursor": "ZTEw!"}, 400),
+        ({"cursor": "x" * 5000}, 400),
+        ({"since": "yesterday"}, 422),
+        ({"since": "99999-01-01"}, 422),
+        ({"limit": "0"}, 422),
+        ({"limit": "-1"}, 422),
+        ({"limit": "x"}, 422),
+    ],
+)
 def test_bad_filters(api, query, status):
     path = f"/v1/workspaces/{api.trove.credentials.workspace_id}/events"
     assert api("GET", path, query=query, namespace=None).status == status

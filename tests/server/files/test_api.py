@@ -17,11 +17,18 @@ def test_write_and_read_back(api):
     found = api.read("workspace/a/b.txt").json
     assert found.pop("modified_at").endswith("Z")
     assert found == {
-        "path": "workspace/a/b.txt", "size_bytes": 6, "encoding": "utf-8", "content": "héllo", "truncated": False
+        "path": "workspace/a/b.txt",
+        "size_bytes": 6,
+        "encoding": "utf-8",
+        "content": "héllo",
+        "truncated": False,
     }
 
 
-@pytest.mark.parametrize("form", ["a/b.txt", "workspace/a/b.txt", "/workspace/a/b.txt", "workspace/workspace/a/b.txt", "//a/./b.txt"])
+@pytest.mark.parametrize(
+    "form",
+    ["a/b.txt", "workspace/a/b.txt", "/workspace/a/b.txt", "workspace/workspace/a/b.txt", "//a/./b.txt"],
+)
 def test_every_form_of_a_path_is_the_same_file(api, form):
     api.write("a/b.txt", "one")
     assert api.read(form).json["content"] == "one"
@@ -31,7 +38,9 @@ def test_every_form_of_a_path_is_the_same_file(api, form):
     assert api.delete(form).json == {"deleted": "workspace/a/b.txt"}
 
 
-@pytest.mark.parametrize("path", ["..", "../x", "a/../b", "a%2f..%2fb", "%2e%2e/x", "a%00b", "a%0ab", "x" * 300])
+@pytest.mark.parametrize(
+    "path", ["..", "../x", "a/../b", "a%2f..%2fb", "%2e%2e/x", "a%00b", "a%0ab", "x" * 300]
+)
 def test_bad_paths_are_refused_everywhere(api, path):
     api.write("a", "x")
     from urllib.parse import unquote
@@ -39,7 +48,12 @@ def test_bad_paths_are_refused_everywhere(api, path):
     plain = unquote(path)
     assert api.put(path).status == 400
     assert api.get(path).status == 400
-    for answer in (api.read(plain), api.list(plain), api.delete(plain), api("POST", "/write", body={"path": plain, "content": ""})):
+    for answer in (
+        api.read(plain),
+        api.list(plain),
+        api.delete(plain),
+        api("POST", "/write", body={"path": plain, "content": ""}),
+    ):
         assert answer.status == 400, plain
         assert "detail" in answer.json
 
@@ -55,7 +69,12 @@ def test_the_root_can_only_be_listed(api, root):
 
 
 def test_names_that_trip_public_clients(api):
-    for stored, sent in {"a b.txt": "a%20b.txt", "100%.txt": "100%.txt", "ü/é.txt": "%C3%BC/%C3%A9.txt", "q?#.txt": "q%3F%23.txt"}.items():
+    for stored, sent in {
+        "a b.txt": "a%20b.txt",
+        "100%.txt": "100%.txt",
+        "ü/é.txt": "%C3%BC/%C3%A9.txt",
+        "q?#.txt": "q%3F%23.txt",
+    }.items():
         assert api.put(sent, b"v").json["path"] == f"workspace/{stored}"
         assert api.read(stored).json["content"] == "v"
 
@@ -111,10 +130,27 @@ def test_listings_are_ordered_as_the_contract_says(api):
     assert names(api.list()) == [f"workspace/{n}" for n in (".trove", "Z", "a", "a.txt", "b.txt", "é")]
     flat = api.list("workspace/a").json
     assert flat["path"] == "workspace/a"
-    assert [(e["name"], e["is_dir"], e["size_bytes"]) for e in flat["entries"]] == [("sub", True, None), ("1", False, 1), ("2", False, 1)]
+    assert [(e["name"], e["is_dir"], e["size_bytes"]) for e in flat["entries"]] == [
+        ("sub", True, None),
+        ("1", False, 1),
+        ("2", False, 1),
+    ]
     assert names(api.list(recursive=True)) == [
         f"workspace/{n}"
-        for n in (".trove", ".trove/init.sh", "Z", "Z/1", "a", "a/sub", "a/sub/x", "a/1", "a/2", "a.txt", "b.txt", "é")
+        for n in (
+            ".trove",
+            ".trove/init.sh",
+            "Z",
+            "Z/1",
+            "a",
+            "a/sub",
+            "a/sub/x",
+            "a/1",
+            "a/2",
+            "a.txt",
+            "b.txt",
+            "é",
+        )
     ]
 
 
@@ -149,9 +185,16 @@ def test_a_recursive_listing_stops_at_twenty_levels(api):
     assert not any(path.endswith("too-deep") for path in names(answer))
 
 
-@pytest.mark.parametrize(("data", "text"), [
-    (b"\xef\xbb\xbfbom\r\n", "\ufeffbom\r\n"), (b"", ""), (b"a\0b", None), (b"\xff\xfe", None), (b"caf\xc3", None),
-])
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"\xef\xbb\xbfbom\r\n", "\ufeffbom\r\n"),
+        (b"", ""),
+        (b"a\0b", None),
+        (b"\xff\xfe", None),
+        (b"caf\xc3", None),
+    ],
+)
 def test_what_is_text(api, data, text):
     api.put("f", data)
     found = api.read("f").json
@@ -185,7 +228,18 @@ def test_write_limit(api):
     assert api.get("big").headers["x-trove-size"] == str(limits.WRITE_BYTES)
 
 
-@pytest.mark.parametrize("body", [{}, {"path": "a"}, {"content": "a"}, {"path": 1, "content": "a"}, {"path": "a", "content": None}, [], "x"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"path": "a"},
+        {"content": "a"},
+        {"path": 1, "content": "a"},
+        {"path": "a", "content": None},
+        [],
+        "x",
+    ],
+)
 def test_malformed_writes(api, body):
     assert api("POST", "/write", body=body).status == 422
     assert api("POST", "/write", data=b'{"path": "a", "content": "\\ud800"}').status == 422
@@ -246,8 +300,18 @@ def linked(api, trove):
 
     api.write("real/file.txt", "content")
     links = {
-        "l": b"real/file.txt", "d": b"real", "abs": b"/workspace/real/file.txt", "up": b"../../../etc/passwd", "real/back": b"../real/file.txt",
-        "etc": b"/etc/passwd", "loop": b"loop", "a": b"b", "b": b"a", "dangling": b"nowhere", "workspaced": b"/workspaces/x", "self": b".",
+        "l": b"real/file.txt",
+        "d": b"real",
+        "abs": b"/workspace/real/file.txt",
+        "up": b"../../../etc/passwd",
+        "real/back": b"../real/file.txt",
+        "etc": b"/etc/passwd",
+        "loop": b"loop",
+        "a": b"b",
+        "b": b"a",
+        "dangling": b"nowhere",
+        "workspaced": b"/workspaces/x",
+        "self": b".",
     }
 
     def make(tx):
@@ -284,8 +348,12 @@ def strange(linked, trove):
     from trove_agents.server import timelines
 
     links = {
-        "climbs": b"nowhere/../../../tmp", "back": b"nowhere/..", "untidy": b"./nowhere//below/./deep/", "out": b"/etc",
-        "long": b"x" * 300, "far": b"/".join([b"y" * 200] * 20),
+        "climbs": b"nowhere/../../../tmp",
+        "back": b"nowhere/..",
+        "untidy": b"./nowhere//below/./deep/",
+        "out": b"/etc",
+        "long": b"x" * 300,
+        "far": b"/".join([b"y" * 200] * 20),
     }
 
     def make(tx):
@@ -299,7 +367,9 @@ def strange(linked, trove):
     return linked
 
 
-@pytest.mark.parametrize("path", ["climbs/f", "climbs/a/b", "back/f", "long/f", "far/" + "z" * 200 + "/f", "out/f"])
+@pytest.mark.parametrize(
+    "path", ["climbs/f", "climbs/a/b", "back/f", "long/f", "far/" + "z" * 200 + "/f", "out/f"]
+)
 def test_nothing_is_stored_under_a_name_that_no_file_could_have(strange, path):
     before = names(strange.list(recursive=True))
     assert strange("POST", "/write", body={"path": path, "content": "x"}).status == 400

@@ -39,7 +39,12 @@ def test_three_kinds_of_key(api):
     assert (admin["scope"], admin["namespace"]) == ("admin", None)
     for made in (locked, unlocked, admin):
         me = api("GET", "/v1/me", key=made["api_key"], namespace=None).json
-        assert (me["key_id"], me["key_name"], me["scope"], me["namespace"]) == (made["key_id"], made["name"], made["scope"], made["namespace"])
+        assert (me["key_id"], me["key_name"], me["scope"], me["namespace"]) == (
+            made["key_id"],
+            made["name"],
+            made["scope"],
+            made["namespace"],
+        )
         assert me["workspace_id"] == api.trove.credentials.workspace_id
         assert "exec.stdin" in me["capabilities"]
 
@@ -88,7 +93,10 @@ def test_who_may_manage_keys(api):
     assert api("DELETE", path + "/key-x").status == 403
     other = api.trove.server.keys.create_workspace("other")
     for method, where in (("GET", path), ("POST", path), ("DELETE", path + "/key-x")):
-        assert api(method, where, body={"name": "x"} if method == "POST" else None, key=other.admin_key).status == 403
+        assert (
+            api(method, where, body={"name": "x"} if method == "POST" else None, key=other.admin_key).status
+            == 403
+        )
 
 
 def test_the_last_admin_key_stays(api):
@@ -99,10 +107,20 @@ def test_the_last_admin_key_stays(api):
     assert api.keys("DELETE", admins[0]).status == 200
 
 
-@pytest.mark.parametrize("body", [
-    {"name": ""}, {"name": " "}, {"name": "x" * 257}, {"name": 5}, {}, {"name": "x", "namespace": "bad name"},
-    {"name": "x", "namespace": ""}, {"name": "x", "namespace": "n\n"}, {"name": "x", "admin": True, "namespace": "n"},
-])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"name": ""},
+        {"name": " "},
+        {"name": "x" * 257},
+        {"name": 5},
+        {},
+        {"name": "x", "namespace": "bad name"},
+        {"name": "x", "namespace": ""},
+        {"name": "x", "namespace": "n\n"},
+        {"name": "x", "admin": True, "namespace": "n"},
+    ],
+)
 def test_malformed_keys(api, body):
     before = len(api.keys().json["keys"])
     made = api.trove.credentials
@@ -142,8 +160,15 @@ def test_secrets_are_stored_as_hashes_only(api, trove):
 def test_events_of_keys(api):
     made = api.keys("POST", name="k", namespace="n").json
     api.keys("DELETE", made["key_id"])
-    told = [(e["type"], e["namespace"], e["data"]) for e in api.events(types="key.created,key.revoked")["events"][:2]]
+    told = [
+        (e["type"], e["namespace"], e["data"])
+        for e in api.events(types="key.created,key.revoked")["events"][:2]
+    ]
     assert told == [
         ("key.revoked", None, {"key_id": made["key_id"], "name": "k"}),
-        ("key.created", None, {"key_id": made["key_id"], "name": "k", "scope": "workspace", "namespace": "n"}),
+        (
+            "key.created",
+            None,
+            {"key_id": made["key_id"], "name": "k", "scope": "workspace", "namespace": "n"},
+        ),
     ]

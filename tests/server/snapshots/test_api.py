@@ -73,7 +73,10 @@ def test_a_namespace_never_used_can_be_snapshotted(api):
     taken = api.snapshot(namespace="fresh")
     assert taken["size_bytes"] == 0
     api.write("f", namespace="fresh")
-    assert api("POST", f"/v1/snapshots/{taken['snapshot_id']}/restore", namespace="fresh").json["files_restored"] == 0
+    assert (
+        api("POST", f"/v1/snapshots/{taken['snapshot_id']}/restore", namespace="fresh").json["files_restored"]
+        == 0
+    )
     assert api.list(namespace="fresh").json["entries"] == []
 
 
@@ -94,7 +97,10 @@ def test_each_act_is_an_event(api):
     taken = api.snapshot("l")["snapshot_id"]
     api("POST", f"/v1/snapshots/{taken}/restore")
     api("DELETE", f"/v1/snapshots/{taken}")
-    told = [(e["type"], e["data"]) for e in api.events(types="snapshot.created,snapshot.restored,snapshot.deleted")["events"]]
+    told = [
+        (e["type"], e["data"])
+        for e in api.events(types="snapshot.created,snapshot.restored,snapshot.deleted")["events"]
+    ]
     assert told == [
         ("snapshot.deleted", {"snapshot_id": taken}),
         ("snapshot.restored", {"snapshot_id": taken, "files_restored": 1}),
