@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from trove_agents.server.auth import Principal
+from trove_agents.server.db.commit import Closed
 from trove_agents.server.errors import Busy, NotFound, Unauthorized
 from trove_agents.server.http import Edge, Reply, Request, Route, Router
 
@@ -320,10 +321,11 @@ def test_busy_says_when_to_come_back():
     assert (status, head["retry-after"]) == (503, "4")
 
 
-def test_a_stream_that_breaks_after_its_head_is_not_ended_as_if_it_were_whole(caplog):
+@pytest.mark.parametrize("failure", [OSError("disk"), NotFound("disk"), Closed("disk")])
+def test_a_stream_that_breaks_after_its_head_is_not_ended_as_if_it_were_whole(caplog, failure):
     async def body():
         yield b"half"
-        raise OSError("disk")
+        raise failure
 
     async def endpoint(request):
         return Reply(body(), length=8)
@@ -347,7 +349,7 @@ def test_a_stream_that_breaks_after_its_head_is_not_ended_as_if_it_were_whole(ca
         }
         await app(scope, receive, send)
 
-    with pytest.raises(OSError, match="disk"):
+    with pytest.raises(type(failure), match="disk"):
         asyncio.run(run())
     app.close()
     assert [message.get("body") for message in sent] == [None, b"half"]

@@ -6,6 +6,7 @@ The texts reach callers: they name paths as ``workspace/...`` and nothing of the
 
 from typing import Any, ClassVar, Final
 
+from trove_agents.server.db import failures
 from trove_agents.wire.errors import ErrorBody
 
 
@@ -88,6 +89,24 @@ class Busy(ServiceError):
         self.retry_after = retry_after
 
 
+class Unavailable(Busy):
+    """The server is shutting down, or another process kept its database for too long."""
+
+    code = "unavailable"
+
+
+class StorageFull(ServiceError):
+    """The server has no room left. Reads and deletions may still work, repeating the call does not help."""
+
+    code = "storage-full"
+
+
+class StorageFailed(ServiceError):
+    """The server's disk or database failed; whether the change was kept is not known before its next start."""
+
+    code = "storage-failed"
+
+
 class SandboxMissing(ServiceError):
     """This server cannot isolate commands, so it runs none."""
 
@@ -104,11 +123,28 @@ STATUS: Final[dict[type[ServiceError], int]] = {
     TooLarge: 413,
     QuotaExceeded: 413,
     Unprocessable: 422,
-    Busy: 503,
+    StorageFailed: 500,
     SandboxMissing: 501,
+    Busy: 503,
+    StorageFull: 507,
 }
 
 
 def status(error: ServiceError) -> int:
     """The HTTP status of an error, found by walking the ancestry of its class."""
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def of_storage(error: Exception) -> ServiceError | None:
+    """What to tell of a failure of the database or the disk; None for any other exception, which is a bug."""
+    match failures.reason(error):
+        case "closed":
+            return Unavailable("the server is shutting down; nothing was kept")
+        case "full":
+            return StorageFull("the server has no room left on its disk; nothing was kept")
+        case "busy":
+            return Unavailable("the server's database is busy; nothing was kept, try again shortly")
+        case "failed":
+            return StorageFailed("the server's storage failed; whether anything was kept is not certain")
+        case None:
+            return None

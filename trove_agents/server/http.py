@@ -317,14 +317,11 @@ class Edge:
             status, content, extra = await self._answer(scope, receive, first)
         except Disconnected:
             return
-        except errors.ServiceError as error:
-            status, content, extra = _refusal(error)
-        except Exception:
-            _log.exception("%s %s failed", scope["method"], scope["path"])
+        except Exception as error:
             if started:
+                _log.exception("%s %r broke off", scope["method"], scope["path"])
                 raise  # the head is out: only a broken connection can say that the rest is missing
-            status, content = 500, msgspec.json.encode(ErrorBody("internal error", "internal"))
-            extra = []
+            status, content, extra = _failure(error, scope)
         if not started:
             await send(
                 {"type": "http.response.start", "status": status, "headers": _head(JSON, len(content), extra)}
@@ -389,6 +386,17 @@ def _located(message: str) -> dict[str, str]:
     """What msgspec says, ``Expected `int`, got `str` - at `$.limit``` as a field and a message."""
     text, _, place = message.partition(" - at ")
     return {"field": place.strip("`").removeprefix("$").removeprefix(".") or "$", "message": text}
+
+
+def _failure(error: Exception, scope: Scope) -> tuple[int, bytes, Headers]:
+    """The answer instead of a result. What is nobody's refusal goes to the log, and only there in full."""
+    if isinstance(error, errors.ServiceError):
+        return _refusal(error)
+    if (known := errors.of_storage(error)) is not None:
+        _log.error("%s %r: %s (%r)", scope["method"], scope["path"], known, error)
+        return _refusal(known)
+    _log.error("%s %r failed", scope["method"], scope["path"], exc_info=error)
+    return 500, msgspec.json.encode(ErrorBody("internal error", "internal")), []
 
 
 def _refusal(error: errors.ServiceError) -> tuple[int, bytes, Headers]:

@@ -19,8 +19,10 @@ _REASONS: Final = {
     409: "The state does not allow it",
     413: "Too large",
     422: "Not of the call's form",
+    500: "The server failed; with the code storage-failed it is not certain whether anything was kept",
     501: "This server cannot isolate commands",
-    503: "Another command is running in this namespace",
+    503: "Another command is running in this namespace, or the server is busy or shutting down; nothing was kept",
+    507: "The server has no room left; nothing was kept",
 }
 
 
@@ -82,6 +84,8 @@ def _success(route: Route, by_type: dict[type[msgspec.Struct], dict[str, Any]]) 
 
 def _statuses(route: Route) -> set[int]:
     found = set(route.errors)
+    if route.method != "GET":
+        found |= {500, 503, 507}
     if route.access != "open":
         found |= {401, 403}
     if route.access == "runtime":
