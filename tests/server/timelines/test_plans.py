@@ -40,6 +40,7 @@ PLANS = [
     (reads.DIRECTORIES, [SHOWN]),
     (fast.READ, [NAMED, CHAIN, SEEK, NEWEST, CONTENT + " LEFT-JOIN", NAMED]),
     (contents.CONTENT, [CONTENT]),
+    (contents.DIGEST, [CONTENT]),
     (contents.PARTS, ["content_parts USING PRIMARY KEY (content=?)"]),
     (contents._DIGESTS, [CONTENT]),
     (change.CLOSE, [SEEK]),

@@ -181,7 +181,6 @@ events = Table(
     _text("actor_id", null=True),
     _text("actor_name", null=True),
     _text("data"),
-    UniqueConstraint("id", name="events_id"),
     UniqueConstraint("workspace", "created_us", name="events_time"),
     Index("events_by_namespace", "workspace", "namespace", "created_us"),
 )

@@ -281,7 +281,7 @@ class Change:
         return now.content if self._digest(now.content) == payload.digest else None
 
     def _digest(self, content: int) -> bytes | None:
-        row = self._db.one(contents.CONTENT, id=content)
+        row = self._db.one(contents.DIGEST, id=content)
         return None if row is None else row[0]
 
     def _set(self, path: str, state: _State) -> Entry:

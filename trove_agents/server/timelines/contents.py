@@ -17,6 +17,7 @@ from trove_agents.server.timelines.values import Payload
 INLINE_BYTES: Final = 16 * 1024
 """The largest content that is kept in the database."""
 
+DIGEST: Final = select(contents.c.digest).where(contents.c.id == bindparam("id"))
 CONTENT: Final = select(contents.c.digest, contents.c.size, contents.c.data).where(
     contents.c.id == bindparam("id")
 )

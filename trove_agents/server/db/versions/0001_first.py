@@ -76,7 +76,6 @@ def upgrade() -> None:
         sa.Column("actor_name", sa.Text(), nullable=True),
         sa.Column("data", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("seq"),
-        sa.UniqueConstraint("id", name="events_id"),
         sa.UniqueConstraint("workspace", "created_us", name="events_time"),
     )
     op.create_index("events_by_namespace", "events", ["workspace", "namespace", "created_us"], unique=False)
