@@ -31,7 +31,7 @@ def test_it_leaves_other_failures_alone(stderr):
 @pytest.mark.parametrize(
     "script",
     [
-        "exec 3<>/dev/tcp/192.0.2.1/80",
+        "exec 3<>/dev/tcp/203.0.113.1/80",
         "curl -s -S http://example.invalid/",
         "python3 -c 'import urllib.request as r; r.urlopen(\"http://example.invalid/\")'",
     ],

@@ -146,7 +146,7 @@ class TestNetwork:
 
     def test_other_machines_are_out_of_reach(self, server, copy):
         # An address for documentation (RFC 5737), should the attempt ever leave.
-        outcome = server.run(copy, "exec 3<>/dev/tcp/192.0.2.1/80")
+        outcome = server.run(copy, "exec 3<>/dev/tcp/203.0.113.1/80")
         assert b"Network is unreachable" in outcome.stderr
 
     def test_abstract_sockets_of_the_machine_are_out_of_reach(self, server, copy, mark):

@@ -10,6 +10,7 @@ import functools
 import itertools
 import os
 import re
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -153,12 +154,18 @@ def candidates(own: str, mounts: str) -> list[Place]:
 
 
 def sweep(places: tuple[Place, ...]) -> None:
-    """Removes the groups that a killed server has left."""
+    """Removes the groups that a killed server has left, and the processes in them.
+
+    No command survives its server. But a bwrap whose server dies in the first milliseconds of its life may wait for
+    ever to be told to go on.
+    """
     for place in places:
         for left in place.folder.glob(f"{PREFIX}*-*"):
-            pid = left.name.removeprefix(PREFIX).partition("-")[0]
-            if pid.isdigit() and not Path("/proc", pid).exists():
+            server = left.name.removeprefix(PREFIX).partition("-")[0]
+            if server.isdigit() and not Path("/proc", server).exists():
                 with contextlib.suppress(OSError):
+                    for pid in (left / "cgroup.procs").read_text().split():
+                        os.kill(int(pid), signal.SIGKILL)
                     left.rmdir()
 
 
