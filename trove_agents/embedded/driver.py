@@ -13,8 +13,8 @@ from typing import Any, Final, Protocol
 
 from trove_agents.client.transport import AsyncStreamedReply, Outgoing, Reply, StreamedReply
 from trove_agents.embedded.loop import LoopThread
-from trove_agents.errors import TroveConnectionError
-from trove_agents.server.http import Edge, Route
+from trove_agents.errors import TroveConnectionError, TroveConnectionTimeoutError
+from trove_agents.server.http import Edge, Route, Waits
 
 _MAY_BE_COMMITTED: Final = "the call was interrupted: what it asked for may have been committed"
 _QUEUED_PIECES: Final = 4
@@ -111,53 +111,58 @@ Pull = Callable[[], Awaitable[bytes | None]]
 
 
 class _Flight:
-    """One call on the loop thread whose bodies move in pieces, no faster than their reader takes them."""
+    """One call on the loop thread whose bodies move in pieces, no faster than their reader takes them.
 
-    def __init__(self, app: Edge, request: Outgoing, pull: Pull) -> None:
-        self._app = app
+    Made by the caller, before anything runs, so that whatever interrupts the caller there is something to ``end``.
+    """
+
+    def __init__(self, runtime: Runtime, request: Outgoing, pull: Pull) -> None:
+        self._app = runtime.app
+        self._thread = runtime.thread
         self._request = request
         self._pull = pull
+        self._pulling = False
+        self._moved = 0
+        """Pieces of the body that were taken, to tell a long upload from a server that does nothing."""
         self._ended = False
+        self._complete = False
         self._failure: Exception | None = None
+        self._error: BaseException | None = None
         self._messages: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(_QUEUED_PIECES)
         self._task: asyncio.Task[None] | None = None
 
     async def begin(self) -> tuple[int, dict[str, str]]:
         """Status and headers of the answer."""
-        self._task = asyncio.create_task(self._run())
-        try:
-            start = await self._messages.get()
-        except asyncio.CancelledError:
-            await self.end()
-            raise
+        self._task = self._thread.spawn(self._run())
+        start = await self._message()
         if start is None:
-            await self._task
-            raise self._failure or TroveConnectionError("the server gave no answer")
+            raise self._failure or self._broken("the server gave no answer")
         return start["status"], _decoded(start["headers"])
 
     async def piece(self) -> bytes | None:
         """The next piece of the answer's body; None at its end."""
-        message = await self._messages.get()
-        if message is None:
-            if self._task is not None:
-                await self._task
-            return None
-        body: bytes = message["body"]
-        return body
+        while (message := await self._message()) is not None:
+            self._complete = not message.get("more_body", False)
+            body: bytes = message["body"]
+            if body:
+                return body
+        if not self._complete:
+            raise self._broken("the answer broke off before its end")
+        return None
 
     async def whole(self) -> Reply:
-        status, headers = await self.begin()
-        parts: list[bytes] = []
+        """The whole answer; an interrupted call is ended first."""
         try:
+            status, headers = await self.begin()
+            parts: list[bytes] = []
             while (piece := await self.piece()) is not None:
                 parts.append(piece)
-        except asyncio.CancelledError:
+        finally:
             await self.end()
-            raise
         return Reply(status, headers, b"".join(parts))
 
     async def end(self) -> None:
-        """Ends a call that nobody waits for any more."""
+        """Ends a call that nobody waits for any more, and waits until it has ended."""
         if self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -165,21 +170,54 @@ class _Flight:
     async def _run(self) -> None:
         try:
             await self._app(_scope(self._request, inline=False), self._receive, self._messages.put)
-        finally:
-            if not self._task_cancelled():
-                await self._messages.put(None)
+        except Exception as error:  # noqa: BLE001 - the server has logged it; the reader is told by a missing end
+            self._error = error
+        await self._messages.put(None)
 
-    def _task_cancelled(self) -> bool:
-        return self._task is not None and self._task.cancelling() > 0
+    async def _message(self) -> dict[str, Any] | None:
+        """What the server says next; None when it says nothing more.
+
+        Raises:
+            TroveConnectionTimeoutError: nothing moved for the request's time limit.
+        """
+        while True:
+            moved = self._moved
+            try:
+                async with asyncio.timeout(self._request.timeout):
+                    return await self._messages.get()
+            except TimeoutError:
+                if self._pulling or moved != self._moved:
+                    continue
+                raise self._broken(
+                    f"no answer within {self._request.timeout:g} s: raise timeout if this call takes longer",
+                    TroveConnectionTimeoutError,
+                ) from None
+
+    def _broken(
+        self, what: str, kind: type[TroveConnectionError] = TroveConnectionError
+    ) -> TroveConnectionError:
+        may_have_committed = self._request.method != "GET"
+        if may_have_committed:
+            what += "; the change may have been committed: look before repeating it"
+        error = kind(what, may_have_committed=may_have_committed)
+        error.__cause__ = self._error
+        return error
 
     async def _receive(self) -> dict[str, Any]:
         if self._ended:
             return {"type": "http.disconnect"}
+        self._pulling = True
         try:
             piece = await self._pull()
+            if piece is not None and not isinstance(piece, bytes):
+                raise TypeError(f"a body is bytes or pieces of bytes, not {type(piece).__name__}")  # noqa: TRY301
         except Exception as error:  # noqa: BLE001 - the caller's own, raised there; the server sees a caller go away
             self._failure = error
+            self._ended = True
             return {"type": "http.disconnect"}
+        finally:
+            self._pulling = False
+        self._moved += 1
         self._ended = piece is None
         return {"type": "http.request", "body": piece or b"", "more_body": piece is not None}
 
@@ -228,9 +266,14 @@ class InProcess:
 
     def send(self, request: Outgoing) -> Reply:
         runtime = self._runtime()
-        if not _waits(runtime.app, request):
-            return step(runtime.app, request)
-        return runtime.thread.wait(_whole(runtime.app, request))
+        app = runtime.app
+        route = app.route_of(request.method, request.path)
+        if route is None or route.run != "loop":
+            return step(app, request)
+        if route.attempt is not None:
+            with contextlib.suppress(Waits):
+                return step(app, request)
+        return runtime.thread.wait(_Flight(runtime, request, _pull_from(request.body)).whole)
 
     @contextlib.contextmanager
     def stream(self, request: Outgoing) -> Iterator[StreamedReply]:
@@ -240,16 +283,19 @@ class InProcess:
             yield StreamedReply(reply.status, reply.headers, iter([reply.body]))
             return
         thread = runtime.thread
-        flight, status, headers = thread.wait(_begin(runtime.app, request, _pull_from(request.body)))
+        flight = _Flight(runtime, request, _pull_from(request.body))
 
         def pieces() -> Iterator[bytes]:
-            while (piece := thread.wait(flight.piece())) is not None:
+            while (piece := thread.wait(flight.piece)) is not None:
                 yield piece
 
         try:
+            status, headers = thread.wait(flight.begin)
             yield StreamedReply(status, headers, pieces())
         finally:
-            thread.wait(flight.end())
+            # Not by ``wait``: an interrupt ends the waiting and not the ending. A closed server has ended it
+            with contextlib.suppress(TroveConnectionError):
+                thread.start(flight.end).result()
 
     def close(self) -> None:
         """Nothing is held per client; the server is closed by who opened it."""
@@ -273,10 +319,8 @@ class AsyncInProcess:
                 exchange = _Exchange(_plain(request))
                 await runtime.app(_scope(request, inline=False), exchange.receive, exchange.send)
                 return exchange.reply()
-            pull = _pull(request.body)
-            return await asyncio.wrap_future(
-                runtime.thread.start(_Flight(runtime.app, request, pull).whole())
-            )
+            flight = _Flight(runtime, request, _pull(request.body))
+            return await asyncio.wrap_future(runtime.thread.start(flight.whole))
         except asyncio.CancelledError as error:
             error.add_note(_MAY_BE_COMMITTED)
             raise
@@ -285,18 +329,19 @@ class AsyncInProcess:
     async def stream(self, request: Outgoing) -> AsyncIterator[AsyncStreamedReply]:
         runtime = self._runtime()
         thread = runtime.thread
-        flight, status, headers = await asyncio.wrap_future(
-            thread.start(_begin(runtime.app, request, _pull(request.body)))
-        )
+        flight = _Flight(runtime, request, _pull(request.body))
 
         async def pieces() -> AsyncIterator[bytes]:
-            while (piece := await asyncio.wrap_future(thread.start(flight.piece()))) is not None:
+            while (piece := await asyncio.wrap_future(thread.start(flight.piece))) is not None:
                 yield piece
 
         try:
+            status, headers = await asyncio.wrap_future(thread.start(flight.begin))
             yield AsyncStreamedReply(status, headers, pieces())
         finally:
-            await asyncio.wrap_future(thread.start(flight.end()))
+            # Shielded: a second cancellation ends the waiting and not the ending
+            with contextlib.suppress(TroveConnectionError):
+                await asyncio.shield(asyncio.wrap_future(thread.start(flight.end)))
 
     async def aclose(self) -> None:
         """As ``InProcess.close``."""
@@ -306,16 +351,6 @@ def _pull(body: object) -> Pull:
     if isinstance(body, AsyncIterable):
         return _pull_across(body, asyncio.get_running_loop())
     return _pull_from(body)
-
-
-async def _whole(app: Edge, request: Outgoing) -> Reply:
-    return await _Flight(app, request, _pull_from(request.body)).whole()
-
-
-async def _begin(app: Edge, request: Outgoing, pull: Pull) -> tuple[_Flight, int, dict[str, str]]:
-    flight = _Flight(app, request, pull)
-    status, headers = await flight.begin()
-    return flight, status, headers
 
 
 def _waits(app: Edge, request: Outgoing) -> bool:

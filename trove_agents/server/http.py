@@ -76,6 +76,9 @@ class Route:
     media_type: str = "application/json"
     errors: Sequence[int] = ()
     """Statuses of errors beside those that follow from ``access``, ``body`` and ``query``."""
+    attempt: Callable[["Request"], Any] | None = None
+    """Of a ``loop`` route without a body: tried first, in the crossing that finds out who calls. It never waits; None
+    says that it has done nothing, and the endpoint goes on."""
     body_bytes: int = 64 * 1024
     """A larger body is 413. Streamed bodies count for themselves."""
     body_optional: bool = False
@@ -144,9 +147,14 @@ class Request:
             principal.administers(self.params["workspace_id"])
         self._principal = principal
 
+    @property
+    def inline(self) -> bool:
+        """Whether the driver wants the whole call in one step."""
+        return "inline" in self.scope.get("state", ())
+
     async def hop(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """The one place where an ``inline`` or ``hop`` route may wait."""
-        if "inline" in self.scope.get("state", ()):
+        if self.inline:
             return function(*args, **kwargs)
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
@@ -191,6 +199,10 @@ class Ambiguous(errors.BadRequest):
     """Two readers of the same bytes (a proxy and this server) could take them for different requests. Nothing that
     follows on the connection can be trusted either, so it is closed (RFC 9112, 6.3).
     """
+
+
+class Waits(Exception):
+    """An ``inline`` call cannot go on without a loop. It has done nothing so far."""
 
 
 class Disconnected(Exception):
@@ -317,6 +329,8 @@ class Edge:
             status, content, extra = await self._answer(scope, receive, first)
         except Disconnected:
             return
+        except Waits:
+            raise  # to the driver, which sends the call to the loop
         except Exception as error:
             if started:
                 _log.exception("%s %r broke off", scope["method"], scope["path"])
@@ -348,15 +362,23 @@ class Edge:
                 await request.hop(request.admit)  # nothing large is taken from strangers
             arguments.append(await request.body(route.body_bytes))
         if route.run == "loop":
-            await request.hop(request.admit)
-            self._decode(request, arguments)
-            result = await route.endpoint(*arguments)
+            result = await request.hop(self._attempt, request)
+            if result is None:
+                if request.inline:
+                    raise Waits
+                self._decode(request, arguments)
+                result = await route.endpoint(*arguments)
         else:
             result = await request.hop(self._perform, request, arguments)
         if isinstance(result, Reply):
             await _send_reply(send, result)
             return 0, b"", []
         return route.status, msgspec.json.encode(result), []
+
+    def _attempt(self, request: Request) -> Any:
+        """The part of a call that waits which does not wait."""
+        request.admit()
+        return None if request.route.attempt is None else request.route.attempt(request)
 
     def _perform(self, request: Request, arguments: list[Any]) -> Any:
         """A whole plain call in one crossing: who, what, and the endpoint itself."""

@@ -23,6 +23,10 @@ def routes(snapshots: SnapshotService, locks: ExecLocks) -> list[Route]:
             space, lambda: snapshots.restore(who, name, snapshot_id, locks), hop=request.hop
         )
 
+    def restore_if_free(request: Request) -> Restored | None:
+        who, name = request.principal, request.namespace
+        return snapshots.restore(who, name, request.params["snapshot_id"], locks)
+
     one = "/v1/snapshots/{snapshot_id}"
     return [
         Route(
@@ -50,6 +54,7 @@ def routes(snapshots: SnapshotService, locks: ExecLocks) -> list[Route]:
             "POST",
             one + "/restore",
             restore,
+            attempt=restore_if_free,
             run="loop",
             access="runtime",
             summary="Go back to a snapshot",
