@@ -12,7 +12,7 @@ import pytest
 from trove_agents.server.auth import Principal
 from trove_agents.server.db.commit import Closed
 from trove_agents.server.errors import Busy, NotFound, Unauthorized
-from trove_agents.server.http import Edge, Reply, Request, Route, Router
+from trove_agents.server.http import Edge, Reply, Request, Route, Router, Waits
 
 KEYS = {
     "Bearer open": Principal("ws-1", "key-1", "one", "workspace", None),
@@ -363,4 +363,31 @@ def test_a_caller_that_goes_away_gets_nothing():
 
     app = edge(route("PUT", "/s", endpoint, run="loop", reply=Answer))
     assert call(app, "PUT", "/s", body=(), inline=False) is None
+    app.close()
+
+
+def test_a_call_that_may_wait_is_first_tried_without_waiting():
+    """In process it ends in the caller's thread, or does nothing there and is sent to the loop."""
+    tried, waited = [], []
+
+    def attempt(request):
+        tried.append(request.principal.key_id)
+        return Answer("at once") if free else None
+
+    async def endpoint(request):
+        waited.append(request.principal.key_id)
+        return Answer("later")
+
+    app = edge(route("POST", "/r", endpoint, run="loop", reply=Answer, attempt=attempt))
+    free = True
+    assert json.loads(call(app, "POST", "/r")[2]) == {"text": "at once"}
+    assert json.loads(call(app, "POST", "/r", inline=False)[2]) == {"text": "at once"}
+    assert waited == []
+    free = False
+    with pytest.raises(Waits):
+        call(app, "POST", "/r")
+    assert waited == []
+    assert json.loads(call(app, "POST", "/r", inline=False)[2]) == {"text": "later"}
+    assert call(app, "POST", "/r", key="wrong")[0] == 401
+    assert (len(tried), len(waited)) == (4, 1)
     app.close()
