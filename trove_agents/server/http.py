@@ -12,9 +12,10 @@ a running event loop. Only code in this process can set it, since it is no part 
 """
 
 import asyncio
+import contextlib
 import contextvars
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, ParamSpec, TypeVar
@@ -48,7 +49,8 @@ _log = logging.getLogger("trove_agents.server")
 class Reply:
     """A ready answer: for the routes that do not answer with one JSON value."""
 
-    body: bytes | AsyncIterator[bytes] = b""
+    body: bytes | AsyncGenerator[bytes, None] = b""
+    """Pieces are taken as they are sent; whatever ends the answer closes the generator."""
     status: int = 200
     media_type: bytes = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -448,8 +450,9 @@ async def _send_reply(send: Send, reply: Reply) -> None:
     if isinstance(body, bytes):
         await send({"type": "http.response.body", "body": body})
         return
-    async for piece in body:
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    async with contextlib.aclosing(body):
+        async for piece in body:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 

@@ -1,6 +1,6 @@
 """HTTP of files."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import msgspec
 
@@ -176,7 +176,9 @@ async def _fill(
     await request.hop(writer.write, bytes(pending))
 
 
-async def _send(request: Request, blobs: BlobStore, found: Download, size: int) -> AsyncIterator[bytes]:
+async def _send(
+    request: Request, blobs: BlobStore, found: Download, size: int
+) -> AsyncGenerator[bytes, None]:
     if found.payload.data is not None:
         yield found.payload.data[:size]
         return
