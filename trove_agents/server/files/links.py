@@ -3,7 +3,8 @@
 A command may have made any link. One that leads out of the root leads nowhere here (wire 1.5).
 """
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from trove_agents.server import timelines
 from trove_agents.server.db import Connection
@@ -12,6 +13,7 @@ from trove_agents.server.paths import ROOT, check, shown
 from trove_agents.server.timelines import At, Entry, Kind
 from trove_agents.wire import names
 
+T = TypeVar("T")
 _INSIDE: Final = f"/{ROOT}"
 """The root's constant name inside a command."""
 _MOST_LINKS: Final = 40
@@ -46,6 +48,22 @@ def follow_parent(db: Connection, at: At, path: str) -> str:
     real = f"{parent}/{name}" if parent else name
     check(real)
     return real
+
+
+def past_links(
+    db: Connection, at: At, path: str, act: Callable[[str], T], blocked: type[timelines.TimelineError]
+) -> T:
+    """What ``act`` does at a path, or, where that is ``blocked``, at the path with the links of its parents followed.
+
+    Hardly any path has links, and looking for them first would cost each write a lookup.
+    """
+    try:
+        return act(path)
+    except blocked:
+        real = follow_parent(db, at, path)
+        if real == path:
+            raise
+        return act(real)
 
 
 def _resolve(db: Connection, at: At, path: str) -> tuple[str, Entry | None]:

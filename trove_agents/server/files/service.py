@@ -11,7 +11,7 @@ from trove_agents.server.blobs import BlobStore
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import BadRequest, Conflict, NotFound, TooLarge, Unprocessable
 from trove_agents.server.events import service as events
-from trove_agents.server.files.links import follow, follow_parent
+from trove_agents.server.files.links import follow, past_links
 from trove_agents.server.namespaces import service as namespaces
 from trove_agents.server.timelines import At, Change, Entry, Kind, Payload
 from trove_agents.wire import limits, names, times
@@ -63,10 +63,13 @@ class Files:
         def commit(tx: Connection) -> FileResult:
             now = self._database.now_ns()
             space = namespaces.ensure(tx, principal.workspace, namespace, now_ns=now)
-            real = follow_parent(tx, space.at, target)
             change = Change(tx, space, kind=source, now_ns=now, actor=principal.key_id)
+
+            def put(path: str) -> None:
+                change.put_file(path, payload)
+
             try:
-                change.put_file(real, payload)
+                past_links(tx, space.at, target, put, timelines.NotADirectory)
             except timelines.IsADirectory:
                 raise Conflict(f"{paths.shown(target)} is a directory") from None
             except timelines.NotADirectory as error:
@@ -97,7 +100,7 @@ class Files:
                 raise _missing(target)
             change = Change(tx, space, kind="delete", now_ns=now, actor=principal.key_id)
             try:
-                change.remove(follow_parent(tx, space.at, target))
+                past_links(tx, space.at, target, change.remove, timelines.Missing)
             except timelines.Missing:
                 raise _missing(target) from None
             change.commit()
