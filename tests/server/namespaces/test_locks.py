@@ -4,10 +4,11 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from trove_agents.server.db import Database
+from trove_agents.server.db import CommitFailed, Database
 from trove_agents.server.errors import Busy
 from trove_agents.server.namespaces import locks
 from trove_agents.server.namespaces.locks import ExecLocks
@@ -86,7 +87,7 @@ async def test_a_killed_server_is_taken_over_at_once(database, tmp_path):
     code = """
 import asyncio, os, sys
 from pathlib import Path
-from trove_agents.server.db import Database
+from trove_agents.server.db import CommitFailed, Database
 from trove_agents.server.namespaces.locks import ExecLocks
 async def hop(f, *a): return f(*a)
 async def main():
@@ -119,6 +120,95 @@ async def test_a_cancelled_waiter_leaves_nothing_behind(two):
         with pytest.raises(asyncio.CancelledError):
             await waiter
     await asyncio.wait_for(enter(one), 5)
+
+
+async def test_a_lock_that_is_got_for_a_caller_who_has_left_goes_back(two, database):
+    """Cancelled while the transaction that takes the lock runs on its thread: that cannot be stopped."""
+    one, other = two
+    reached, go_on = threading.Event(), threading.Event()
+
+    def slowly(function, *args):
+        result = function(*args)
+        reached.set()
+        go_on.wait(20)
+        return result
+
+    async def slow_hop(function, *args):
+        return await hop(slowly, function, *args)
+
+    async def work():
+        async with one.hold(7, seconds=3600, hop=slow_hop):
+            raise AssertionError("nobody is there to work")
+
+    task = asyncio.create_task(work())
+    await asyncio.to_thread(reached.wait, 20)
+    task.cancel()
+    await asyncio.sleep(0)
+    task.cancel()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with other.hold(7, seconds=5, hop=hop, wait=5):
+        pass
+
+
+async def test_a_holder_cancelled_while_it_gives_back_has_given_back_when_it_ends(two, database):
+    one, other = two
+    held_up, go_on = threading.Event(), threading.Event()
+
+    def slowly(function, *args):
+        held_up.set()
+        go_on.wait(20)
+        return function(*args)
+
+    async def slow_hop(function, *args):
+        name = getattr(function, "__name__", "")
+        return await (hop(slowly, function, *args) if name == "_give_back" else hop(function, *args))
+
+    async def work():
+        async with one.hold(7, seconds=3600, hop=slow_hop):
+            pass
+
+    task = asyncio.create_task(work())
+    await asyncio.to_thread(held_up.wait, 20)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with database.read() as db:
+        assert other.free(db, 7)
+
+
+async def test_a_lock_that_cannot_be_given_back_does_not_spoil_the_result_nor_the_next_call(two, database, caplog):
+    one, _ = two
+    async with one.hold(7, seconds=3600, hop=hop):
+        database.write = full
+    del database.write
+    assert "could not be given back" in caplog.text
+    async with one.hold(7, seconds=5, hop=hop, wait=0.05) as lease:
+        assert held(database, lease)
+        with pytest.raises(Busy):
+            async with one.hold(7, seconds=5, hop=hop, wait=0.05):
+                pass
+
+
+def full(function):
+    raise CommitFailed("the disk is full")
+
+
+async def test_waiters_cancelled_at_any_moment_never_keep_their_place(two):
+    one, _ = two
+    for turns in range(40):
+        tasks = [asyncio.create_task(enter(one)) for _ in range(3)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        tasks[1].cancel()
+        tasks[0].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert not tasks[2].cancelled()
+        assert tasks[2].exception() is None
 
 
 async def enter(one):

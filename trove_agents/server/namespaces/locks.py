@@ -8,6 +8,7 @@ a killed server left behind is taken over at once and not after its expiry.
 import asyncio
 import contextlib
 import fcntl
+import logging
 import os
 import secrets
 import time
@@ -22,6 +23,7 @@ from sqlalchemy import bindparam, insert, select, update
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.db.tables import locks
 from trove_agents.server.errors import Busy
+from trove_agents.server.waiting import whole
 
 T = TypeVar("T")
 Hop = Callable[..., Awaitable[Any]]
@@ -30,6 +32,7 @@ Hop = Callable[..., Awaitable[Any]]
 WAIT_SECONDS: Final = 10.0
 """With a command's 30 s still under the 45 s after which public clients give up."""
 _POLL_SECONDS: Final = (0.01, 0.25)
+_log = logging.getLogger("trove_agents.server.namespaces")
 
 _HELD = select(locks.c.holder, locks.c.token, locks.c.expires_us).where(locks.c.namespace == bindparam("ns"))
 _NEW = insert(locks)
@@ -79,6 +82,8 @@ class ExecLocks:
         self.holder = secrets.token_hex(8)
         self._life = os.open(folder / self.holder, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._life, fcntl.LOCK_EX)
+        self._stuck: set[tuple[int, int]] = set()
+        """Namespace and token of own locks that could not be given back: as good as free, for this process."""
         self._queues: weakref.WeakValueDictionary[tuple[int, int], asyncio.Lock] = (
             weakref.WeakValueDictionary()
         )
@@ -99,11 +104,11 @@ class ExecLocks:
             Busy: another holder kept it for ``wait`` seconds.
         """
         async with self._queued(namespace, wait) as deadline:
-            lease = await self._until(deadline, lambda: hop(self._take, namespace, seconds))
+            lease = await self._until(deadline, lambda: self._claim(namespace, seconds, hop))
             try:
                 yield lease
             finally:
-                await asyncio.shield(hop(self._give_back, lease))
+                await whole(hop(self._give_back, lease))
 
     async def when_free(
         self, namespace: int, act: Callable[[], T | None], *, hop: Hop, wait: float = WAIT_SECONDS
@@ -121,7 +126,7 @@ class ExecLocks:
     def free(self, tx: Connection, namespace: int) -> bool:
         """Whether nobody holds the lock of a namespace, in the transaction that relies on it."""
         row = tx.one(_HELD, ns=namespace)
-        return row is None or self._free(row)
+        return row is None or self._free(namespace, row)
 
     @contextlib.asynccontextmanager
     async def _queued(self, namespace: int, wait: float) -> AsyncIterator[float]:
@@ -131,7 +136,9 @@ class ExecLocks:
         key = id(asyncio.get_running_loop()), namespace
         queue = self._queues.setdefault(key, asyncio.Lock())
         try:
-            await asyncio.wait_for(queue.acquire(), wait)
+            # Not wait_for: before Python 3.12 it can lose what was acquired while it was being cancelled
+            async with asyncio.timeout(wait):
+                await queue.acquire()
         except TimeoutError:
             raise _busy() from None
         try:
@@ -148,10 +155,20 @@ class ExecLocks:
             pause = min(pause * 2, longest)
         return result
 
+    async def _claim(self, namespace: int, seconds: float, hop: Hop) -> Lease | None:
+        """The lock, if it is free. What was got for a caller who has left meanwhile goes back at once."""
+        task: asyncio.Future[Lease | None] = asyncio.ensure_future(hop(self._take, namespace, seconds))
+        try:
+            return await whole(task)
+        except asyncio.CancelledError:
+            if not task.cancelled() and task.exception() is None and (lease := task.result()) is not None:
+                await whole(hop(self._give_back, lease))
+            raise
+
     def _take(self, namespace: int, seconds: float) -> Lease | None:
         with self._database.read() as db:  # a waiter costs no transaction
             row = db.one(_HELD, ns=namespace)
-            if row is not None and not self._free(row):
+            if row is not None and not self._free(namespace, row):
                 return None
 
         def take(tx: Connection) -> Lease | None:
@@ -160,7 +177,7 @@ class ExecLocks:
             if row is None:
                 tx.run(_NEW, namespace=namespace, holder=self.holder, token=1, expires_us=until)
                 return Lease(namespace, self.holder, 1)
-            if not self._free(row):
+            if not self._free(namespace, row):
                 return None
             token = row[1] + 1
             tx.run(_TAKE, ns=namespace, was=row[1], by=self.holder, next=token, until=until)
@@ -168,9 +185,11 @@ class ExecLocks:
 
         return self._database.write(take)
 
-    def _free(self, row: tuple[Any, ...]) -> bool:
-        holder, _, expires = row
-        return expires <= self._now_us() or (holder != self.holder and self._dead(holder))
+    def _free(self, namespace: int, row: tuple[Any, ...]) -> bool:
+        holder, token, expires = row
+        if expires <= self._now_us():
+            return True
+        return (namespace, token) in self._stuck if holder == self.holder else self._dead(holder)
 
     def _dead(self, holder: str) -> bool:
         """Whether a holder's process is gone: its file can be locked, or is no longer there."""
@@ -190,10 +209,15 @@ class ExecLocks:
             os.close(file)
 
     def _give_back(self, lease: Lease) -> None:
-        with self._database.read() as db:
-            row = db.one(_HELD, ns=lease.namespace)
-        if row is not None and row[:2] == (lease.holder, lease.token) and row[2] != 0:
-            self._database.write(lambda tx: release(tx, lease))
+        """Never fails: what was done under the lock is done, and its outcome is what the caller wants to know."""
+        try:
+            with self._database.read() as db:
+                row = db.one(_HELD, ns=lease.namespace)
+            if row is not None and row[:2] == (lease.holder, lease.token) and row[2] != 0:
+                self._database.write(lambda tx: release(tx, lease))
+        except Exception as error:  # noqa: BLE001 - a full disk, for instance
+            self._stuck.add((lease.namespace, lease.token))
+            _log.warning("a lock could not be given back; this server goes on without it: %r", error)
 
     def _now_us(self) -> int:
         return self._database.now_ns() // 1000
