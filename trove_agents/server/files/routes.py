@@ -10,6 +10,7 @@ from trove_agents.server.errors import TooLarge
 from trove_agents.server.files.service import Download, Files, pieces
 from trove_agents.server.http import Disconnected, Reply, Request, Route
 from trove_agents.server.timelines import Payload
+from trove_agents.server.waiting import whole
 from trove_agents.wire import headers, limits
 from trove_agents.wire.files import (
     Deleted,
@@ -148,13 +149,17 @@ async def _receive(request: Request, blobs: BlobStore) -> Payload:
         if len(head) > timelines.INLINE_BYTES:
             break
     else:
+        _check_complete(request, len(head))
         return timelines.payload(blobs, request.principal.workspace, bytes(head))
-    writer = await request.hop(blobs.writer, request.principal.workspace)
+    opened: list[BlobWriter] = []  # also when the caller leaves while it is opened
     try:
-        await _fill(request, writer, head, stream)
-        return timelines.payload_of(await request.hop(writer.finish))
+        await whole(request.hop(lambda: opened.append(blobs.writer(request.principal.workspace))))
+        await _fill(request, opened[0], head, stream)
+        return timelines.payload_of(await whole(request.hop(opened[0].finish)))
     except BaseException:
-        writer.abort()
+        # By now no thread is writing: a file closed under one could be another file by the time it goes on
+        for writer in opened:
+            await whole(request.hop(writer.abort))
         raise
 
 
@@ -168,12 +173,17 @@ async def _fill(
             raise _too_large()
         if len(pending) >= limits.MB:
             size += len(pending)
-            await request.hop(writer.write, bytes(pending))
+            await whole(request.hop(writer.write, bytes(pending)))
             pending.clear()
+    _check_complete(request, size + len(pending))
+    await whole(request.hop(writer.write, bytes(pending)))
+
+
+def _check_complete(request: Request, size: int) -> None:
+    """Less than was announced is a broken upload: the old file stays."""
     announced = request.content_length
-    if announced is not None and size + len(pending) != announced:
-        raise Disconnected  # the old file stays
-    await request.hop(writer.write, bytes(pending))
+    if announced is not None and size != announced:
+        raise Disconnected
 
 
 async def _send(
