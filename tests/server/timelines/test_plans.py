@@ -33,12 +33,18 @@ PLANS = [
     (chain.LINEAGE, [CHAIN]),
     (chain._BASE, [CHAIN]),
     (chain._OWN, ["entries USING COVERING INDEX entries_by_version (timeline=? AND since<?)"]),
-    (reads.POINT, [CHAIN, SEEK, NEWEST]),
+    (reads.POINT, [SEEK, NEWEST, CHAIN, SEEK, NEWEST]),
     (reads.LIST, [CHAIN, SHOWN]),
     (reads.TREE, [CHAIN, RANGE]),
     (reads.PART, ["entries USING PRIMARY KEY (timeline=? AND dir=? AND name>?)"]),
     (reads.DIRECTORIES, [SHOWN]),
-    (fast.READ, [NAMED, CHAIN, SEEK, NEWEST, CONTENT + " LEFT-JOIN", NAMED]),
+    (
+        fast.READ,
+        [
+            *(NAMED, SEEK, NEWEST, CONTENT + " LEFT-JOIN"),
+            *(NAMED, CHAIN, SEEK, NEWEST, CONTENT + " LEFT-JOIN", NAMED),
+        ],
+    ),
     (contents.CONTENT, [CONTENT]),
     (contents.DIGEST, [CONTENT]),
     (contents.PARTS, ["content_parts USING PRIMARY KEY (content=?)"]),
@@ -77,7 +83,9 @@ def plan(db, statement):
     return [
         step
         for step in steps
-        if not step.startswith(("SCAN chain", "SCAN named", "SCAN CONSTANT ROW", "SCAN json_each"))
+        if not step.startswith(
+            ("SCAN chain", "SCAN named", "SCAN deciding", "SCAN CONSTANT ROW", "SCAN json_each")
+        )
     ]
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import (
     CTE,
     BigInteger,
     ColumnElement,
+    FromClause,
     Select,
     and_,
     bindparam,
@@ -62,21 +63,25 @@ def visible(chain: CTE) -> ColumnElement[bool]:
 
 
 def newest(chain: CTE) -> ColumnElement[bool]:
-    """The newest row of path ``(:d, :n)`` in a timeline of the chain: one seek, however often it was rewritten."""
+    """The newest row of path ``(:d, :n)`` in a timeline of the chain."""
+    return newest_of(chain.c.id, chain.c.v, correlate=chain)
+
+
+def newest_of(
+    timeline: ColumnElement[int], version: ColumnElement[int], *, correlate: FromClause | None = None
+) -> ColumnElement[bool]:
+    """The newest row of path ``(:d, :n)`` at a version: one seek, however often it was rewritten."""
     x = entries.alias("x").c
-    top = (
-        select(func.max(x.since))
-        .where(
-            x.timeline == chain.c.id,
-            x.dir == bindparam("d"),
-            x.name == bindparam("n"),
-            x.since <= chain.c.v,
-        )
-        .correlate(chain)
-        .scalar_subquery()
+    top = select(func.max(x.since)).where(
+        x.timeline == timeline, x.dir == bindparam("d"), x.name == bindparam("n"), x.since <= version
     )
+    if correlate is not None:
+        top = top.correlate(correlate)
     return and_(
-        _e.timeline == chain.c.id, _e.dir == bindparam("d"), _e.name == bindparam("n"), _e.since == top
+        _e.timeline == timeline,
+        _e.dir == bindparam("d"),
+        _e.name == bindparam("n"),
+        _e.since == top.scalar_subquery(),
     )
 
 

@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, union_all
 
 from trove_agents.server.db import Connection
 from trove_agents.server.db.tables import contents, entries, namespaces
-from trove_agents.server.timelines.chain import ONE, ZERO, below, newest
+from trove_agents.server.timelines.chain import ONE, ZERO, below, newest, newest_of
 from trove_agents.server.timelines.contents import stored_payload
 from trove_agents.server.timelines.namespaces import HEAD, from_row
 from trove_agents.server.timelines.reads import STAT, entry, split
@@ -14,11 +14,12 @@ from trove_agents.server.timelines.values import Entry, Kind, Namespace, Payload
 
 _n = namespaces.c
 _NAMED = (_n.workspace == bindparam("workspace"), _n.name == bindparam("name"))
+_BYTES = (contents.c.digest, contents.c.size, contents.c.data)
 _chain = below(
     select(_n.timeline.label("id"), _n.version.label("v"), ZERO.label("depth")).where(*_NAMED), "named"
 )
-READ: Final = (
-    select(*HEAD, *STAT, contents.c.digest, contents.c.size, contents.c.data)
+_deciding = (
+    select(*HEAD, *STAT, *_BYTES)
     .select_from(
         _chain.join(entries, entries.c.timeline == _chain.c.id).outerjoin(
             contents, contents.c.id == entries.c.content
@@ -28,7 +29,19 @@ READ: Final = (
     .where(newest(_chain), *_NAMED)
     .order_by(_chain.c.depth)
     .limit(ONE)
+    .subquery("deciding")
 )
+# The head's own timeline first, as in reads.POINT
+READ: Final = union_all(
+    select(*HEAD, *STAT, *_BYTES)
+    .select_from(
+        namespaces.join(entries, entries.c.timeline == _n.timeline).outerjoin(
+            contents, contents.c.id == entries.c.content
+        )
+    )
+    .where(*_NAMED, newest_of(_n.timeline, _n.version, correlate=namespaces)),
+    select(_deciding),
+).limit(ONE)
 
 
 def read_head(
