@@ -313,6 +313,53 @@ def test_a_repeated_header_that_decides_is_refused(name):
     assert status == 400
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/nowhere"), ("PATCH", "/n")])
+def test_an_ambiguous_request_closes_the_connection_whatever_it_asks_for(method, path):
+    """What follows on the connection may be the rest of its body."""
+    app = edge(route("GET", "/n", lambda r: Answer(""), access="open"))
+    headers = [(b"content-length", b"5"), (b"transfer-encoding", b"chunked")]
+    status, head, _ = call(app, method, path, key=None, headers=headers)
+    assert (status, head["connection"]) == (400, "close")
+
+
+@pytest.mark.parametrize("digits", [19, 25, 5000])
+def test_an_absurd_content_length_is_over_the_limit(digits):
+    app = edge(route("POST", "/b", lambda r, body: Answer("x"), body=Body))
+    assert call(app, "POST", "/b", headers=[(b"content-length", b"9" * digits)])[0] == 413
+
+
+def test_a_query_is_utf8_whether_it_is_escaped_or_not():
+    class Path(msgspec.Struct):
+        path: str
+
+    app = edge(route("GET", "/q", lambda r, query: Answer(query.path), query=Path))
+    for sent in ("path=é€", "path=%C3%A9%E2%82%AC", "path=é%E2%82%AC"):
+        assert json.loads(call(app, "GET", "/q", query=sent)[2])["text"] == "é€"
+    assert json.loads(call(app, "GET", "/q", query="path=a;b+c&other")[2])["text"] == "a;b c"
+    status, _, content = call(app, "GET", "/q", query="path=%ff")
+    assert (status, json.loads(content)["detail"]) == (422, "the query is not UTF-8")
+
+
+def test_the_worker_threads_are_one_pool_and_do_not_come_back_after_the_end():
+    app = edge(route("GET", "/ok", lambda r: Answer("ok"), run="hop"))
+    barrier = threading.Barrier(8)
+    pools = []
+
+    def first():
+        barrier.wait(20)
+        pools.append(app.pool)
+
+    threads = [threading.Thread(target=first) for _ in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert len(set(map(id, pools))) == 1
+    app.close()
+    app.close()
+    status, head, content = call(app, "GET", "/ok", inline=False)
+    assert (status, json.loads(content)["code"], head["retry-after"]) == (503, "unavailable", "1")
+    assert call(app, "GET", "/ok")[0] == 200  # what runs in the caller's thread needs no worker
+
+
 def test_busy_says_when_to_come_back():
     def busy(request):
         raise Busy("later", retry_after=4)

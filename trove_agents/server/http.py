@@ -15,6 +15,8 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+import sys
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -42,6 +44,7 @@ Access = Literal["open", "any", "workspace", "admin", "runtime"]
 
 JSON: Final = b"application/json"
 _UNAUTHENTICATED_BYTES: Final = 64 * 1024
+_DIGITS: Final = 19
 _log = logging.getLogger("trove_agents.server")
 
 
@@ -113,14 +116,21 @@ class Request:
     __slots__ = ("_namespace", "_principal", "edge", "headers", "params", "receive", "route", "scope")
 
     def __init__(
-        self, edge: "Edge", route: Route, scope: Scope, receive: Receive, params: dict[str, str]
+        self,
+        edge: "Edge",
+        route: Route,
+        scope: Scope,
+        receive: Receive,
+        *,
+        headers: dict[str, str],
+        params: dict[str, str],
     ) -> None:
         self.edge = edge
         self.route = route
         self.scope = scope
         self.receive = receive
         self.params = params
-        self.headers = _headers(scope["headers"])
+        self.headers = headers
         self._principal: Principal | None = None
         self._namespace: str | None = None
 
@@ -179,8 +189,11 @@ class Request:
 
     @property
     def content_length(self) -> int | None:
+        """As announced; None for what is sent in chunks."""
         text = self.headers.get("content-length", "")
-        return int(text) if text.isascii() and text.isdigit() else None
+        if not (text.isascii() and text.isdigit()):
+            return None
+        return int(text) if len(text) < _DIGITS else sys.maxsize  # over every limit
 
     async def body(self, limit: int) -> bytes:
         """The whole body of a call with a small one; 413 as soon as it passes the limit."""
@@ -283,21 +296,32 @@ class Edge:
         self._decoders = {id(route): route.decode for route in routes}
         self._workers = workers
         self._pool: ThreadPoolExecutor | None = None
+        self._pool_lock = threading.Lock()
+        self._closed = False
 
     @property
     def pool(self) -> ThreadPoolExecutor:
         """Worker threads, started by the first call that needs one. Writers wait on them for their group commit, so
         their number bounds how many share one.
+
+        Raises:
+            Unavailable: after ``close``.
         """
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="trove-worker")
-        return self._pool
+        if (pool := self._pool) is None:
+            with self._pool_lock:  # calls come from several loops
+                if self._closed:
+                    raise errors.Unavailable("the server is shutting down; nothing was kept")
+                if (pool := self._pool) is None:
+                    pool = self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="trove-worker")
+        return pool
 
     def close(self) -> None:
-        """Lets running work finish and ends the worker threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
+        """Lets running work finish and ends the worker threads; later calls that need one are refused."""
+        with self._pool_lock:
+            self._closed = True
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown()
 
     def route_of(self, method: str, path: str) -> Route | None:
         """The route that would answer, for drivers that choose how to run a call."""
@@ -346,8 +370,10 @@ class Edge:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> tuple[int, bytes, Headers]:
         """Status, JSON and extra headers, unless the route sent an answer of its own."""
-        path = _path(scope)
-        found = self.router.match(path)
+        headers = _headers(
+            scope["headers"]
+        )  # first: an ambiguous request is not even told that there is no such path
+        found = self.router.match(_path(scope))
         if found is None:
             raise errors.NotFound("no such endpoint")
         methods, values = found
@@ -356,7 +382,8 @@ class Edge:
             content = msgspec.json.encode(ErrorBody("method not allowed", "method-not-allowed"))
             return 405, content, [(b"allow", allowed)]
         route = methods[scope["method"]]
-        request = Request(self, route, scope, receive, dict(zip(route.parameters, values, strict=True)))
+        params = dict(zip(route.parameters, values, strict=True))
+        request = Request(self, route, scope, receive, headers=headers, params=params)
         arguments: list[Any] = [request]
         if route.body is not None:
             length = request.content_length
@@ -468,11 +495,17 @@ def _path(scope: Scope) -> str:
 
 
 def _query(scope: Scope) -> dict[str, str]:
-    text = scope["query_string"].decode("latin-1")
-    if not text:
-        return {}
-    if "%" in text or "+" in text or ";" in text:
-        return dict(parse_qsl(text, keep_blank_values=True, errors="strict"))
+    """Parameters by name, decoded as UTF-8, which some callers send without escaping it.
+
+    Raises:
+        Unprocessable: it is not UTF-8.
+    """
+    try:
+        text = scope["query_string"].decode()
+        if "%" in text or "+" in text:
+            return dict(parse_qsl(text, keep_blank_values=True, errors="strict"))
+    except UnicodeDecodeError:
+        raise errors.Unprocessable("the query is not UTF-8") from None
     return dict(pair.partition("=")[::2] for pair in text.split("&") if pair)
 
 
