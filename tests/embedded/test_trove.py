@@ -94,6 +94,54 @@ def test_credentials_are_replaced_when_lost_or_revoked(tmp_path):
         assert trove.client("a").read_text("f") == "x"
 
 
+def test_first_openings_at_once_make_one_workspace(tmp_path):
+    """Else what one of them writes is in a workspace that nobody finds again."""
+    troves = [Trove.local(tmp_path) for _ in range(6)]
+    barrier = threading.Barrier(len(troves))
+    found = []
+
+    def first(trove):
+        barrier.wait(20)
+        found.append(trove.credentials.workspace_id)
+        trove.client("a").write(f"f{id(trove)}", "x")
+
+    threads = [threading.Thread(target=first, args=(trove,)) for trove in troves]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert len(set(found)) == 1
+    assert troves[0].server.keys.workspaces() == found[:1]
+    assert len(troves[0].client("a").list_dir()) == len(troves)
+    for trove in troves:
+        trove.close()
+
+
+def test_a_server_that_cannot_open_gives_back_what_it_had(tmp_path):
+    (tmp_path / "run").write_text("in the way")
+    with pytest.raises(FileExistsError):
+        Trove.local(tmp_path)
+    if os.path.isdir("/proc/self/fd"):
+        links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+        held = [os.readlink(link) for link in links if os.path.lexists(link)]
+        assert not [path for path in held if path.startswith(str(tmp_path))]
+    (tmp_path / "run").unlink()
+    with Trove.local(tmp_path) as trove:
+        trove.client("a").write("f", "x")
+
+
+def test_an_event_loop_goes_on_while_it_closes(tmp_path):
+    async def main():
+        moved = threading.Event()
+        async with Trove.local(tmp_path) as trove:
+            await trove.async_client("a").write("f", "x")
+            work = trove.server.app.pool.submit(moved.wait, 20)  # closing waits for it, and it for this loop
+            asyncio.get_running_loop().call_later(0.05, moved.set)
+        assert work.result(0) is True
+        with pytest.raises(RuntimeError, match="closed"):
+            trove.client("a")._transport.send(None)
+
+    asyncio.run(main())
+
+
 def test_sync_calls_inside_a_running_loop(trove):
     async def main():
         client = trove.client("a")
@@ -286,6 +334,53 @@ trove.close()
     run(code, tmp_path)
     with Trove.local(tmp_path) as trove:
         assert len(trove.client("a").list_dir()) == 23
+
+
+def test_a_child_of_a_closed_trove_opens_nothing(tmp_path):
+    code = """
+import os, sys
+from trove_agents.embedded import Trove
+trove = Trove.temporary()
+client = trove.client("a")
+client.write("f", "x")
+trove.close()
+child = os.fork()
+if child == 0:
+    try:
+        client.read_text("f")
+    except RuntimeError:
+        os._exit(os.path.exists(trove.folder))
+    os._exit(2)
+print(os.waitpid(child, 0)[1])
+"""
+    assert run(code, tmp_path) == "0\n"
+
+
+def test_a_fork_while_another_thread_is_inside_leaves_no_lock_behind(tmp_path):
+    code = """
+import os, sys, threading
+from trove_agents.embedded import Trove
+trove = Trove.local(sys.argv[1])
+inside, leave = threading.Event(), threading.Event()
+def hold():
+    with trove._lock:  # as while the first keys are being made
+        inside.set()
+        leave.wait(20)
+thread = threading.Thread(target=hold)
+thread.start()
+inside.wait(20)
+child = os.fork()
+if child == 0:
+    trove.client("a").write("f", "x")
+    trove.close()
+    os._exit(0)
+status = os.waitpid(child, 0)[1]
+leave.set()
+thread.join()
+print(status, trove.client("a").read_text("f"))
+trove.close()
+"""
+    assert run(code, tmp_path) == "0 x\n"
 
 
 def test_errors_come_as_the_clients_own(trove):

@@ -27,7 +27,7 @@ def write_private(path: Path, content: bytes) -> None:
 
 def first_workspace(keys: KeyService) -> WorkspaceCreated | None:
     """Makes the workspace of a new state directory; None when there is one already."""
-    return None if keys.workspaces() else keys.create_workspace("default")
+    return keys.create_first_workspace("default")
 
 
 def local(folder: Path, keys: KeyService) -> WorkspaceCreated:
@@ -36,7 +36,7 @@ def local(folder: Path, keys: KeyService) -> WorkspaceCreated:
     Revoked or lost ones are replaced: whoever may write the directory could do that anyway.
     """
     path = folder / _FILE
-    with contextlib.suppress(OSError, msgspec.DecodeError):
+    with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
         kept = msgspec.json.decode(path.read_bytes(), type=WorkspaceCreated)
         if keys.knows(kept.key) and keys.knows(kept.admin_key):
             return kept

@@ -1,5 +1,6 @@
 """``Trove``: one state directory, its server, and clients for it."""
 
+import asyncio
 import functools
 import os
 import shutil
@@ -20,6 +21,7 @@ from trove_agents.server.app import Server
 from trove_agents.server.http import Edge
 from trove_agents.server.sandbox import Network, Report, probe
 from trove_agents.server.settings import Settings
+from trove_agents.server.waiting import whole
 from trove_agents.wire.namespaces import WorkspaceCreated
 
 FOLDER: Final = ".trove-agents"
@@ -40,8 +42,10 @@ class _Runtime:
         return self.server.app
 
     def close(self) -> None:
-        self.thread.close()
-        self.server.close()
+        try:
+            self.thread.close()
+        finally:
+            self.server.close()
 
 
 class Trove:
@@ -55,6 +59,7 @@ class Trove:
         self._settings = settings
         self._removal: weakref.finalize[[Path, int], Self] | None = None
         self._lock = threading.Lock()
+        _made.add(self)
         self._forking = threading.Lock()  # only ever taken in a forked child: never held by anybody at a fork
         self._closed = False
         self._foreign: list[_Runtime] = []
@@ -181,10 +186,12 @@ class Trove:
             if self._closed:
                 return
             self._closed = True
-        if self._current.pid == os.getpid():
-            self._current.close()
-        if self._removal is not None:
-            self._removal()
+        try:
+            if self._current.pid == os.getpid():
+                self._current.close()
+        finally:
+            if self._removal is not None:
+                self._removal()
 
     def __enter__(self) -> Self:
         return self
@@ -200,15 +207,14 @@ class Trove:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        # In a thread: it waits for commands to end, and other tasks of this loop may have to go on meanwhile
+        await whole(asyncio.to_thread(self.close))
 
     def _runtime(self) -> _Runtime:
-        current = self._current
-        if current.pid != os.getpid():
-            current = self._after_fork()
         if self._closed:
             raise RuntimeError("this Trove is closed")
-        return current
+        current = self._current
+        return current if current.pid == os.getpid() else self._after_fork()
 
     def _after_fork(self) -> _Runtime:
         """Opens the state again for a forked child; the parent's connections are left alone, and kept from being
@@ -228,3 +234,13 @@ def _remove(folder: Path, owner: int) -> None:
     """Deletes a temporary state, unless this is a child of the process that made it."""
     if os.getpid() == owner:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _renew_locks() -> None:
+    """In a forked child: a lock that another thread of the parent held would never be released here."""
+    for trove in list(_made):
+        trove._lock = threading.Lock()  # noqa: SLF001 - of this module
+
+
+_made: Final[weakref.WeakSet[Trove]] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_renew_locks)

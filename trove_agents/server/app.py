@@ -1,5 +1,6 @@
 """The composition root: the only module that knows every room."""
 
+import contextlib
 import functools
 import importlib.metadata
 from pathlib import Path
@@ -37,15 +38,20 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         folder = _private(settings.folder)
-        self.database = Database.open(folder)
-        self.blobs = BlobStore.local(folder / "blobs")
-        self.locks = ExecLocks(self.database, folder / "run")
-        self.keys = KeyService(self.database)
-        self.exec = ExecService(
-            self.database, self.blobs, self.locks, lambda: self.sandbox, folder / "copies"
-        )
-        self.app = Edge(self._routes(), authenticate=self._authenticate)
-        self._closed = False
+        with contextlib.ExitStack() as opened:
+            self.database = Database.open(folder)
+            opened.callback(self.database.close)
+            self.blobs = BlobStore.local(folder / "blobs")
+            self.locks = ExecLocks(self.database, folder / "run")
+            opened.callback(self.locks.close)
+            self.keys = KeyService(self.database)
+            self.exec = ExecService(
+                self.database, self.blobs, self.locks, lambda: self.sandbox, folder / "copies"
+            )
+            opened.callback(self.exec.close)
+            self.app = Edge(self._routes(), authenticate=self._authenticate)
+            opened.callback(self.app.close)
+            self._opened = opened.pop_all()
 
     @functools.cached_property
     def sandbox(self) -> Sandbox:
@@ -61,13 +67,7 @@ class Server:
 
     def close(self) -> None:
         """Lets running work finish and gives everything back; a second call does nothing."""
-        if self._closed:
-            return
-        self._closed = True
-        self.app.close()
-        self.exec.close()
-        self.locks.close()
-        self.database.close()
+        self._opened.close()
 
     def _routes(self) -> list[Route]:
         routes = [

@@ -94,15 +94,19 @@ class KeyService:
         def commit(tx: Connection) -> WorkspaceCreated:
             if store.workspace_exists(tx, identity):
                 raise Conflict(f"workspace {identity} exists")
-            now = self._database.now_ns()
-            store.add_workspace(tx, identity, name, at_us=now // 1000)
-            key = _mint(tx, identity, "default", "workspace", now_ns=now)
-            admin = _mint(tx, identity, "admin", "admin", now_ns=now)
-            data = {"name": name}
-            events.record_automatic(
-                tx, workspace=identity, namespace=None, kind="workspace.created", data=data, now_ns=now
-            )
-            return WorkspaceCreated(identity, key.api_key, admin.api_key)
+            return self._create_workspace(tx, identity, name)
+
+        return self._database.write(commit)
+
+    def create_first_workspace(self, name: str) -> WorkspaceCreated | None:
+        """``create_workspace`` for a server that has none; None when there is one, also if it came this moment."""
+        if self.workspaces():
+            return None
+        _check_name(name)
+        identity = f"ws-{secrets.token_hex(8)}"
+
+        def commit(tx: Connection) -> WorkspaceCreated | None:
+            return None if store.workspace_ids(tx) else self._create_workspace(tx, identity, name)
 
         return self._database.write(commit)
 
@@ -128,6 +132,16 @@ class KeyService:
             return key
 
         return self._database.write(commit)
+
+    def _create_workspace(self, tx: Connection, identity: str, name: str) -> WorkspaceCreated:
+        now = self._database.now_ns()
+        store.add_workspace(tx, identity, name, at_us=now // 1000)
+        key = _mint(tx, identity, "default", "workspace", now_ns=now)
+        admin = _mint(tx, identity, "admin", "admin", now_ns=now)
+        events.record_automatic(
+            tx, workspace=identity, namespace=None, kind="workspace.created", data={"name": name}, now_ns=now
+        )
+        return WorkspaceCreated(identity, key.api_key, admin.api_key)
 
 
 def _mint(
