@@ -11,6 +11,8 @@ import pytest
 import typer.main
 
 from trove_agents.cli.app import app
+from trove_agents.embedded import Trove
+from trove_agents.server import errors
 from trove_agents.server.sandbox import Limits, probe
 from trove_agents.server.settings import Settings
 from trove_agents.wire import limits
@@ -115,6 +117,33 @@ def test_the_limits_of_the_readme_are_those_of_the_code():
     assert f"newest {limits.SNAPSHOTS_LISTED} " in table["snapshots"]
     assert f"most {limits.SNAPSHOT_LABEL_CHARACTERS} characters" in table["snapshots"]
     assert f"{limits.PATH_BYTES:,} bytes, {limits.SEGMENT_BYTES} a segment" in table["names"]
+
+
+def test_every_endpoint_is_in_the_documents_with_who_may_call_it():
+    documented = {
+        (endpoint, access)
+        for endpoints, access in re.findall(
+            r"^\| (`[A-Z]+ .*`) \| (\w+) \|$", (ROOT / "docs" / "wire.md").read_text(), re.MULTILINE
+        )
+        for endpoint in re.findall(r"`([^`]+)`", endpoints)
+    }
+    with Trove.temporary() as trove:
+        assert documented == {
+            (f"{route.method} {route.path}", route.access) for route in trove.server.app.routes
+        }
+
+
+def test_every_error_code_is_in_the_documents():
+    rows = re.findall(r"^\| (\d{3}) \| (.*) \|$", (ROOT / "docs" / "wire.md").read_text(), re.MULTILINE)
+    documented = {(int(status), code) for status, text in rows for code in re.findall(r"`([a-z-]+)`", text)}
+    kinds = [
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.ServiceError)
+    ]
+    coded = {(errors.status(kind("")), kind.code) for kind in kinds if kind is not errors.ServiceError}
+    edge = {(405, "method-not-allowed"), (500, "internal")}
+    assert documented == coded | edge
 
 
 def test_the_bounds_of_commands_in_the_readme_are_those_of_the_code():
