@@ -30,7 +30,9 @@ def test_who_saw_no_workspace_and_comes_second_makes_none(database, tmp_path):
     holder = threading.Thread(target=database.write, args=(hold,))
     holder.start()
     inside.wait(20)
-    threads = [threading.Thread(target=lambda: found.append(credentials.local(tmp_path, keys))) for _ in range(3)]
+    threads = [
+        threading.Thread(target=lambda: found.append(credentials.local(tmp_path, keys))) for _ in range(3)
+    ]
     [thread.start() for thread in threads]
     while len(database._commits._pending) < 3:
         time.sleep(0.001)

@@ -59,7 +59,9 @@ class Server:
     async def _broken(self, request):
         async def body():
             yield b"half"
-            raise (NotFound if "refusal" in request.scope["query_string"].decode() else OSError)("/srv/secret")
+            raise (NotFound if "refusal" in request.scope["query_string"].decode() else OSError)(
+                "/srv/secret"
+            )
 
         return Reply(body(), length=100)
 
@@ -137,7 +139,10 @@ def test_a_call_that_comes_too_late_is_refused_and_starts_no_new_thread(server):
     before = threading.active_count()
     with pytest.raises(TroveConnectionError, match="closed"):
         InProcess(server).send(outgoing("POST", "/wait"))
-    with pytest.raises(TroveConnectionError, match="closed"), InProcess(server).stream(outgoing("GET", "/endless")):
+    with (
+        pytest.raises(TroveConnectionError, match="closed"),
+        InProcess(server).stream(outgoing("GET", "/endless")),
+    ):
         pass
 
     async def main():
@@ -206,7 +211,9 @@ def test_the_head_that_arrives_while_the_caller_is_cancelled_is_not_lost(server)
         stream = AsyncInProcess(server).stream(outgoing("GET", "/endless"))
         task = asyncio.create_task(stream.__aenter__())
         await asyncio.sleep(0)
-        while server.running() != 1:  # the call itself is left, blocked on a full queue; the wait for its head is over
+        while (
+            server.running() != 1
+        ):  # the call itself is left, blocked on a full queue; the wait for its head is over
             pass
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -98,7 +98,11 @@ def test_a_database_without_room_is_507_and_works_again_once_there_is_some(api, 
     assert (answer.status, answer.json["code"]) == (507, "storage-full")
     with pytest.raises(TroveServerError, match="no room left") as caught:
         trove.client("main").write("g", "y" * 16_000)
-    assert (caught.value.status_code, caught.value.code, caught.value.recovery) == (507, "storage-full", "operator")
+    assert (caught.value.status_code, caught.value.code, caught.value.recovery) == (
+        507,
+        "storage-full",
+        "operator",
+    )
     assert len(api.list().json["entries"]) >= 1
     trove.server.database.write(lambda tx: tx._raw.execute(pages(2**31)).fetchone())
     assert api.write("f", "new")["size_bytes"] == 3

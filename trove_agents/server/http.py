@@ -370,9 +370,8 @@ class Edge:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> tuple[int, bytes, Headers]:
         """Status, JSON and extra headers, unless the route sent an answer of its own."""
-        headers = _headers(
-            scope["headers"]
-        )  # first: an ambiguous request is not even told that there is no such path
+        # First: what is ambiguous closes the connection, also where no such path is
+        headers = _headers(scope["headers"])
         found = self.router.match(_path(scope))
         if found is None:
             raise errors.NotFound("no such endpoint")

@@ -54,7 +54,9 @@ class Blobs:
 @pytest.mark.parametrize("slow", ["open", "write", "finish"])
 def test_a_writer_is_given_up_only_when_no_thread_uses_it(slow):
     blobs = Blobs(slow)
-    app = Edge(routes(None, blobs), authenticate=lambda _: Principal("ws-1", "key-1", "one", "workspace", "main"))
+    app = Edge(
+        routes(None, blobs), authenticate=lambda _: Principal("ws-1", "key-1", "one", "workspace", "main")
+    )
     server = SimpleNamespace(app=app, thread=LoopThread())
     request = Outgoing("PUT", "/files/f", "", (), b"x" * 100_000, 100_000, SECONDS)
 
@@ -77,8 +79,13 @@ def test_a_writer_is_given_up_only_when_no_thread_uses_it(slow):
 def test_an_upload_shorter_than_announced_leaves_the_old_file(api, size):
     api.put("f", b"old")
     request = Outgoing(
-        "PUT", "/files/f", "", (("Authorization", f"Bearer {api.key}"), ("X-Namespace", "main")),
-        iter([b"x" * size]), size + 1, SECONDS,
+        "PUT",
+        "/files/f",
+        "",
+        (("Authorization", f"Bearer {api.key}"), ("X-Namespace", "main")),
+        iter([b"x" * size]),
+        size + 1,
+        SECONDS,
     )
     with pytest.raises(TroveConnectionError, match="no answer"):
         api.transport.send(request)

@@ -181,7 +181,9 @@ async def test_a_holder_cancelled_while_it_gives_back_has_given_back_when_it_end
         assert other.free(db, 7)
 
 
-async def test_a_lock_that_cannot_be_given_back_does_not_spoil_the_result_nor_the_next_call(two, database, caplog):
+async def test_a_lock_that_cannot_be_given_back_does_not_spoil_the_result_nor_the_next_call(
+    two, database, caplog
+):
     one, _ = two
     async with one.hold(7, seconds=3600, hop=hop):
         database.write = full

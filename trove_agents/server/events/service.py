@@ -77,6 +77,7 @@ class Events:
 
         Raises:
             BadRequest: a cursor that this server did not give.
+            Forbidden: a locked key asked for another namespace.
             Unprocessable: a limit below 1, or ``since`` is no timestamp.
         """
         namespace = query.namespace

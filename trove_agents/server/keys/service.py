@@ -49,7 +49,11 @@ class KeyService:
         return self._database.write(commit)
 
     def active(self, principal: Principal) -> Keys:
-        """The active keys. A locked key would see other tenants there, so it is refused."""
+        """The active keys, oldest first.
+
+        Raises:
+            Forbidden: a locked key, which would see other tenants there.
+        """
         if principal.lock is not None:
             raise Forbidden("a key that is locked to a namespace cannot list keys")
         with self._database.read() as db:
