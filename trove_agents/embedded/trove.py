@@ -106,7 +106,13 @@ class Trove:
 
     # Clients
     def client(self, namespace: str, *, timeout: float = 60.0) -> TroveClient:
-        """A client for one namespace, which comes into being with its first use."""
+        """A client for one namespace, which comes into being with its first use.
+
+        Args:
+            namespace: 1 to 128 of ``A-Z a-z 0-9 _ -``.
+            timeout: Seconds to wait for the answer of a command, or for each piece of an upload or a download. What
+                only reads or writes the local database is not timed.
+        """
         key = self.credentials.key
         return TroveClient(
             key, namespace, base_url=BASE_URL, timeout=timeout, transport=InProcess(self._runtime)
