@@ -25,3 +25,12 @@ def test_an_unknown_sandbox_is_refused_with_the_choices(tmp_path, name):
 def test_an_unknown_network_is_refused_with_the_choices(tmp_path, network):
     with pytest.raises(ValueError, match="one of none, internet, host"):
         Settings(tmp_path, network=network)
+
+
+@pytest.mark.parametrize("name", ["history_days", "snapshot_days", "event_days"])
+def test_days_are_at_least_one_or_without_end(tmp_path, name):
+    for days in (1, 10_000, None):
+        assert getattr(Settings(tmp_path, **{name: days}), name) == days
+    for days in (0, -1):
+        with pytest.raises(ValueError, match=f"{name} is at least 1"):
+            Settings(tmp_path, **{name: days})

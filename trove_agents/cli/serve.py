@@ -37,6 +37,23 @@ def serve(
     open_signup: Annotated[
         bool, typer.Option("--open-signup", help="Let anybody who reaches the server make a workspace.")
     ] = False,
+    history_days: Annotated[
+        int,
+        typer.Option(
+            "--history-days",
+            min=0,
+            help="For how long a namespace can be read as it was at any time; 0: for good.",
+        ),
+    ] = 30,
+    snapshot_days: Annotated[
+        int,
+        typer.Option(
+            "--snapshot-days", min=0, help="After how long snapshots expire that somebody took; 0: never."
+        ),
+    ] = 0,
+    event_days: Annotated[
+        int, typer.Option("--event-days", min=0, help="After how long events are forgotten; 0: never.")
+    ] = 90,
 ) -> None:
     """Serve a state directory over HTTP until SIGTERM or Ctrl-C.
 
@@ -46,7 +63,15 @@ def serve(
     from trove_agents.embedded import Trove
     from trove_agents.server.settings import Settings
 
-    settings = Settings(data.absolute(), sandbox=sandbox, network=network.value, open_signup=open_signup)
+    settings = Settings(
+        data.absolute(),
+        sandbox=sandbox,
+        network=network.value,
+        open_signup=open_signup,
+        history_days=history_days or None,
+        snapshot_days=snapshot_days or None,
+        event_days=event_days or None,
+    )
     try:
         trove = Trove(settings)
     except OSError as error:

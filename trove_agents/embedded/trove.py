@@ -183,6 +183,7 @@ class Trove:
 
         listener = listening.listen(host, port)
         url = listening.url(listener)
+        self.server.jobs.keep_running()
         listening.serve(self.server.app, listener, ready=lambda: ready(url))
 
     # Life
@@ -233,7 +234,9 @@ class Trove:
             return self._current
 
     def _start(self) -> _Runtime:
-        return _Runtime(os.getpid(), Server(self._settings), LoopThread())
+        runtime = _Runtime(os.getpid(), Server(self._settings), LoopThread())
+        runtime.server.jobs.run_in_background()
+        return runtime
 
 
 def _remove(folder: Path, owner: int) -> None:

@@ -15,11 +15,13 @@ from trove_agents.server.db import Database
 from trove_agents.server.errors import SandboxMissing
 from trove_agents.server.events import routes as event_routes
 from trove_agents.server.events.service import Events
+from trove_agents.server.events.upkeep import EventUpkeep
 from trove_agents.server.exec import routes as exec_routes
 from trove_agents.server.exec.service import ExecService
 from trove_agents.server.files import routes as file_routes
 from trove_agents.server.files.service import Files
 from trove_agents.server.http import Edge, Reply, Request, Route
+from trove_agents.server.jobs import DAY, HOUR, Jobs
 from trove_agents.server.keys import routes as key_routes
 from trove_agents.server.keys.service import KeyService
 from trove_agents.server.namespaces.locks import ExecLocks
@@ -27,6 +29,7 @@ from trove_agents.server.sandbox import Sandbox, SandboxUnavailable
 from trove_agents.server.settings import Settings
 from trove_agents.server.snapshots import routes as snapshot_routes
 from trove_agents.server.snapshots.service import SnapshotService
+from trove_agents.server.snapshots.upkeep import SnapshotUpkeep
 
 CAPABILITIES: Final = ("exec.stdin",)
 """The optional features of the public API that this server has; routes add those of their own."""
@@ -51,6 +54,8 @@ class Server:
             opened.callback(self.exec.close)
             self.app = Edge(self._routes(), authenticate=self._authenticate)
             opened.callback(self.app.close)
+            self.jobs = self._jobs()
+            opened.callback(self.jobs.close)
             self._opened = opened.pop_all()
 
     @functools.cached_property
@@ -73,7 +78,9 @@ class Server:
         routes = [
             *exec_routes.routes(self.exec),
             *file_routes.routes(Files(self.database, self.blobs), self.blobs),
-            *snapshot_routes.routes(SnapshotService(self.database), self.locks),
+            *snapshot_routes.routes(
+                SnapshotService(self.database, manual_days=self.settings.snapshot_days), self.locks
+            ),
             *event_routes.routes(Events(self.database)),
         ]
         own = [route.capability for route in routes if route.capability is not None]
@@ -81,6 +88,17 @@ class Server:
             self.keys, capabilities=[*CAPABILITIES, *own], open_signup=self.settings.open_signup
         )
         return [*routes, *_about(routes)]
+
+    def _jobs(self) -> Jobs:
+        """In an order in which one makes room for the next. Nothing runs before it is started."""
+        jobs, settings = Jobs(self.database), self.settings
+        snapshots = SnapshotUpkeep(self.database, manual_days=settings.snapshot_days)
+        jobs.add("daily-snapshots", snapshots.take_daily, every_seconds=DAY)
+        jobs.add("expired-snapshots", snapshots.expire, every_seconds=HOUR)
+        if settings.event_days is not None:
+            events = EventUpkeep(self.database, days=settings.event_days)
+            jobs.add("old-events", events.forget, every_seconds=DAY)
+        return jobs
 
     def _authenticate(self, header: str | None) -> Principal:
         with self.database.read() as db:

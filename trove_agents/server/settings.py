@@ -15,8 +15,8 @@ class Settings:
     """One server on one state directory.
 
     Raises:
-        ValueError: there is no sandbox or no network of that name. What this machine can do is seen later, when a
-            command needs it.
+        ValueError: there is no sandbox or no network of that name, or a number of days is less than one. What this
+            machine can do is seen later, when a command needs it.
     """
 
     folder: Path
@@ -27,9 +27,19 @@ class Settings:
     """What commands may reach: nothing, the internet without the host's own networks, or all that the host can."""
     open_signup: bool = False
     """Whether strangers may make workspaces with ``POST /v1/workspaces``."""
+    history_days: int | None = 30
+    """For how long a namespace can be read as it was at any time; what snapshots hold is kept beyond. None: for good."""
+    snapshot_days: int | None = None
+    """After how long snapshots expire that somebody took; None: never. Automatic ones do after 30 days."""
+    event_days: int | None = 90
+    """After how long events are forgotten; None: never."""
 
     def __post_init__(self) -> None:
         if self.sandbox is not None and self.sandbox not in _SANDBOXES:
             raise ValueError(f"there is no sandbox {self.sandbox!r}: it is one of {', '.join(_SANDBOXES)}")
         if self.network not in _NETWORKS:
             raise ValueError(f"there is no network {self.network!r}: it is one of {', '.join(_NETWORKS)}")
+        for name in ("history_days", "snapshot_days", "event_days"):
+            days = getattr(self, name)
+            if days is not None and days < 1:
+                raise ValueError(f"{name} is at least 1, or None for no end")

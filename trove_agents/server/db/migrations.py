@@ -13,7 +13,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from trove_agents.server.db.tables import metadata
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest revision in ``versions/``."""
 _FOLDER: Final = Path(__file__).parent
 _VERSION_TABLE: Final = (

@@ -83,6 +83,8 @@ timelines = Table(
     _int("base_version", null=True),
     _int("origin", null=True),
     _int("origin_version", null=True),
+    Index("timelines_by_base", "base", "base_version"),
+    Index("timelines_by_origin", "origin", "origin_version"),
 )
 heads = Table(
     "heads",
@@ -91,6 +93,7 @@ heads = Table(
     _int("since"),
     _int("timeline"),
     PrimaryKeyConstraint("namespace", "since", name="heads_key"),
+    Index("heads_by_timeline", "timeline"),
     sqlite_with_rowid=False,
 )
 entries = Table(
@@ -127,6 +130,7 @@ content_parts = Table(
     _bytes("digest"),
     _int("size"),
     PrimaryKeyConstraint("content", "position", name="content_parts_key"),
+    Index("content_parts_by_digest", "digest"),
     sqlite_with_rowid=False,
 )
 blobs = Table(
@@ -152,6 +156,7 @@ snapshots = Table(
     Column("automatic", Boolean(create_constraint=False), nullable=False),
     _int("created_us"),
     Index("snapshots_by_namespace", "namespace", "created_us"),
+    Index("snapshots_by_timeline", "timeline", "version"),
     sqlite_with_rowid=False,
 )
 log = Table(
@@ -191,4 +196,16 @@ locks = Table(
     _text("holder"),
     _int("token"),
     _int("expires_us"),
+)
+horizons = Table(
+    "horizons", metadata, Column("namespace", _Int, primary_key=True, autoincrement=False), _int("version")
+)
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _int("due_us"),
+    _text("holder"),
+    _int("claimed_until_us"),
+    _text("place", null=True),
 )

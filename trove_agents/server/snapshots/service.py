@@ -9,6 +9,7 @@ from trove_agents.server.errors import NotFound, Unprocessable
 from trove_agents.server.events import service as events
 from trove_agents.server.namespaces import service as namespaces
 from trove_agents.server.namespaces.locks import ExecLocks
+from trove_agents.server.snapshots.upkeep import AUTOMATIC_DAYS, expiry_us
 from trove_agents.server.timelines import Namespace, SnapshotRow
 from trove_agents.wire import limits, times
 from trove_agents.wire.snapshots import Restored, Snapshot, SnapshotDeleted, Snapshots
@@ -17,8 +18,9 @@ from trove_agents.wire.snapshots import Restored, Snapshot, SnapshotDeleted, Sna
 class SnapshotService:
     """Snapshots of all namespaces."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, manual_days: int | None = None) -> None:
         self._database = database
+        self._manual_days = manual_days
 
     def create(self, principal: Principal, namespace: str, label: str | None) -> Snapshot:
         """The namespace as it is now; one that was never used is an empty snapshot.
@@ -39,7 +41,7 @@ class SnapshotService:
             events.record(
                 tx, principal=principal, namespace=namespace, kind="snapshot.created", data=data, now_ns=now
             )
-            return _shown(row, namespace)
+            return self._shown(row, namespace)
 
         return self._database.write(commit)
 
@@ -48,7 +50,7 @@ class SnapshotService:
         with self._database.read() as db:
             space = timelines.namespace(db, principal.workspace, namespace)
             rows = timelines.snapshots(db, space.id, limit=limits.SNAPSHOTS_LISTED) if space else []
-        return Snapshots([_shown(row, namespace) for row in rows])
+        return Snapshots([self._shown(row, namespace) for row in rows])
 
     def delete(self, principal: Principal, namespace: str, snapshot_id: str) -> SnapshotDeleted:
         """Forgets a snapshot; the namespace stays as it is.
@@ -121,12 +123,13 @@ class SnapshotService:
             raise NotFound("no such snapshot in this namespace")
         return space, row
 
-
-def _shown(row: SnapshotRow, namespace: str) -> Snapshot:
-    return Snapshot(
-        snapshot_id=row.id,
-        namespace=namespace,
-        size_bytes=row.bytes,
-        created_at=times.from_micros(row.created_us),
-        label=row.label,
-    )
+    def _shown(self, row: SnapshotRow, namespace: str) -> Snapshot:
+        expires = expiry_us(row.created_us, AUTOMATIC_DAYS if row.automatic else self._manual_days)
+        return Snapshot(
+            snapshot_id=row.id,
+            namespace=namespace,
+            size_bytes=row.bytes,
+            created_at=times.from_micros(row.created_us),
+            label=row.label,
+            expires_at=None if expires is None else times.from_micros(expires),
+        )
