@@ -1,10 +1,15 @@
 """The command as a whole: its version, its help, and what it says where the server is not installed."""
 
+import dataclasses
 import importlib.metadata
+import inspect
 import subprocess
 import sys
 
 import pytest
+
+from trove_agents.cli.app import app
+from trove_agents.server.settings import Settings
 
 
 def test_version_and_help(run_command):
@@ -13,6 +18,15 @@ def test_version_and_help(run_command):
     assert status == 0
     for name in ("serve", "workspace", "doctor"):
         assert name in output
+
+
+def test_serve_and_code_have_the_same_defaults():
+    """0 of the command is None in code: no end."""
+    [serve] = [command.callback for command in app.registered_commands if command.name == "serve"]
+    parameters = inspect.signature(serve).parameters
+    for setting in dataclasses.fields(Settings):
+        if setting.name in parameters:
+            assert (parameters[setting.name].default or None) == (setting.default or None), setting.name
 
 
 def test_without_the_server_it_says_how_to_get_it(tmp_path):
