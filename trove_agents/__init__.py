@@ -33,7 +33,7 @@ from trove_agents.errors import (
 )
 from trove_agents.wire.events import Actor, ListedEvent
 from trove_agents.wire.exec import ExecResult
-from trove_agents.wire.files import BytesContent, FileContent, FileInfo, FileResult
+from trove_agents.wire.files import BytesContent, FileContent, FileInfo, FileResult, Transferred
 from trove_agents.wire.keys import KeyCreated, KeyMetadata, Me
 from trove_agents.wire.snapshots import Snapshot
 from trove_agents.wire.webhooks import WebhookCreated, WebhookEvent, WebhookMetadata, WebhookTestResult
@@ -67,6 +67,7 @@ __all__ = [
     "Retries",
     "Settings",
     "Snapshot",
+    "Transferred",
     "Transport",
     "Trove",
     "TroveAdminClient",

@@ -11,6 +11,7 @@ from trove_agents.client.files import AsyncFilesMethods, FilesMethods
 from trove_agents.client.keys import AsyncKeysMethods, AsyncMeMethods, KeysMethods, MeMethods
 from trove_agents.client.retry import Retries
 from trove_agents.client.snapshots import AsyncSnapshotsMethods, SnapshotsMethods
+from trove_agents.client.trees import AsyncTreesMethods, TreesMethods
 from trove_agents.client.webhooks import AsyncWebhooksMethods, WebhooksMethods
 from trove_agents.config import DEFAULT_BASE_URL
 from trove_agents.wire import headers, limits, namespaces
@@ -18,7 +19,7 @@ from trove_agents.wire import headers, limits, namespaces
 RETRIES: Final = Retries()
 
 
-class TroveClient(FilesMethods, ExecMethods, SnapshotsMethods, BootstrapMethods, MeMethods):
+class TroveClient(FilesMethods, TreesMethods, ExecMethods, SnapshotsMethods, BootstrapMethods, MeMethods):
     """Files, commands and snapshots of one namespace.
 
     Use as a context manager, or ``close`` it. Safe to share between threads.
@@ -57,7 +58,12 @@ class TroveClient(FilesMethods, ExecMethods, SnapshotsMethods, BootstrapMethods,
 
 
 class AsyncTroveClient(
-    AsyncFilesMethods, AsyncExecMethods, AsyncSnapshotsMethods, AsyncBootstrapMethods, AsyncMeMethods
+    AsyncFilesMethods,
+    AsyncTreesMethods,
+    AsyncExecMethods,
+    AsyncSnapshotsMethods,
+    AsyncBootstrapMethods,
+    AsyncMeMethods,
 ):
     """See :class:`TroveClient`. For asyncio."""
 

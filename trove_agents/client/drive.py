@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from trove_agents.client.call import Call, Flow, Pairs, Step, Together
+from trove_agents.client.capabilities import Capabilities
 from trove_agents.client.failures import failure
 from trove_agents.client.retry import Retries
 from trove_agents.client.transport import (
@@ -45,6 +46,7 @@ class Driver:
         self._headers = headers
         self._timeout = timeout
         self._retries = retries if retries is not None and transport.retries else None
+        self._capabilities = Capabilities()
 
     def send(self, call: Call[T]) -> T:
         """The result of one call.
@@ -119,6 +121,7 @@ class AsyncDriver:
         self._headers = headers
         self._timeout = timeout
         self._retries = retries if retries is not None and transport.retries else None
+        self._capabilities = Capabilities()
 
     async def send(self, call: Call[T]) -> T:
         """As :meth:`Driver.send`."""

@@ -19,7 +19,9 @@ from trove_agents.server.events.upkeep import EventUpkeep
 from trove_agents.server.exec import routes as exec_routes
 from trove_agents.server.exec.service import ExecService
 from trove_agents.server.files import routes as file_routes
+from trove_agents.server.files import tree_routes
 from trove_agents.server.files.service import Files
+from trove_agents.server.files.trees import Trees
 from trove_agents.server.http import Edge, Reply, Request, Route
 from trove_agents.server.jobs import DAY, HOUR, Jobs
 from trove_agents.server.keys import routes as key_routes
@@ -78,6 +80,7 @@ class Server:
         routes = [
             *exec_routes.routes(self.exec),
             *file_routes.routes(Files(self.database, self.blobs), self.blobs),
+            *tree_routes.routes(Trees(self.database)),
             *snapshot_routes.routes(
                 SnapshotService(self.database, manual_days=self.settings.snapshot_days), self.locks
             ),

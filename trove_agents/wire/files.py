@@ -35,6 +35,41 @@ class Deleted(msgspec.Struct, frozen=True):
     """``workspace/...``"""
 
 
+class DirectoryRequest(msgspec.Struct, frozen=True):
+    """Body of ``POST /v1/files/mkdir``: a directory, parents as needed."""
+
+    path: str
+
+
+class Directory(msgspec.Struct, frozen=True):
+    """Answer of ``POST /v1/files/mkdir``."""
+
+    path: str
+    """``workspace/...``"""
+    created: bool
+    """False: it was there, and nothing changed."""
+
+
+class TransferRequest(msgspec.Struct, frozen=True):
+    """Body of ``POST /v1/files/move`` and ``POST /v1/files/copy``: a file, or a directory with all it holds."""
+
+    source: str = msgspec.field(name="from")
+    to: str
+    overwrite: bool = False
+    """What is at ``to`` goes, a directory with all it holds."""
+
+
+class Transferred(msgspec.Struct, frozen=True):
+    """What was moved or copied."""
+
+    source: str = msgspec.field(name="from")
+    """``workspace/...``"""
+    to: str
+    """``workspace/...``"""
+    files: int
+    """How many files and links that were."""
+
+
 class FileInfo(msgspec.Struct, frozen=True):
     """One entry of a listing. A symbolic link is shown as an entry that is not a directory."""
 

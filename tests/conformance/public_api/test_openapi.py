@@ -39,6 +39,9 @@ OPERATIONS = [
     "GET /files/{path}",
     "GET /v1/files",
     "GET /v1/files/content",
+    "POST /v1/files/mkdir",
+    "POST /v1/files/move",
+    "POST /v1/files/copy",
     "POST /v1/snapshots",
     "GET /v1/snapshots",
     "DELETE /v1/snapshots/{snapshot_id}",
@@ -69,8 +72,9 @@ class Real:
         for name in case.path_parameters:
             case.path_parameters[name] = getattr(self, name)()
         for values in (case.query, case.body):
-            if isinstance(values, dict) and "path" in values:
-                values["path"] = self.path()
+            for name in ("path", "from"):
+                if isinstance(values, dict) and name in values:
+                    values[name] = self.path()
 
     def workspace_id(self) -> str:
         return self.workspace.workspace_id

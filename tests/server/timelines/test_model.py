@@ -114,6 +114,18 @@ class Model:
         mtime = self.now if mtime is None else mtime
         self.state[path] = Node(Kind.DIRECTORY, mode, 0, mtime, None, 0, None)
 
+    def content(self, path, node, replace):
+        if node.kind is Kind.DIRECTORY:
+            return self.directory(path, node.mode, node.mtime, replace)
+        was = self.state.get(path)
+        if was is not None and was.kind is Kind.DIRECTORY:
+            if not replace:
+                raise IsADirectory(path)
+            self.remove(path)
+        self.room(path, replace)
+        self.state[path] = node
+        return None
+
     def remove(self, path):
         if path not in self.state:
             raise Missing(path)
@@ -136,6 +148,7 @@ EDITS = st.one_of(
     st.tuples(st.just("link"), PATHS, BYTES, TIMES, st.booleans()),
     st.tuples(st.just("directory"), PATHS, st.sampled_from([0o755, 0o700]), TIMES, st.booleans()),
     st.tuples(st.just("remove"), PATHS),
+    st.tuples(st.just("content"), PATHS, PATHS, st.booleans()),
 )
 REFUSALS = (IsADirectory, NotADirectory, Missing)
 
@@ -225,6 +238,10 @@ class Timelines(RuleBasedStateMachine):
             model = Model(self.heads[name], change.version, now)
             assert change.version == max(space.at.version + 1, now)
             for (what, path, *rest), payload in zip(edits, payloads, strict=True):
+                if what == "content":
+                    rest = (timelines.find(tx, space.at, rest[0]), self.heads[name].get(rest[0]), rest[1])
+                    if rest[0] is None:
+                        continue
                 self.edit(change, model, what, path, rest, payload)
             state = model.result()
             return space, change.commit(), state
@@ -251,6 +268,10 @@ class Timelines(RuleBasedStateMachine):
             mode, mtime, replace = rest
             wanted = lambda: model.directory(path, mode, mtime, replace)
             done = lambda: change.put_directory(path, mode=mode, mtime_ns=mtime, replace=replace)
+        elif what == "content":
+            entry, node, replace = rest
+            wanted = lambda: model.content(path, node, replace)
+            done = lambda: change.put_content(path, entry, replace=replace)
         else:
             wanted, done = lambda: model.remove(path), lambda: change.remove(path)
         results = []

@@ -123,6 +123,16 @@ class Change:
             )
         return self._set(path, _State(Kind.LINK, 0o777, len(target), self._time(mtime_ns), content))
 
+    def put_content(self, path: str, entry: Entry, *, replace: bool = False) -> Entry:
+        """Puts what an entry of the same workspace is, with its mode, its time and its content, which is shared.
+
+        Of a directory only itself, without what it holds. Errors as ``put_file``, of a directory as ``put_directory``.
+        """
+        if entry.kind is Kind.DIRECTORY:
+            return self.put_directory(path, mode=entry.mode, mtime_ns=entry.mtime_ns, replace=replace)
+        self._room(path, replace=replace)
+        return self._set(path, _State(entry.kind, entry.mode, entry.size, entry.mtime_ns, entry.content))
+
     def put_directory(
         self, path: str, *, mode: int = 0o755, mtime_ns: int | None = None, replace: bool = False
     ) -> Entry:

@@ -1,0 +1,37 @@
+"""What the server can do beyond the public API: asked once per client, before the first call that needs to know."""
+
+from typing import TypeVar
+
+from trove_agents.client.call import Flow, Step, get, value
+from trove_agents.errors import NotSupported, TroveNotFoundError
+from trove_agents.wire.keys import Me
+
+T = TypeVar("T")
+_ME = value(Me)
+
+
+class Capabilities:
+    """What one client knows of its server."""
+
+    def __init__(self) -> None:
+        self._names: frozenset[str] | None = None
+
+    def need(self, name: str, step: Step[T]) -> Flow[T]:
+        """The result of a step that a server without the capability would not understand, or would take for another.
+
+        Raises:
+            NotSupported: this server is one; nothing was sent but the question.
+        """
+        if self._names is None:
+            self._names = yield from _ask()
+        if name not in self._names:
+            raise NotSupported(f"this server does not have {name}")
+        return (yield from step)
+
+
+def _ask() -> Flow[frozenset[str]]:
+    try:
+        me = yield from get(("v1", "me"), _ME)
+    except TroveNotFoundError:  # older than the question
+        return frozenset()
+    return frozenset(me.capabilities)

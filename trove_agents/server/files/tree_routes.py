@@ -1,0 +1,57 @@
+"""HTTP of directories, and of moving and copying trees."""
+
+from trove_agents.server.files.trees import Trees
+from trove_agents.server.http import Request, Route
+from trove_agents.wire.files import Directory, DirectoryRequest, Transferred, TransferRequest
+
+
+def routes(trees: Trees) -> list[Route]:
+    def mkdir(request: Request, body: DirectoryRequest) -> Directory:
+        return trees.make_directory(request.principal, request.namespace, body.path)
+
+    def move(request: Request, body: TransferRequest) -> Transferred:
+        who, name = request.principal, request.namespace
+        return trees.move(who, name, body.source, body.to, overwrite=body.overwrite)
+
+    def copy(request: Request, body: TransferRequest) -> Transferred:
+        who, name = request.principal, request.namespace
+        return trees.copy(who, name, body.source, body.to, overwrite=body.overwrite)
+
+    return [
+        Route(
+            "POST",
+            "/v1/files/mkdir",
+            mkdir,
+            run="hop",
+            access="runtime",
+            summary="Make a directory",
+            body=DirectoryRequest,
+            reply=Directory,
+            errors=(409,),
+            capability="files.mkdir",
+        ),
+        Route(
+            "POST",
+            "/v1/files/move",
+            move,
+            run="hop",
+            access="runtime",
+            summary="Move a file or a directory",
+            body=TransferRequest,
+            reply=Transferred,
+            errors=(404, 409),
+            capability="files.move",
+        ),
+        Route(
+            "POST",
+            "/v1/files/copy",
+            copy,
+            run="hop",
+            access="runtime",
+            summary="Copy a file or a directory",
+            body=TransferRequest,
+            reply=Transferred,
+            errors=(404, 409),
+            capability="files.copy",
+        ),
+    ]
