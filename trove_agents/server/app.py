@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trove_agents.server import auth, openapi, sandbox
+from trove_agents.server import auth, openapi, sandbox, timelines
 from trove_agents.server.auth import Principal
 from trove_agents.server.blobs import BlobStore
 from trove_agents.server.db import Database
@@ -101,6 +101,10 @@ class Server:
         if settings.event_days is not None:
             events = EventUpkeep(self.database, days=settings.event_days)
             jobs.add("old-events", events.forget, every_seconds=DAY)
+        collection = timelines.Collection(self.database, self.blobs)
+        jobs.add("unused-contents", collection.sweep_contents, every_seconds=DAY)
+        jobs.add("unused-blobs", collection.sweep_blobs, every_seconds=DAY)
+        jobs.add("lost-objects", collection.sweep_objects, every_seconds=DAY)
         return jobs
 
     def _authenticate(self, header: str | None) -> Principal:

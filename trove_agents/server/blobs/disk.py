@@ -5,9 +5,10 @@ syncs nothing (docs/decisions).
 """
 
 import contextlib
+import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,8 @@ INCOMING: Final = "incoming"
 class Disk:
     """Keys are paths below a folder, which only its owner may enter."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._known: set[Path] = set()
@@ -48,8 +50,40 @@ class Disk:
             directory = directory.parent
             _sync(directory)
 
-    def delete(self, key: str) -> None:
-        (self._folder / key).unlink(missing_ok=True)
+    def renew(self, key: str) -> bool:
+        try:
+            file = os.open(self._folder / key, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            if os.fstat(file).st_nlink == 0:  # deleted since it was opened
+                return False
+            now = self._clock()
+            os.utime(file, (now, now))
+            return True
+        finally:
+            os.close(file)
+
+    def delete(self, key: str, *, unused_since: float) -> bool:
+        path = self._folder / key
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            # Nobody renews a file while its time is looked at and it is unlinked
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found = os.fstat(file)
+            old = found.st_nlink > 0 and found.st_mtime < unused_since
+            if old:
+                path.unlink()
+        except BlockingIOError:  # somebody renews it now
+            return False
+        else:
+            return old
+        finally:
+            os.close(file)
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         for path in (self._folder / prefix).rglob("*"):
@@ -57,7 +91,7 @@ class Disk:
                 yield str(path.relative_to(self._folder)), path.stat().st_size
 
     def sweep(self, *, older_than_seconds: float) -> None:
-        oldest = time.time() - older_than_seconds
+        oldest = self._clock() - older_than_seconds
         with contextlib.suppress(FileNotFoundError):
             for found in os.scandir(self._folder / INCOMING):
                 with contextlib.suppress(FileNotFoundError):  # another process was faster

@@ -1,6 +1,7 @@
 """Objects in a store that obstore reaches: S3, GCS, Azure, or memory in tests. Durable by themselves once written."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -10,6 +11,7 @@ from obstore.store import ObjectStore
 _BUFFER: Final = 5 * 1024 * 1024
 """The smallest part of a multipart upload that S3 takes."""
 _PARTS_AT_ONCE: Final = 4
+_FRESH_SECONDS: Final = 3600.0
 
 
 class ObjectBucket:
@@ -33,9 +35,25 @@ class ObjectBucket:
     def settle(self, key: str) -> None:
         """An object store answers when the object is durable."""
 
-    def delete(self, key: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            obstore.delete(self._store, key)
+    def renew(self, key: str) -> bool:
+        # The time of an object is set by writing it: one that is not quite new is written again
+        age = self._age(key)
+        return age is not None and age < _FRESH_SECONDS
+
+    def delete(self, key: str, *, unused_since: float) -> bool:
+        # Not in one step with the look at its time, as no store offers that: who writes it anew in between loses
+        age = self._age(key)
+        if age is None or time.time() - age >= unused_since:
+            return False
+        obstore.delete(self._store, key)
+        return True
+
+    def _age(self, key: str) -> float | None:
+        """Seconds since it was written; None for nothing."""
+        try:
+            return time.time() - obstore.head(self._store, key)["last_modified"].timestamp()
+        except FileNotFoundError:
+            return None
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         for page in obstore.list(self._store, prefix=prefix):

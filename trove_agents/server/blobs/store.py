@@ -55,8 +55,12 @@ class Objects(Protocol):
         """Makes it durable that the object is found under its key."""
         ...
 
-    def delete(self, key: str) -> None:
-        """A missing one is fine."""
+    def renew(self, key: str) -> bool:
+        """Whether an object is there, which from now on counts as just written."""
+        ...
+
+    def delete(self, key: str, *, unused_since: float) -> bool:
+        """Removes an object that was last written or renewed before a time; whether it did."""
         ...
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
@@ -114,13 +118,16 @@ class BlobStore:
         """Whether the workspace has that blob."""
         return _exists(self._objects, _key(workspace, digest))
 
-    def delete(self, workspace: str, digest: bytes) -> None:
-        """Removes a blob that nothing refers to; a missing one is fine."""
-        self._objects.delete(_key(workspace, digest))
+    def delete(self, workspace: str, digest: bytes, *, unused_since: float) -> bool:
+        """Removes a blob that nothing refers to, unless somebody stored it again since a time (seconds since 1970).
 
-    def list(self, workspace: str) -> Iterator[Stored]:
-        """Every blob of a workspace, in no order."""
-        for key, size in self._objects.list(workspace):
+        Whether it did; a missing one is fine.
+        """
+        return self._objects.delete(_key(workspace, digest), unused_since=unused_since)
+
+    def list(self, workspace: str, part: str = "") -> Iterator[Stored]:
+        """Every blob of a workspace, in no order; or those whose digests start with two given digits."""
+        for key, size in self._objects.list(f"{workspace}/{part}" if part else workspace):
             yield Stored(bytes.fromhex(key.rpartition("/")[2]), size)
 
 
@@ -149,13 +156,14 @@ class BlobWriter:
     def finish(self) -> Stored:
         """Makes the blob durable under its digest. A blob that is already there is not written again.
 
-        A second call gives the same answer.
+        From then on it is safe from collection for a day, in which a row that refers to it must be committed. A
+        second call gives the same answer.
         """
         if self._stored is not None:
             return self._stored
         stored = Stored(self._hash.digest(), self._size)
         key = _key(self._workspace, stored.digest)
-        if _exists(self._objects, key):
+        if self._objects.renew(key):
             self.abort()
         else:
             self._sink.close()

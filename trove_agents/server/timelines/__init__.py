@@ -8,6 +8,7 @@ Knows nothing of HTTP, quotas, rights or events: services call this inside their
 """
 
 from trove_agents.server.timelines.change import Change
+from trove_agents.server.timelines.collection import Collection
 from trove_agents.server.timelines.comparison import differences, history
 from trove_agents.server.timelines.contents import (
     INLINE_BYTES,
@@ -52,6 +53,7 @@ __all__ = [
     "AlreadyExists",
     "At",
     "Change",
+    "Collection",
     "Conflict",
     "Difference",
     "Entry",
