@@ -3,13 +3,11 @@
 What blocks runs off the loop, in two phases; the command itself is awaited on the loop, and so is the lock.
 """
 
-import asyncio
-import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -36,6 +34,7 @@ from trove_agents.server.namespaces.locks import ExecLocks, Hop, Lease
 from trove_agents.server.paths import ROOT, shown
 from trove_agents.server.sandbox import Command, Outcome, Sandbox, SandboxFailed, network_hint
 from trove_agents.server.timelines import At, Kind, Namespace
+from trove_agents.server.waiting import whole
 from trove_agents.wire import limits
 from trove_agents.wire.exec import ExecRequest, ExecResult
 
@@ -109,34 +108,20 @@ class ExecService:
         sandbox, space = await hop(self._enter, principal, namespace)
         call = _Call(principal, request.command, stdin, space, Contents(self._blobs, principal.workspace))
 
-        async def take(function: Callable[..., T], *args: Any) -> T:
-            """A lock that was got for a caller who has left meanwhile goes back at once."""
-            task = asyncio.ensure_future(hop(function, *args))
+        async with self._locks.hold(space.id, seconds=_LOCK_SECONDS, hop=hop) as lease:
             try:
-                return cast("T", await _whole(task))
-            except asyncio.CancelledError:
-                done = not task.cancelled() and task.exception() is None
-                if done and isinstance(lease := task.result(), Lease):
-                    await asyncio.shield(hop(self._release, lease))
-                raise
-
-        async with self._locks.hold(space.id, seconds=_LOCK_SECONDS, hop=take) as lease:
-            try:
-                copy = await _whole(hop(self._prepare, call))
+                copy = await whole(hop(self._prepare, call))
                 outcome = await self._execute(sandbox, copy, call)
-                result: ExecResult = await _whole(hop(self._finish, sandbox, call, outcome, lease))
+                result: ExecResult = await whole(hop(self._finish, sandbox, call, outcome, lease))
             finally:
                 if call.copy is not None:
-                    await _whole(hop(self._give_back, call))
+                    await whole(hop(self._give_back, call))
         if outcome.timed_out:
             raise CommandTimeout(
                 f"the command ran longer than {self._seconds:g} s and was killed; the files it had written are "
                 "kept: write progress to files so that a retry can resume"
             )
         return result
-
-    def _release(self, lease: Lease) -> None:
-        self._database.write(lambda tx: locks.release(tx, lease))
 
     def _enter(self, principal: Principal, name: str) -> tuple[Sandbox, Namespace]:
         """The sandbox and the namespace, which is created only if there is something to run commands with."""
@@ -228,20 +213,6 @@ class ExecService:
         copy, call.copy = call.copy, None
         if copy is not None:
             copy.give_back()
-
-
-async def _whole(work: Awaitable[T]) -> T:
-    """Waits for work on another thread to end, also when cancelled: it uses what the caller would give back."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # seen: the cancellation is what counts
-        raise
 
 
 def _checked(request: ExecRequest) -> bytes | None:
