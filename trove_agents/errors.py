@@ -4,6 +4,7 @@
     ├── TroveAuthError                  401, 403: key missing, revoked, or not allowed here
     ├── TroveNotFoundError              404: file, snapshot, key or webhook unknown
     ├── TroveConflictError              409: the present state forbids it
+    │   └── TrovePreconditionError          412: not as if_match or if_none_match said
     ├── TroveTimeoutError               408, 504: a command or a server took too long
     ├── TroveRateLimitError             429: too many requests
     ├── TroveServerError                other 5xx, or an answer that makes no sense
@@ -77,6 +78,12 @@ class TroveConflictError(TroveError):
 
     code = "conflict"
     recovery: Recovery = "adapt"
+
+
+class TrovePreconditionError(TroveConflictError):
+    """412: the file is not as ``if_match`` or ``if_none_match`` said, and nothing was done: read it again."""
+
+    code = "precondition-failed"
 
 
 class TroveTimeoutError(TroveError):

@@ -25,7 +25,7 @@ GOLDEN = [
     ),
     (
         files.FileContent("workspace/a", 2, T, "binary"),
-        f'{{"path":"workspace/a","size_bytes":2,"modified_at":"{T}","encoding":"binary","content":null,"truncated":false}}',
+        f'{{"path":"workspace/a","size_bytes":2,"modified_at":"{T}","encoding":"binary","content":null,"truncated":false,"etag":null}}',
     ),
     (exec.ExecResult(1, "o", "e", 5), '{"exit_code":1,"stdout":"o","stderr":"e","duration_ms":5}'),
     (

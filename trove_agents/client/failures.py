@@ -15,6 +15,7 @@ from trove_agents.errors import (
     TroveConflictError,
     TroveError,
     TroveNotFoundError,
+    TrovePreconditionError,
     TroveRateLimitError,
     TroveServerError,
     TroveTimeoutError,
@@ -26,6 +27,7 @@ _CLASSES: Final[Mapping[int, type[TroveError]]] = {
     404: TroveNotFoundError,
     408: TroveTimeoutError,
     409: TroveConflictError,
+    412: TrovePreconditionError,
     429: TroveRateLimitError,
     504: TroveTimeoutError,
 }

@@ -1,10 +1,11 @@
 """Files: what the client knows of writing, reading, listing, uploading and downloading."""
 
+import dataclasses
 import warnings
 from collections.abc import Iterable
 from typing import Final, TypeVar
 
-from trove_agents.client.call import Call, Flow, Step, get, post, value, wire_text
+from trove_agents.client.call import Call, Flow, Pairs, Step, get, post, value, wire_text
 from trove_agents.client.download import Downloaded, Sink, Target, extent
 from trove_agents.client.drive import AsyncDriver, Driver
 from trove_agents.client.transport import Reply
@@ -42,20 +43,26 @@ class ListResult(list[FileInfo]):
         self.path = path
 
 
-def write(path: str, content: str) -> Call[FileResult]:
-    """Creates or replaces a text file."""
-    body = WriteRequest(wire_text(relative(path)), content)
-    return post(("write",), _FILE_RESULT, body, idempotent=True)
+def write(path: str, content: str, conditions: Pairs = ()) -> Call[FileResult]:
+    """Creates or replaces a text file. With conditions it is not repeated: its own effect would refuse the second."""
+    call = post(("write",), _FILE_RESULT, WriteRequest(wire_text(relative(path)), content), idempotent=True)
+    return _only(call, conditions)
 
 
-def upload(path: str, body: Upload | bytes) -> Call[FileResult]:
-    """Creates or replaces a file."""
-    return Call("PUT", _at(path), _FILE_RESULT, body=body, idempotent=True)
+def upload(path: str, body: Upload | bytes, conditions: Pairs = ()) -> Call[FileResult]:
+    """Creates or replaces a file. Repeated as ``write``."""
+    return _only(Call("PUT", _at(path), _FILE_RESULT, body=body, idempotent=True), conditions)
 
 
-def delete(path: str) -> Call[str]:
+def delete(path: str, conditions: Pairs = ()) -> Call[str]:
     """Removes a file, or a directory with all it holds. Not repeated: the second would say it is not there."""
-    return post(("delete",), _deleted, DeleteRequest(wire_text(relative(path))))
+    return _only(post(("delete",), _deleted, DeleteRequest(wire_text(relative(path)))), conditions)
+
+
+def only_if(if_match: str | None, if_none_match: str | None) -> Pairs:
+    """The headers of conditions; none for no condition."""
+    given = (("if-match", if_match), ("if-none-match", if_none_match))
+    return tuple((name, text) for name, text in given if text is not None)
 
 
 def list_dir(path: str = ROOT, *, recursive: bool = False) -> Call[ListResult]:
@@ -123,17 +130,37 @@ class FilesMethods(Driver):
     for a path that is not there, and ``TroveError`` with status 400 for one that cannot be.
     """
 
-    def write(self, path: str, content: str) -> FileResult:
+    def write(
+        self, path: str, content: str, *, if_match: str | None = None, if_none_match: str | None = None
+    ) -> FileResult:
         """Writes a text file as UTF-8, created or replaced at once, with the directories above it.
 
-        At most 10 MB; ``upload`` takes more. Sent again after a lost connection: the effect is the same.
+        At most 10 MB; ``upload`` takes more. Sent again after a lost connection, unless it has a condition: the
+        effect is the same.
+
+        Args:
+            path: Where it goes.
+            content: All of it.
+            if_match: Only if the file is still what had this ``etag``, as ``write`` and ``read_file`` return it.
+            if_none_match: ``"*"``: only if nothing is there.
 
         Raises:
             TroveConflictError: a directory is there, or a file is where a directory above it should be.
+            TrovePreconditionError: a condition does not hold; nothing was written.
+            NotSupported: a condition was given, and the server has none.
         """
-        return self.send(write(path, content))
+        only = only_if(if_match, if_none_match)
+        return self._checked(write(path, content, only), only)
 
-    def upload(self, path: str, data: Source, *, progress: Progress | None = None) -> FileResult:
+    def upload(
+        self,
+        path: str,
+        data: Source,
+        *,
+        progress: Progress | None = None,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+    ) -> FileResult:
         """Writes a file of any kind, at most 100 MB; what was there is replaced only when all has arrived.
 
         Args:
@@ -141,17 +168,32 @@ class FilesMethods(Driver):
             data: Bytes; a ``Path``; a file open in binary mode, read from where it stands; or an iterable of
                 bytes. Files and iterables are sent as they are read, never held whole.
             progress: Called after each piece with the bytes sent and the total (None when unknown).
+            if_match: As for ``write``.
+            if_none_match: As for ``write``.
 
         After a failure it is sent again only if ``data`` can be read again: not from a pipe or a generator.
 
         Raises:
             TroveConflictError: as for ``write``.
+            TrovePreconditionError: as for ``write``.
+            NotSupported: as for ``write``.
         """
-        return self.send(upload(path, _body(data, progress)))
+        only = only_if(if_match, if_none_match)
+        return self._checked(upload(path, _body(data, progress), only), only)
 
-    def delete(self, path: str) -> str:
-        """Deletes a file, or a directory with all it holds, and returns the path that was deleted."""
-        return self.send(delete(path))
+    def delete(self, path: str, *, if_match: str | None = None) -> str:
+        """Deletes a file, or a directory with all it holds, and returns the path that was deleted.
+
+        Args:
+            path: What to delete.
+            if_match: As for ``write``. The tag of a directory says nothing of what it holds.
+
+        Raises:
+            TrovePreconditionError: as for ``write``.
+            NotSupported: as for ``write``.
+        """
+        only = only_if(if_match, None)
+        return self._checked(delete(path, only), only)
 
     def list_dir(self, path: str = ROOT, *, recursive: bool = False) -> ListResult:
         """Lists a directory: directories first, then files, each by name.
@@ -222,21 +264,39 @@ class FilesMethods(Driver):
 
         return _told(path, self.repeat(once, lambda: sink.can_restart))
 
+    def _checked(self, call: Call[T], only: Pairs) -> T:
+        if not only:
+            return self.send(call)
+        return self.run(self._capabilities.need("files.conditions", call))
+
 
 class AsyncFilesMethods(AsyncDriver):
     """As ``FilesMethods``."""
 
-    async def write(self, path: str, content: str) -> FileResult:
+    async def write(
+        self, path: str, content: str, *, if_match: str | None = None, if_none_match: str | None = None
+    ) -> FileResult:
         """See :meth:`TroveClient.write`."""
-        return await self.send(write(path, content))
+        only = only_if(if_match, if_none_match)
+        return await self._checked(write(path, content, only), only)
 
-    async def upload(self, path: str, data: AsyncSource, *, progress: Progress | None = None) -> FileResult:
+    async def upload(
+        self,
+        path: str,
+        data: AsyncSource,
+        *,
+        progress: Progress | None = None,
+        if_match: str | None = None,
+        if_none_match: str | None = None,
+    ) -> FileResult:
         """See :meth:`TroveClient.upload`; ``data`` may also be an asynchronous iterable of bytes."""
-        return await self.send(upload(path, _body(data, progress)))
+        only = only_if(if_match, if_none_match)
+        return await self._checked(upload(path, _body(data, progress), only), only)
 
-    async def delete(self, path: str) -> str:
+    async def delete(self, path: str, *, if_match: str | None = None) -> str:
         """See :meth:`TroveClient.delete`."""
-        return await self.send(delete(path))
+        only = only_if(if_match, None)
+        return await self._checked(delete(path, only), only)
 
     async def list_dir(self, path: str = ROOT, *, recursive: bool = False) -> ListResult:
         """See :meth:`TroveClient.list_dir`."""
@@ -279,6 +339,11 @@ class AsyncFilesMethods(AsyncDriver):
 
         return _told(path, await self.repeat(once, lambda: sink.can_restart))
 
+    async def _checked(self, call: Call[T], only: Pairs) -> T:
+        if not only:
+            return await self.send(call)
+        return await self.run(self._capabilities.need("files.conditions", call))
+
 
 _FILE_RESULT = value(FileResult)
 _FILE_CONTENT = value(FileContent)
@@ -297,6 +362,12 @@ def _listing(reply: Reply) -> ListResult:
 
 def _bytes_content(reply: Reply) -> BytesContent:
     return BytesContent(reply.body, *extent(reply.headers))
+
+
+def _only(call: Call[T], conditions: Pairs) -> Call[T]:
+    if not conditions:
+        return call
+    return dataclasses.replace(call, headers=(*call.headers, *conditions), idempotent=False)
 
 
 def _at(path: str) -> tuple[str, ...]:

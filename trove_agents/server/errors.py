@@ -61,6 +61,22 @@ class Conflict(ServiceError):
     code = "conflict"
 
 
+class PreconditionFailed(ServiceError):
+    """``If-Match`` or ``If-None-Match`` does not hold; nothing was done."""
+
+    code = "precondition-failed"
+
+
+class RangeNotSatisfiable(ServiceError):
+    """A download asks for bytes after the end of the file."""
+
+    code = "range-not-satisfiable"
+
+    def __init__(self, detail: str, *, size: int = 0) -> None:
+        super().__init__(detail)
+        self.size = size
+
+
 class TooLarge(ServiceError):
     """A body over its limit."""
 
@@ -120,8 +136,10 @@ STATUS: Final[dict[type[ServiceError], int]] = {
     NotFound: 404,
     CommandTimeout: 408,
     Conflict: 409,
+    PreconditionFailed: 412,
     TooLarge: 413,
     QuotaExceeded: 413,
+    RangeNotSatisfiable: 416,
     Unprocessable: 422,
     StorageFailed: 500,
     SandboxMissing: 501,

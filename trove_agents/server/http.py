@@ -84,6 +84,10 @@ class Route:
     attempt: Callable[["Request"], Any] | None = None
     """Of a ``loop`` route without a body: tried first, in the crossing that finds out who calls. It never waits; None
     says that it has done nothing, and the endpoint goes on."""
+    request_headers: Sequence[str] = ()
+    """Optional ones that it looks at, for the OpenAPI document."""
+    also: Mapping[int, str] = field(default_factory=dict)
+    """Other statuses that are no errors, and what they say."""
     body_bytes: int = 64 * 1024
     """A larger body is 413. Streamed bodies count for themselves."""
     body_optional: bool = False
@@ -455,6 +459,8 @@ def _refusal(error: errors.ServiceError) -> tuple[int, bytes, Headers]:
         extra.append((b"retry-after", str(error.retry_after).encode()))
     if isinstance(error, Ambiguous):
         extra.append((b"connection", b"close"))
+    if isinstance(error, errors.RangeNotSatisfiable):
+        extra.append((b"content-range", b"bytes */%d" % error.size))
     if isinstance(error, errors.Unauthorized):
         extra.append((b"www-authenticate", b"Bearer"))
     return errors.status(error), msgspec.json.encode(error.body), extra

@@ -17,7 +17,9 @@ _REASONS: Final = {
     404: "Not found",
     408: "The command ran past its limit; the files it had written are kept",
     409: "The state does not allow it",
+    412: "If-Match or If-None-Match does not hold; nothing was done",
     413: "Too large",
+    416: "The range begins after the end of the file",
     422: "Not of the call's form",
     500: "The server failed; with the code storage-failed it is not certain whether anything was kept",
     501: "This server cannot isolate commands",
@@ -63,6 +65,8 @@ def _operation(
         "responses": {str(route.status): _success(route, by_type)},
         "security": [] if route.access == "open" else [{"key": []}],
     }
+    for status, meaning in sorted(route.also.items()):
+        operation["responses"][str(status)] = {"description": meaning}
     for status in sorted(_statuses(route)):
         operation["responses"][str(status)] = {
             "description": _REASONS[status],
@@ -116,7 +120,11 @@ def _query_parameters(route: Route, components: dict[str, Any]) -> list[dict[str
 
 
 def _header_parameters(route: Route) -> list[dict[str, Any]]:
+    own = [
+        {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
+        for name in route.request_headers
+    ]
     if route.access != "runtime":
-        return []
+        return own
     schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,128}$"}
-    return [{"name": headers.NAMESPACE, "in": "header", "required": False, "schema": schema}]
+    return [{"name": headers.NAMESPACE, "in": "header", "required": False, "schema": schema}, *own]

@@ -20,12 +20,14 @@ class DeleteRequest(msgspec.Struct, frozen=True):
     path: str
 
 
-class FileResult(msgspec.Struct, frozen=True):
+class FileResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a write or an upload stored."""
 
     path: str
     """``workspace/...``"""
     size_bytes: int
+    etag: str | None = None
+    """Quoted, for ``If-Match``; None from servers without conditions."""
 
 
 class Deleted(msgspec.Struct, frozen=True):
@@ -107,6 +109,8 @@ class FileContent(msgspec.Struct, frozen=True):
     content: str | None = None
     """None when the file is binary: not UTF-8, or with a NUL in the part read."""
     truncated: bool = False
+    etag: str | None = None
+    """As of ``FileResult``."""
 
 
 class BytesContent(msgspec.Struct, frozen=True):

@@ -13,9 +13,11 @@ def names(answer):
 
 
 def test_write_and_read_back(api):
-    assert api.write("workspace/a/b.txt", "héllo") == {"path": "workspace/a/b.txt", "size_bytes": 6}
+    written = api.write("workspace/a/b.txt", "héllo")
+    assert written == {"path": "workspace/a/b.txt", "size_bytes": 6, "etag": written["etag"]}
     found = api.read("workspace/a/b.txt").json
     assert found.pop("modified_at").endswith("Z")
+    assert found.pop("etag") == written["etag"]
     assert found == {
         "path": "workspace/a/b.txt",
         "size_bytes": 6,
@@ -33,7 +35,8 @@ def test_every_form_of_a_path_is_the_same_file(api, form):
     api.write("a/b.txt", "one")
     assert api.read(form).json["content"] == "one"
     assert api.get(form).body == b"one"
-    assert api.put(form, b"two").json == {"path": "workspace/a/b.txt", "size_bytes": 3}
+    answer = api.put(form, b"two").json
+    assert (answer["path"], answer["size_bytes"]) == ("workspace/a/b.txt", 3)
     assert api.read("a/b.txt").json["content"] == "two"
     assert api.delete(form).json == {"deleted": "workspace/a/b.txt"}
 

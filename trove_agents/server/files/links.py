@@ -50,6 +50,19 @@ def follow_parent(db: Connection, at: At, path: str) -> str:
     return real
 
 
+def find_itself(db: Connection, at: At, path: str) -> tuple[str, Entry | None]:
+    """A path with the links in its parents followed, and what is there, which may be a link.
+
+    Raises:
+        BadRequest: as ``follow_parent``.
+    """
+    entry = timelines.find(db, at, path)
+    if entry is not None:
+        return path, entry
+    real = follow_parent(db, at, path)
+    return real, None if real == path else timelines.find(db, at, real)
+
+
 def past_links(
     db: Connection, at: At, path: str, act: Callable[[str], T], blocked: type[timelines.TimelineError]
 ) -> T:

@@ -7,6 +7,7 @@ import msgspec
 from trove_agents.server import paths, timelines
 from trove_agents.server.blobs import BlobStore, BlobWriter
 from trove_agents.server.errors import TooLarge
+from trove_agents.server.files.conditions import conditions, unchanged, wanted
 from trove_agents.server.files.service import Download, Files, pieces
 from trove_agents.server.http import Disconnected, Reply, Request, Route
 from trove_agents.server.timelines import Payload
@@ -22,6 +23,7 @@ from trove_agents.wire.files import (
 )
 
 _OCTETS = b"application/octet-stream"
+_CONDITIONS = ("If-Match", "If-None-Match")
 
 
 class ListQuery(msgspec.Struct, frozen=True):
@@ -39,10 +41,11 @@ class ReadQuery(msgspec.Struct, frozen=True):
 
 def routes(files: Files, blobs: BlobStore) -> list[Route]:
     def write(request: Request, body: WriteRequest) -> FileResult:
-        return files.write(request.principal, request.namespace, body.path, body.content)
+        only = conditions(request.headers)
+        return files.write(request.principal, request.namespace, body.path, body.content, only)
 
     def delete(request: Request, body: DeleteRequest) -> Deleted:
-        return files.delete(request.principal, request.namespace, body.path)
+        return files.delete(request.principal, request.namespace, body.path, conditions(request.headers))
 
     def listing(request: Request, query: ListQuery) -> Listing:
         return files.listing(request.principal, request.namespace, query.path, recursive=query.recursive)
@@ -56,19 +59,14 @@ def routes(files: Files, blobs: BlobStore) -> list[Route]:
         if announced is not None and announced > limits.UPLOAD_BYTES:
             raise _too_large()
         payload = await _receive(request, blobs)
-        return await request.hop(
-            files.store, request.principal, request.namespace, target, payload, source="upload"
-        )
+        who, name, only = request.principal, request.namespace, conditions(request.headers)
+        return await request.hop(files.store, who, name, target, payload, source="upload", only=only)
 
     async def download(request: Request) -> Reply:
         found = await request.hop(
             files.download, request.principal, request.namespace, request.params["path"]
         )
-        sent = min(found.size, limits.DOWNLOAD_BYTES)
-        extra = {headers.SIZE: str(found.size)}
-        if found.size > sent:
-            extra[headers.TRUNCATED] = "1"
-        return Reply(_send(request, blobs, found, sent), media_type=_OCTETS, headers=extra, length=sent)
+        return _answer(request, blobs, found)
 
     return [
         Route(
@@ -80,7 +78,9 @@ def routes(files: Files, blobs: BlobStore) -> list[Route]:
             summary="Create or replace a text file",
             body=WriteRequest,
             reply=FileResult,
-            errors=(409,),
+            errors=(409, 412),
+            request_headers=_CONDITIONS,
+            capability="files.conditions",
             body_bytes=8 * limits.WRITE_BYTES,
         ),
         Route(
@@ -92,7 +92,8 @@ def routes(files: Files, blobs: BlobStore) -> list[Route]:
             summary="Upload a file's bytes",
             reply=FileResult,
             raw_body=True,
-            errors=(409, 413),
+            errors=(409, 412, 413),
+            request_headers=_CONDITIONS,
         ),
         Route(
             "GET",
@@ -102,7 +103,10 @@ def routes(files: Files, blobs: BlobStore) -> list[Route]:
             access="runtime",
             summary="Download a file's bytes",
             media_type="application/octet-stream",
-            errors=(404,),
+            errors=(404, 416),
+            request_headers=("If-None-Match", "Range", "If-Range"),
+            also={206: "The part that was asked for", 304: "The caller has these bytes already"},
+            capability="files.ranges",
         ),
         Route(
             "POST",
@@ -113,7 +117,8 @@ def routes(files: Files, blobs: BlobStore) -> list[Route]:
             summary="Delete a file or a directory",
             body=DeleteRequest,
             reply=Deleted,
-            errors=(404,),
+            errors=(404, 412),
+            request_headers=_CONDITIONS,
         ),
         Route(
             "GET",
@@ -186,13 +191,36 @@ def _check_complete(request: Request, size: int) -> None:
         raise Disconnected
 
 
+def _answer(request: Request, blobs: BlobStore, found: Download) -> Reply:
+    """All of a file, the part that was asked for, or nothing when the caller has it."""
+    extra = {headers.SIZE: str(found.size), "ETag": found.etag, "Accept-Ranges": "bytes"}
+    if unchanged(request.headers, found.etag):
+        return Reply(_nothing(), 304, _OCTETS, extra)
+    part = wanted(request.headers, found.etag, found.size)
+    start, stop = part or (0, found.size)
+    sent = min(stop - start, limits.DOWNLOAD_BYTES)
+    if part is not None:
+        extra["Content-Range"] = f"bytes {start}-{start + sent - 1}/{found.size}"
+    elif found.size > sent:
+        extra[headers.TRUNCATED] = "1"
+    status = 200 if part is None else 206
+    return Reply(_send(request, blobs, found, sent, start), status, _OCTETS, extra, sent)
+
+
+async def _nothing() -> AsyncGenerator[bytes, None]:
+    """A body without a length: that of a 304 would be the file's."""
+    nothing: tuple[bytes, ...] = ()
+    for piece in nothing:
+        yield piece
+
+
 async def _send(
-    request: Request, blobs: BlobStore, found: Download, size: int
+    request: Request, blobs: BlobStore, found: Download, size: int, start: int
 ) -> AsyncGenerator[bytes, None]:
     if found.payload.data is not None:
-        yield found.payload.data[:size]
+        yield found.payload.data[start : start + size]
         return
-    source = pieces(blobs, found.workspace, found.payload, size)
+    source = pieces(blobs, found.workspace, found.payload, size, start)
     while piece := await request.hop(next, source, b""):
         yield piece
 

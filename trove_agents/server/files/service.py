@@ -11,6 +11,7 @@ from trove_agents.server.blobs import BlobStore
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import BadRequest, Conflict, NotFound, TooLarge, Unprocessable
 from trove_agents.server.events import service as events
+from trove_agents.server.files.conditions import Conditions, tag
 from trove_agents.server.files.links import follow, past_links
 from trove_agents.server.namespaces import service as namespaces
 from trove_agents.server.timelines import At, Change, Entry, Kind, Payload
@@ -28,6 +29,7 @@ class Download:
     size: int
     """The full size in bytes."""
     payload: Payload
+    etag: str
 
 
 class Files:
@@ -37,13 +39,16 @@ class Files:
         self._database = database
         self._blobs = blobs
 
-    def write(self, principal: Principal, namespace: str, path: str, content: str) -> FileResult:
+    def write(
+        self, principal: Principal, namespace: str, path: str, content: str, only: Conditions | None = None
+    ) -> FileResult:
         """Creates or replaces one text file, with the directories above it; readers never see half.
 
         Raises:
             BadRequest: a bad path.
             Conflict: a directory is there, or a file where a directory must be.
             TooLarge: over 10 MB of UTF-8.
+            PreconditionFailed: not ``only``.
         """
         target = paths.below_root(path)
         try:
@@ -53,43 +58,56 @@ class Files:
         if len(data) > limits.WRITE_BYTES:
             raise TooLarge("content is over 10 MB; upload larger files with PUT /files/{path}")
         payload = timelines.payload(self._blobs, principal.workspace, data)
-        return self.store(principal, namespace, target, payload, source="write")
+        return self.store(principal, namespace, target, payload, source="write", only=only)
 
     def store(
-        self, principal: Principal, namespace: str, target: str, payload: Payload, *, source: Source
+        self,
+        principal: Principal,
+        namespace: str,
+        target: str,
+        payload: Payload,
+        *,
+        source: Source,
+        only: Conditions | None = None,
     ) -> FileResult:
         """Puts content that is already in hand at a canonical path. Errors as ``write``."""
 
         def commit(tx: Connection) -> FileResult:
             now = self._database.now_ns()
             space = namespaces.ensure(tx, principal.workspace, namespace, now_ns=now)
+            if only is not None:
+                only.check(tx, space.at, target)
             change = Change(tx, space, kind=source, now_ns=now, actor=principal.key_id)
 
-            def put(path: str) -> None:
-                change.put_file(path, payload)
+            def put(path: str) -> Entry:
+                return change.put_file(path, payload)
 
             try:
-                past_links(tx, space.at, target, put, timelines.NotADirectory)
+                entry = past_links(tx, space.at, target, put, timelines.NotADirectory)
             except timelines.IsADirectory:
                 raise Conflict(f"{paths.shown(target)} is a directory") from None
             except timelines.NotADirectory as error:
                 raise Conflict(f"{paths.shown(error.path)} is not a directory") from None
-            change.commit()
+            if change.commit() == space:  # the same bytes in the same tick of the clock
+                entry = timelines.find(tx, space.at, entry.path) or entry
             shown = paths.shown(target)
             data = {"path": shown, "size_bytes": payload.size, "source": source}
             events.record(
                 tx, principal=principal, namespace=namespace, kind="file.written", data=data, now_ns=now
             )
-            return FileResult(shown, payload.size)
+            return FileResult(shown, payload.size, tag(entry.since))
 
         return self._database.write(commit)
 
-    def delete(self, principal: Principal, namespace: str, path: str) -> Deleted:
+    def delete(
+        self, principal: Principal, namespace: str, path: str, only: Conditions | None = None
+    ) -> Deleted:
         """Removes a file, a link itself, or a directory with all it holds.
 
         Raises:
             BadRequest: a bad path, or the root.
             NotFound: nothing is there.
+            PreconditionFailed: something is, but not ``only``.
         """
         target = paths.below_root(path)
 
@@ -103,6 +121,8 @@ class Files:
                 past_links(tx, space.at, target, change.remove, timelines.Missing)
             except timelines.Missing:
                 raise _missing(target) from None
+            if only is not None:
+                only.check(tx, space.at, target)
             change.commit()
             shown = paths.shown(target)
             events.record(
@@ -148,15 +168,21 @@ class Files:
         start = self._start(principal.workspace, payload, limits.TEXT_BYTES)
         text = _text(start, whole=payload.size <= limits.TEXT_BYTES)
         if text is None:
-            return FileContent(paths.shown(target), payload.size, modified, "binary")
+            return FileContent(paths.shown(target), payload.size, modified, "binary", etag=tag(entry.since))
         return FileContent(
-            paths.shown(target), payload.size, modified, "utf-8", text, payload.size > limits.TEXT_BYTES
+            paths.shown(target),
+            payload.size,
+            modified,
+            "utf-8",
+            text,
+            payload.size > limits.TEXT_BYTES,
+            tag(entry.since),
         )
 
     def download(self, principal: Principal, namespace: str, path: str) -> Download:
         """What to send of a file. Errors as ``read``."""
-        _, payload = self._file(principal, namespace, paths.below_root(path))
-        return Download(principal.workspace, payload.size, payload)
+        entry, payload = self._file(principal, namespace, paths.below_root(path))
+        return Download(principal.workspace, payload.size, payload, tag(entry.since))
 
     def _file(self, principal: Principal, namespace: str, target: str) -> tuple[Entry, Payload]:
         with self._database.read() as db:
@@ -179,17 +205,17 @@ class Files:
         return b"".join(pieces(self._blobs, workspace, payload, size))
 
 
-def pieces(blobs: BlobStore, workspace: str, payload: Payload, size: int) -> Iterator[bytes]:
-    """The first ``size`` bytes of a content, in pieces of at most 1 MB."""
+def pieces(blobs: BlobStore, workspace: str, payload: Payload, size: int, start: int = 0) -> Iterator[bytes]:
+    """``size`` bytes of a content from ``start`` on, in pieces of at most 1 MB."""
     if payload.data is not None:
-        yield payload.data[:size]
+        yield payload.data[start : start + size]
         return
-    left = size
+    begin = 0
     for part in payload.parts:
-        if left <= 0:
-            return
-        yield from blobs.stream(workspace, part.digest, stop=min(left, part.size))
-        left -= part.size
+        first, last = max(start - begin, 0), min(start + size - begin, part.size)
+        if first < last:
+            yield from blobs.stream(workspace, part.digest, start=first, stop=last)
+        begin += part.size
 
 
 def _flat(db: Connection, at: At, path: str) -> tuple[list[Entry], bool]:

@@ -8,7 +8,7 @@ from trove_agents.server.auth import Principal
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import Conflict, NotFound
 from trove_agents.server.events import service as events
-from trove_agents.server.files.links import follow, follow_parent, past_links
+from trove_agents.server.files.links import find_itself, follow, past_links
 from trove_agents.server.namespaces import service as namespaces
 from trove_agents.server.timelines import At, Change, Entry, Kind
 from trove_agents.wire.files import Directory, Transferred
@@ -85,10 +85,10 @@ class Trees:
             space = timelines.namespace(tx, principal.workspace, namespace)
             if space is None:
                 raise _missing(start)
-            real, entry = _real(tx, space.at, start)
+            real, entry = find_itself(tx, space.at, start)
             if entry is None:
                 raise _missing(start)
-            aim, there = _real(tx, space.at, end)
+            aim, there = find_itself(tx, space.at, end)
             _check_apart(real, aim)
             if there is not None and not overwrite:
                 raise Conflict(f"{paths.shown(end)} exists; send overwrite to replace it")
@@ -119,15 +119,6 @@ class Trees:
             return done
 
         return self._database.write(commit)
-
-
-def _real(db: Connection, at: At, path: str) -> tuple[str, Entry | None]:
-    """A path with the links in its parents followed, and what is there, which may be a link."""
-    entry = timelines.find(db, at, path)
-    if entry is not None:
-        return path, entry
-    real = follow_parent(db, at, path)
-    return real, None if real == path else timelines.find(db, at, real)
 
 
 def _check_apart(source: str, target: str) -> None:
