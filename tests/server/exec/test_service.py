@@ -147,6 +147,15 @@ async def test_what_it_leaves_is_one_version_with_one_event(sh, bench):
     }
 
 
+async def test_of_a_long_command_the_event_keeps_the_beginning(sh):
+    command = "true # " + "é" * 20_000
+    assert (await sh(command)).exit_code == 0
+    (event,) = sh.events()
+    assert command.startswith(event.data["command"])
+    assert 16 * 1024 - 1 <= len(event.data["command"].encode()) <= 16 * 1024
+    assert event.data["command_bytes"] == len(command.encode())
+
+
 async def test_only_files_survive(sh):
     await sh("export A=1; cd /; f() { :; }; touch workspace/kept")
     assert await sh.out("echo ${A:-unset}; type f 2>/dev/null; pwd; ls") == "unset\nworkspace\nkept\n"

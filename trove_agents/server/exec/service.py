@@ -41,6 +41,8 @@ from trove_agents.wire.exec import ExecRequest, ExecResult
 T = TypeVar("T")
 _LOCK_SECONDS: Final = 300.0
 """For the command and for laying out and taking in its files. A dead holder is found out without waiting for it."""
+_EVENT_COMMAND_BYTES: Final = 16 * 1024
+"""Kept of a command in its event: a page of events holds 200 of them."""
 _EVENT_BYTES: Final = 4096
 """Kept of each output in the event."""
 _EVENT_PATHS: Final = 100
@@ -283,7 +285,7 @@ def _with_conflicts(result: ExecResult, done: Ingested) -> ExecResult:
 def _event(call: _Call, outcome: Outcome, result: ExecResult) -> dict[str, Any]:
     """What is told of a command: no stdin, no environment, and of its output the beginning."""
     data: dict[str, Any] = {
-        "command": call.command,
+        "command": shell.prefix(call.command, _EVENT_COMMAND_BYTES),
         "exit_code": result.exit_code,
         "duration_ms": result.duration_ms,
         "stdout": shell.prefix(result.stdout, _EVENT_BYTES),
@@ -295,6 +297,8 @@ def _event(call: _Call, outcome: Outcome, result: ExecResult) -> dict[str, Any]:
     for name in ("stdout_truncated", "stderr_truncated", "warnings", "conflicts"):
         if value := getattr(result, name):
             data[name] = value[:_EVENT_PATHS] if isinstance(value, list) else value
+    if data["command"] != call.command:
+        data["command_bytes"] = len(call.command.encode())
     if outcome.timed_out:
         data["timed_out"] = True
     return data
