@@ -101,6 +101,10 @@ class Server:
         if settings.event_days is not None:
             events = EventUpkeep(self.database, days=settings.event_days)
             jobs.add("old-events", events.forget, every_seconds=DAY)
+        jobs.add("flattening", timelines.Flattening(self.database).fold, every_seconds=HOUR)
+        if settings.history_days is not None:
+            retention = timelines.Retention(self.database, days=settings.history_days)
+            jobs.add("old-history", retention.forget, every_seconds=DAY)
         collection = timelines.Collection(self.database, self.blobs)
         jobs.add("unused-contents", collection.sweep_contents, every_seconds=DAY)
         jobs.add("unused-blobs", collection.sweep_blobs, every_seconds=DAY)

@@ -15,6 +15,7 @@ from trove_agents.server.errors import QuotaExceeded
 from trove_agents.server.exec import state
 from trove_agents.server.exec.copies import DirectoryCopies
 from trove_agents.server.exec.scan import Quota
+from trove_agents.server.jobs import Turn
 
 
 def same(bench):
@@ -612,3 +613,15 @@ def test_a_root_that_denies_everything(plain_user):
     bench = plain_user
     bench.exec(lambda root: [(root / "f").write_text("f"), root.chmod(0)])
     assert list(bench.store()) == ["f"] and bench.root.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_copy_that_is_older_than_the_history_is_made_anew(bench):
+    """The row that says that a file is gone is gone itself."""
+    bench.put("stays")
+    bench.put("goes")
+    bench.exec()
+    bench.change(lambda change: change.remove("goes"))
+    day = 24 * 3600 * 10**9
+    timelines.Retention(bench.database, days=1).forget(Turn(time.time_ns() + 2 * day))
+    bench.exec()
+    assert list(same(bench)) == ["stays"]

@@ -15,7 +15,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from trove_agents.server import timelines
 from trove_agents.server.blobs import BlobStore
 from trove_agents.server.db import Database
-from trove_agents.server.timelines import At, Change, IsADirectory, Kind, Missing, NotADirectory
+from trove_agents.server.jobs import DAY, Turn
+from trove_agents.server.timelines import (
+    At,
+    Change,
+    Collection,
+    IsADirectory,
+    Kind,
+    Missing,
+    NotADirectory,
+    retention,
+)
 from trove_agents.wire import names
 
 WORKSPACE = "ws-0000000000000001"
@@ -164,6 +174,8 @@ class Timelines(RuleBasedStateMachine):
         self.past = {}  # name -> [(version, state)], oldest first
         self.states = []  # (At, state): every state that ever was
         self.tokens = {}  # content -> token
+        self.snapped = {}  # id -> At
+        self.horizon = self.serial = 0
         self.create("n0", None, {})
 
     def teardown(self):
@@ -286,7 +298,8 @@ class Timelines(RuleBasedStateMachine):
     @rule(data=st.data())
     def snapshot(self, data):
         name, now = self.any_head(data), self.tick(data)
-        key = f"snap-{len(self.states)}"
+        self.serial += 1
+        key = f"snap-{self.serial}"
         row = self.database.write(
             lambda tx: timelines.snapshot(tx, self.head(tx, name), id=key, label=name, now_ns=now)
         )
@@ -295,6 +308,7 @@ class Timelines(RuleBasedStateMachine):
             assert timelines.snapshot_by_id(db, key) == row
             assert row in timelines.snapshots(db, space.id)
         assert (row.at, row.files, row.bytes) == (space.at, space.files, space.bytes)
+        self.snapped[key] = row.at
         self.moved(space, self.heads[name])
 
     @precondition(lambda self: len(self.heads) < 6)
@@ -327,6 +341,38 @@ class Timelines(RuleBasedStateMachine):
             assert timelines.depth(db, head) <= 2
         self.check(head, self.heads[name])
 
+    @precondition(lambda self: self.snapped)
+    @rule(data=st.data())
+    def delete_snapshot(self, data):
+        key = data.draw(st.sampled_from(sorted(self.snapped)), "snapshot")
+        assert self.database.write(lambda tx: timelines.delete_snapshot(tx, key))
+        del self.snapped[key]
+
+    @rule(data=st.data(), hasty=st.booleans())
+    def forget(self, data, hasty):
+        """All that must stay are the heads, the snapshots and what is younger than the horizon."""
+        versions = [at.version for at, _ in self.states]
+        horizon = data.draw(st.sampled_from(versions), "horizon") + data.draw(st.sampled_from([-1, 0, 1]))
+        self.horizon = max(self.horizon, horizon)
+        place, turns = None, 0
+        job = timelines.Retention(self.database, days=1)
+        ends = 0 if hasty else float("inf")
+        while (place := job.forget(Turn(horizon + DAY * 10**9, place, ends))) is not None:
+            turns += 1
+            assert hasty and turns < 1000
+        with self.database.read() as db:
+            heads = {self.head(db, name).at for name in self.heads}
+        wanted = heads | set(self.snapped.values())
+        self.states = [(at, state) for at, state in self.states if at.version >= horizon or at in wanted]
+        Collection(self.database, self.blobs).sweep_contents(Turn(0))
+        for at, state in self.states:
+            self.check(at, state)
+        with self.database.read() as db:
+            for name in self.heads:
+                space = self.head(db, name)
+                assert timelines.kept(db, space.at) or space.at.version < self.horizon
+                assert timelines.totals(db, space.at) == (space.files, space.bytes)
+
     @rule(data=st.data())
     def look_back(self, data):
         at, state = self.any_state(data)
@@ -346,7 +392,11 @@ class Timelines(RuleBasedStateMachine):
                 except timelines.NotFound:
                     return
                 raise AssertionError("older than the namespace")
-            at = timelines.at_version(db, key, version)
+            try:
+                at = timelines.at_version(db, key, version)
+            except timelines.NotFound:
+                assert version < self.horizon
+                return
         self.check(at, known[-1])
 
     @rule(data=st.data(), path=st.one_of(st.just(""), PATHS), limit=st.integers(1, 3))
@@ -397,7 +447,11 @@ class Timelines(RuleBasedStateMachine):
                 wanted.append((version, node))
             was = node
         with self.database.read() as db:
-            found = timelines.history(db, self.head(db, name).id, path)
+            key = self.head(db, name).id
+            found = timelines.history(db, key, path)
+            first = retention.horizon(db, key)
+        assert first <= self.horizon
+        wanted = [(version, node) for version, node in wanted if version > first]
         assert [row.version for _, row in found] == [version for version, _ in reversed(wanted)]
         assert all(self.same(e, node) for (e, _), (_, node) in zip(found, reversed(wanted), strict=True))
 

@@ -14,11 +14,12 @@ from trove_agents.server.timelines import (
     fast,
     namespaces,
     reads,
+    retention,
     rewinding,
 )
 
 VALUES = {
-    "after": b"", "d": b"", "hi": 1, "id": 1, "ids": "[1]", "key": 1, "lo": 0, "most": 1, "n": b"", "name": "n",
+    "after": b"", "d": b"", "horizon": 1, "hi": 1, "id": 1, "ids": "[1]", "key": 1, "lo": 0, "most": 1, "n": b"", "name": "n",
     "ns": 1, "s": 1, "t": 1, "to_bytes": 1, "to_files": 1, "to_timeline": 1, "to_version": 1, "v": 1,
     "version": 1, "was": 1, "was_version": 1, "workspace": "w",
 }  # fmt: skip
@@ -66,6 +67,12 @@ PLANS = [
     (namespaces.TOTALS, ["log USING PRIMARY KEY (namespace=? AND version<?)", CHAIN]),
     (namespaces.ONE_LOG, ["log USING PRIMARY KEY (namespace=? AND version=?)"]),
     (rewinding.BY_ID, ["snapshots USING PRIMARY KEY (id=?)"]),
+    (
+        retention.ROWS,
+        ["entries USING PRIMARY KEY (timeline=? AND (dir,name,since)>(?,?,?))"],
+    ),
+    (retention._OLD_ROW, ["entries USING COVERING INDEX entries_by_version (timeline=? AND since<?)"]),
+    (retention._KEPT, [CHAIN, "horizons USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN"]),
     (rewinding.NEWEST, ["snapshots USING INDEX snapshots_by_namespace (namespace=?)"]),
 ]
 

@@ -142,6 +142,8 @@ class DirectoryCopy:
     def _advance(self, db: Connection, was: At, at: At, contents: Contents) -> bool:
         """Applies what differs; False when the directory is not what it should be."""
         changes = [(found.path, found.after) for found in timelines.differences(db, was, at)]
+        if not timelines.kept(db, was):  # some of what differs may be forgotten
+            return False
         try:
             with Tree(self._root) as tree:
                 Layer(tree, self._index, db, contents).apply(changes)

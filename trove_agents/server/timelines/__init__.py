@@ -27,9 +27,10 @@ from trove_agents.server.timelines.errors import (
     TimelineError,
 )
 from trove_agents.server.timelines.fast import read_head
-from trove_agents.server.timelines.flattening import depth, flatten
+from trove_agents.server.timelines.flattening import Flattening, depth, flatten
 from trove_agents.server.timelines.namespaces import at_version, create_namespace, head, namespace, totals
 from trove_agents.server.timelines.reads import children, find, walk
+from trove_agents.server.timelines.retention import Retention, kept
 from trove_agents.server.timelines.rewinding import (
     delete_snapshot,
     restore,
@@ -57,6 +58,7 @@ __all__ = [
     "Conflict",
     "Difference",
     "Entry",
+    "Flattening",
     "IsADirectory",
     "Kind",
     "LogRow",
@@ -65,6 +67,7 @@ __all__ = [
     "NotADirectory",
     "NotFound",
     "Payload",
+    "Retention",
     "SnapshotRow",
     "TimelineError",
     "at_version",
@@ -78,6 +81,7 @@ __all__ = [
     "flatten",
     "head",
     "history",
+    "kept",
     "namespace",
     "payload",
     "payload_of",

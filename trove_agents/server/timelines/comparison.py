@@ -10,6 +10,7 @@ from trove_agents.server.db import Connection
 from trove_agents.server.db.tables import entries, heads, timelines
 from trove_agents.server.timelines.namespaces import head, log_row
 from trove_agents.server.timelines.reads import LIST, POINT, STAT, Row, entry, find, nearest, split
+from trove_agents.server.timelines.retention import horizon
 from trove_agents.server.timelines.values import At, Difference, Entry, Kind, LogRow
 from trove_agents.wire import names
 
@@ -94,7 +95,10 @@ def _pick(db: Connection, at: At, directory: bytes, wanted: set[bytes]) -> dict[
 
 
 def history(db: Connection, namespace_id: int, path: str) -> list[tuple[Entry | None, LogRow]]:
-    """Each version that changed a path, newest first, with what was there from then on; restores count."""
+    """Each version that changed a path, newest first, with what was there from then on; restores count.
+
+    As far back as history is kept.
+    """
     return list(_history(db, namespace_id, path))
 
 
@@ -102,12 +106,15 @@ def _history(db: Connection, namespace_id: int, path: str) -> Iterator[tuple[Ent
     directory, name = split(path)
     end = head(db, namespace_id).at.version + 1
     stretches = db.all(HEADS, ns=namespace_id)
+    first = horizon(db, namespace_id)
     for index, (since, timeline) in enumerate(stretches):
-        for row in db.all(ROWS, t=timeline, d=directory, n=name, lo=since, hi=end):
+        for row in db.all(ROWS, t=timeline, d=directory, n=name, lo=max(since, first), hi=end):
             yield (
                 None if row[0] == Kind.GONE else entry(path, row),
                 log_row(db, namespace_id, row[5]),
             )
+        if since <= first:
+            return
         now = find(db, At(timeline, since), path)
         earlier = stretches[index + 1 : index + 2]
         was = find(db, At(earlier[0][1], since - 1), path) if earlier else None

@@ -10,12 +10,17 @@ from typing import Any, Final
 from sqlalchemy import bindparam, insert, select, update
 
 from trove_agents.server.db import Connection, Database
-from trove_agents.server.db.tables import LIVE, entries, timelines
+from trove_agents.server.db.tables import LIVE, entries, namespaces, timelines
+from trove_agents.server.jobs import Turn
 from trove_agents.server.timelines.chain import CHAIN, base, lineage, visible
 from trove_agents.server.timelines.reads import Row, nearest
 from trove_agents.server.timelines.values import At, Kind
 
-_e, _t = entries.c, timelines.c
+DEEP: Final = 32
+"""Timelines that a head may read through; deeper ones are folded."""
+_PAGE: Final = 500
+
+_e, _n, _t = entries.c, namespaces.c, timelines.c
 _FULL = (
     _e.name,
     _e.kind,
@@ -30,6 +35,13 @@ _FULL = (
 )
 _LIST: Final = select(CHAIN.c.depth, *_FULL).where(visible(CHAIN), _e.dir == bindparam("d"))
 _TIMELINE = select(_t.namespace, _t.base, _t.base_version).where(_t.id == bindparam("id"))
+_DEEP = (
+    select(_n.id, _n.timeline, _n.version)
+    .join(timelines, _t.id == _n.timeline)
+    .where(_n.id > bindparam("after"), _t.base.is_not(None))
+    .order_by(_n.id)
+    .limit(bindparam("most"))
+)
 _NEW = insert(timelines)
 _ADD = insert(entries)
 _SWITCH = (
@@ -64,8 +76,38 @@ def flatten(database: Database, timeline_id: int, batch: int = 2000) -> int:
         )
     )
     rows = _copy(database, state, flat, batch)
-    database.write(lambda tx: tx.run(_SWITCH, was=under, cut=version, flat=flat))
+
+    def switch(tx: Connection) -> None:
+        left = tx.one(_TIMELINE, id=flat)
+        # Nothing refers to a copy in the making: one that took too long may have been taken for a left one
+        if left is not None and left[0] == owner:
+            tx.run(_SWITCH, was=under, cut=version, flat=flat)
+
+    database.write(switch)
     return rows
+
+
+class Flattening:
+    """One job over all namespaces."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def fold(self, turn: Turn) -> str | None:
+        """Folds what heads read through too many timelines for. What they hold themselves stays where it is."""
+        after = int(turn.place or 0)
+        while True:
+            with self._database.read() as db:
+                found = db.all(_DEEP, after=after, most=_PAGE)
+                deep = [(key, t) for key, t, v in found if depth(db, At(t, v)) > DEEP]
+            if not found:
+                return None
+            for key, timeline in deep:
+                flatten(self._database, timeline)
+                after = key
+                if turn.over:
+                    return str(after)
+            after = found[-1][0]
 
 
 def _copy(database: Database, state: At, flat: int, batch: int) -> int:

@@ -8,6 +8,7 @@ from trove_agents.server.db import Connection
 from trove_agents.server.db.tables import heads, log, namespaces, timelines
 from trove_agents.server.timelines.chain import ONE, cut
 from trove_agents.server.timelines.errors import AlreadyExists, Conflict, NotFound
+from trove_agents.server.timelines.retention import horizon
 from trove_agents.server.timelines.values import At, LogRow, Namespace
 
 _n, _l, _h = namespaces.c, log.c, heads.c
@@ -111,11 +112,13 @@ def at_version(db: Connection, namespace_id: int, version: int) -> At:
     """The namespace as it was at a version, or at a time in nanoseconds, which is the same clock.
 
     Raises:
-        NotFound: it did not exist yet.
+        NotFound: it did not exist yet, or that is longer ago than history is kept.
     """
     now = head(db, namespace_id).at
     if version >= now.version:
         return now
+    if version < horizon(db, namespace_id):
+        raise NotFound(f"the history of namespace {namespace_id} does not go back to {version}")
     row = db.one(THEN, ns=namespace_id, v=version)
     if row is None:
         raise NotFound(f"namespace {namespace_id} is younger than {version}")
