@@ -42,3 +42,18 @@ def test_an_unknown_revision_is_refused(tmp_path):
     connection.close()
     with pytest.raises(migrations.UnknownSchema, match="another release"):
         Database.open(tmp_path)
+
+
+def test_a_database_of_the_first_revision_is_brought_forward_with_what_it_holds(tmp_path):
+    migrations.upgrade(tmp_path / "trove.db", "0001")
+    connection = sqlite3.connect(tmp_path / "trove.db")
+    connection.execute("INSERT INTO workspaces VALUES ('ws-1', 'mine', 5)")
+    connection.commit()
+    connection.close()
+    Database.open(tmp_path).close()
+    connection = sqlite3.connect(tmp_path / "trove.db")
+    assert connection.execute("SELECT * FROM workspaces").fetchall() == [("ws-1", "mine", 5)]
+    assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(migrations.HEAD,)]
+    connection.close()
+    migrations.upgrade(tmp_path / "new.db")
+    assert schema(tmp_path / "trove.db") == schema(tmp_path / "new.db")
