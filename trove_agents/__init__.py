@@ -36,6 +36,7 @@ from trove_agents.wire.events import Actor, ListedEvent
 from trove_agents.wire.exec import ExecResult
 from trove_agents.wire.files import BytesContent, FileContent, FileInfo, FileResult, Transferred
 from trove_agents.wire.keys import KeyCreated, KeyMetadata, Me
+from trove_agents.wire.namespaces import NamespaceInfo
 from trove_agents.wire.snapshots import Snapshot
 from trove_agents.wire.webhooks import WebhookCreated, WebhookEvent, WebhookMetadata, WebhookTestResult
 
@@ -63,6 +64,7 @@ __all__ = [
     "ListResult",
     "ListedEvent",
     "Me",
+    "NamespaceInfo",
     "NotSupported",
     "Recovery",
     "Retries",

@@ -9,6 +9,7 @@ from trove_agents.client.events import AsyncEventsMethods, EventsMethods
 from trove_agents.client.exec import AsyncExecMethods, ExecMethods
 from trove_agents.client.files import AsyncFilesMethods, FilesMethods
 from trove_agents.client.keys import AsyncKeysMethods, AsyncMeMethods, KeysMethods, MeMethods
+from trove_agents.client.namespaces import AsyncNamespacesMethods, NamespacesMethods
 from trove_agents.client.retry import Retries
 from trove_agents.client.snapshots import AsyncSnapshotsMethods, SnapshotsMethods
 from trove_agents.client.trees import AsyncTreesMethods, TreesMethods
@@ -19,7 +20,15 @@ from trove_agents.wire import headers, limits, namespaces
 RETRIES: Final = Retries()
 
 
-class TroveClient(FilesMethods, TreesMethods, ExecMethods, SnapshotsMethods, BootstrapMethods, MeMethods):
+class TroveClient(
+    FilesMethods,
+    TreesMethods,
+    ExecMethods,
+    SnapshotsMethods,
+    BootstrapMethods,
+    NamespacesMethods,
+    MeMethods,
+):
     """Files, commands and snapshots of one namespace.
 
     Use as a context manager, or ``close`` it. Safe to share between threads.
@@ -63,6 +72,7 @@ class AsyncTroveClient(
     AsyncExecMethods,
     AsyncSnapshotsMethods,
     AsyncBootstrapMethods,
+    AsyncNamespacesMethods,
     AsyncMeMethods,
 ):
     """See :class:`TroveClient`. For asyncio."""
@@ -90,7 +100,7 @@ class AsyncTroveClient(
         return f"{type(self).__name__}(namespace={self.namespace!r})"
 
 
-class TroveAdminClient(KeysMethods, WebhooksMethods, EventsMethods, MeMethods):
+class TroveAdminClient(KeysMethods, WebhooksMethods, EventsMethods, NamespacesMethods, MeMethods):
     """Keys, webhooks and events of one workspace.
 
     Use as a context manager, or ``close`` it. Safe to share between threads.
@@ -148,7 +158,9 @@ class TroveAdminClient(KeysMethods, WebhooksMethods, EventsMethods, MeMethods):
         return f"{type(self).__name__}(workspace_id={self.workspace_id!r})"
 
 
-class AsyncTroveAdminClient(AsyncKeysMethods, AsyncWebhooksMethods, AsyncEventsMethods, AsyncMeMethods):
+class AsyncTroveAdminClient(
+    AsyncKeysMethods, AsyncWebhooksMethods, AsyncEventsMethods, AsyncNamespacesMethods, AsyncMeMethods
+):
     """See :class:`TroveAdminClient`. For asyncio."""
 
     def __init__(

@@ -26,6 +26,8 @@ from trove_agents.server.http import Edge, Reply, Request, Route
 from trove_agents.server.jobs import DAY, HOUR, Jobs
 from trove_agents.server.keys import routes as key_routes
 from trove_agents.server.keys.service import KeyService
+from trove_agents.server.namespaces import routes as namespace_routes
+from trove_agents.server.namespaces.listing import NamespaceService
 from trove_agents.server.namespaces.locks import ExecLocks
 from trove_agents.server.sandbox import Sandbox, SandboxUnavailable
 from trove_agents.server.settings import Settings
@@ -84,6 +86,7 @@ class Server:
             *snapshot_routes.routes(
                 SnapshotService(self.database, manual_days=self.settings.snapshot_days), self.locks
             ),
+            *namespace_routes.routes(NamespaceService(self.database), self.locks),
             *event_routes.routes(Events(self.database)),
         ]
         own = [route.capability for route in routes if route.capability is not None]

@@ -10,6 +10,33 @@ def valid(name: str) -> bool:
     return limits.NAMESPACE.fullmatch(name) is not None
 
 
+class NamespaceInfo(msgspec.Struct, frozen=True):
+    """A namespace as it is now."""
+
+    name: str
+    files: int
+    """Files and symbolic links."""
+    bytes: int
+    """Sum of the files' sizes."""
+    created_at: str
+    last_activity: str
+    """When it was last changed, snapshotted or restored."""
+
+
+class NamespacePage(msgspec.Struct, frozen=True):
+    """Answer of ``GET /v1/namespaces``, by name."""
+
+    namespaces: list[NamespaceInfo]
+    next_cursor: str | None = None
+
+
+class NamespaceDeleted(msgspec.Struct, frozen=True):
+    """Answer of ``DELETE /v1/namespaces/{name}``."""
+
+    namespace: str
+    deleted: bool = True
+
+
 class WorkspaceCreated(msgspec.Struct, frozen=True):
     """A new workspace and its first two keys: ``key`` works in every namespace, ``admin_key`` mints others."""
 

@@ -46,6 +46,9 @@ OPERATIONS = [
     "GET /v1/snapshots",
     "DELETE /v1/snapshots/{snapshot_id}",
     "POST /v1/snapshots/{snapshot_id}/restore",
+    "GET /v1/namespaces",
+    "GET /v1/namespaces/{name}",
+    "DELETE /v1/namespaces/{name}",
     "GET /v1/workspaces/{workspace_id}/events",
     "POST /v1/workspaces",
     "GET /v1/workspaces/{workspace_id}/keys",
@@ -78,6 +81,10 @@ class Real:
 
     def workspace_id(self) -> str:
         return self.workspace.workspace_id
+
+    def name(self) -> str:
+        self.http.put("/files/a", content=b"x", headers={"X-Namespace": "other"}).raise_for_status()
+        return "other"
 
     def snapshot_id(self) -> str:
         return self.http.post("/v1/snapshots").raise_for_status().json()["snapshot_id"]

@@ -140,7 +140,10 @@ class ExecService:
     def _prepare(self, call: _Call) -> WorkingCopy:
         """The copy, at the head, and the text of init.sh."""
         with self._database.read() as db:
+            called = call.namespace.name
             call.namespace = timelines.head(db, call.namespace.id)
+            if call.namespace.name != called:
+                raise Conflict("the namespace was deleted before the command began")
             call.copy = copy = self._copies.take(call.namespace)
             copy.bring_to(db, call.namespace.at, call.contents)
             call.init = _init(db, call.namespace.at, call)

@@ -32,7 +32,9 @@ from trove_agents.server.timelines.namespaces import at_version, create_namespac
 from trove_agents.server.timelines.reads import children, find, walk
 from trove_agents.server.timelines.retention import Retention, kept
 from trove_agents.server.timelines.rewinding import (
+    FORGOTTEN,
     delete_snapshot,
+    forget,
     restore,
     snapshot,
     snapshot_by_id,
@@ -50,6 +52,7 @@ from trove_agents.server.timelines.values import (
 )
 
 __all__ = [
+    "FORGOTTEN",
     "INLINE_BYTES",
     "AlreadyExists",
     "At",
@@ -79,6 +82,7 @@ __all__ = [
     "digests",
     "find",
     "flatten",
+    "forget",
     "head",
     "history",
     "kept",

@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from trove_agents.server.db import Connection
+from trove_agents.server.db.tables import namespaces as spaces
 from trove_agents.server.db.tables import snapshots as rows
 from trove_agents.server.timelines import namespaces
 from trove_agents.server.timelines.values import At, Namespace, SnapshotRow
@@ -29,6 +30,10 @@ NEWEST: Final = (
     .order_by(_s.created_us.desc(), _s.version.desc())
     .limit(bindparam("most"))
 )
+_DELETE_ALL = delete(rows).where(_s.namespace == bindparam("ns"))
+_RENAME = update(spaces).where(spaces.c.id == bindparam("key")).values(name=bindparam("to"))
+FORGOTTEN: Final = ":"
+"""How the names of forgotten namespaces begin."""
 _DELETE = delete(rows).where(_s.id == bindparam("key"))
 
 
@@ -126,6 +131,33 @@ def restore(
         actor=actor,
         step=step,
     )
+
+
+def forget(db: Connection, namespace: Namespace, *, now_ns: int, actor: str | None = None) -> None:
+    """Gives a namespace's name free and deletes its snapshots.
+
+    The row stays under a name that none can have, so that its key is not used again, and its head becomes empty:
+    what was there is history, and goes as history does, but for what forks were cut from.
+
+    Raises:
+        Conflict: the head moved since the namespace was read.
+    """
+    version = namespaces.next_version(namespace, now_ns)
+    timeline = namespaces.new_timeline(db, namespace.id, None)
+    namespaces.switch_head(db, namespace.id, timeline, version)
+    namespaces.move(
+        db,
+        namespace,
+        At(timeline, version),
+        files=0,
+        bytes=0,
+        kind="forget",
+        now_ns=now_ns,
+        actor=actor,
+        step=None,
+    )
+    db.run(_DELETE_ALL, ns=namespace.id)
+    db.run(_RENAME, key=namespace.id, to=f"{FORGOTTEN}{namespace.id}")
 
 
 def _from(row: tuple[str, int, int, int, str | None, int, int, int, int]) -> SnapshotRow:

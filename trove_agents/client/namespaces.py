@@ -1,0 +1,89 @@
+"""Namespaces of a workspace: which there are, what they hold, and the end of one."""
+
+from collections.abc import AsyncIterator, Iterator
+
+from trove_agents.client.call import Call, delete, get, value
+from trove_agents.client.drive import AsyncDriver, Driver
+from trove_agents.wire.namespaces import NamespaceInfo, NamespacePage
+
+
+def namespaces_page(cursor: str | None = None) -> Call[NamespacePage]:
+    """One page, by name."""
+    return get(("v1", "namespaces"), _PAGE, () if cursor is None else (("cursor", cursor),))
+
+
+def namespace_info(name: str) -> Call[NamespaceInfo]:
+    """One namespace."""
+    return get(("v1", "namespaces", name), _INFO)
+
+
+def delete_namespace(name: str) -> Call[None]:
+    """Deletes a namespace."""
+    return delete(("v1", "namespaces", name))
+
+
+class NamespacesMethods(Driver):
+    """Namespaces of one workspace. For servers that have it: others raise ``NotSupported``."""
+
+    def list_namespaces(self) -> Iterator[NamespaceInfo]:
+        """The namespaces that were used, by name, read page by page as they are asked for.
+
+        A key that is locked to a namespace sees that one.
+
+        Raises:
+            NotSupported: the server has no such call.
+        """
+        cursor: str | None = None
+        while True:
+            page = self.run(self._capabilities.need("namespaces", namespaces_page(cursor)))
+            yield from page.namespaces
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def namespace_info(self, name: str) -> NamespaceInfo:
+        """How much a namespace holds, since when it is there, and when it was last changed.
+
+        Raises:
+            TroveNotFoundError: it was never used, or was deleted.
+            NotSupported: the server has no such call.
+        """
+        return self.run(self._capabilities.need("namespaces", namespace_info(name)))
+
+    def delete_namespace(self, name: str) -> None:
+        """Deletes a namespace with its files and its snapshots. Forks that were made from it stay whole.
+
+        The name can be used again, and is empty then. Keys that are locked to it cannot do this.
+
+        Raises:
+            TroveNotFoundError: it was never used, or was deleted.
+            NotSupported: the server has no such call.
+        """
+        self.run(self._capabilities.need("namespaces", delete_namespace(name)))
+
+
+class AsyncNamespacesMethods(AsyncDriver):
+    """As ``NamespacesMethods``."""
+
+    async def list_namespaces(self) -> AsyncIterator[NamespaceInfo]:
+        """See :meth:`TroveClient.list_namespaces`; iterate with ``async for``."""
+        cursor: str | None = None
+        while True:
+            page = await self.run(self._capabilities.need("namespaces", namespaces_page(cursor)))
+            for each in page.namespaces:
+                yield each
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def namespace_info(self, name: str) -> NamespaceInfo:
+        """See :meth:`TroveClient.namespace_info`."""
+        return await self.run(self._capabilities.need("namespaces", namespace_info(name)))
+
+    async def delete_namespace(self, name: str) -> None:
+        """See :meth:`TroveClient.delete_namespace`."""
+        await self.run(self._capabilities.need("namespaces", delete_namespace(name)))
+
+
+_PAGE = value(NamespacePage)
+_INFO = value(NamespaceInfo)

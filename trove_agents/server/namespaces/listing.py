@@ -1,0 +1,122 @@
+"""Which namespaces a workspace has, and the end of one."""
+
+from typing import Any, Final
+
+from sqlalchemy import bindparam, func, select
+
+from trove_agents.server import timelines
+from trove_agents.server.auth import Principal
+from trove_agents.server.db import Connection, Database
+from trove_agents.server.db.tables import log, namespaces
+from trove_agents.server.errors import BadRequest, Forbidden, NotFound, Unprocessable
+from trove_agents.server.events import service as events
+from trove_agents.server.namespaces.locks import ExecLocks
+from trove_agents.server.timelines import Namespace
+from trove_agents.wire import limits, times
+from trove_agents.wire.namespaces import NamespaceDeleted, NamespaceInfo, NamespacePage, valid
+
+_n = namespaces.c
+# Each version has its row in the log, so the head's says when that was
+_INFO = (
+    select(_n.name, _n.files, _n.bytes, _n.created_us, func.coalesce(log.c.at_us, _n.created_us))
+    .select_from(namespaces.outerjoin(log, (log.c.namespace == _n.id) & (log.c.version == _n.version)))
+    .where(_n.workspace == bindparam("workspace"))
+)
+_ONE: Final = _INFO.where(_n.name == bindparam("name"))
+_PAGE: Final = (
+    _INFO.where(_n.name > bindparam("after"), func.substr(_n.name, 1, 1) != timelines.FORGOTTEN)
+    .order_by(_n.name)
+    .limit(bindparam("most"))
+)
+
+
+class NamespaceService:
+    """Namespaces of all workspaces."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def page(self, principal: Principal, limit: int, cursor: str | None) -> NamespacePage:
+        """By name; a locked key sees its own.
+
+        Raises:
+            BadRequest: a cursor that is none.
+            Unprocessable: a limit below 1.
+        """
+        if limit < 1:
+            raise Unprocessable("limit is at least 1", errors=[{"field": "limit", "message": "at least 1"}])
+        if cursor is not None and not valid(cursor):
+            raise BadRequest("this cursor is not from this server")
+        limit = min(limit, limits.NAMESPACES_PAGE)
+        with self._database.read() as db:
+            if principal.lock is not None:
+                rows = db.all(_ONE, workspace=principal.workspace, name=principal.lock)
+                rows = [row for row in rows if row[0] > (cursor or "")]
+            else:
+                rows = db.all(_PAGE, workspace=principal.workspace, after=cursor or "", most=limit + 1)
+        more = rows[limit - 1][0] if len(rows) > limit else None
+        return NamespacePage([_info(row) for row in rows[:limit]], more)
+
+    def info(self, principal: Principal, name: str) -> NamespaceInfo:
+        """One namespace.
+
+        Raises:
+            Forbidden: a locked key asked for another's.
+            NotFound: there is none.
+        """
+        if principal.lock not in {None, name}:
+            raise Forbidden(f"this key is locked to namespace '{principal.lock}'")
+        with self._database.read() as db:
+            row = db.one(_ONE, workspace=principal.workspace, name=name) if valid(name) else None
+        if row is None:
+            raise _missing()
+        return _info(row)
+
+    def namespace_of(self, principal: Principal, name: str) -> int:
+        """The id of the namespace that a deletion will need the exec lock of. Errors as ``delete``."""
+        with self._database.read() as db:
+            return _find(db, principal, name).id
+
+    def delete(self, principal: Principal, name: str, locks: ExecLocks) -> NamespaceDeleted | None:
+        """Deletes a namespace with its snapshots, in one transaction; None while a command runs in it.
+
+        Raises:
+            Forbidden: a locked key.
+            NotFound: there is none.
+        """
+
+        def commit(tx: Connection) -> NamespaceDeleted | None:
+            space = _find(tx, principal, name)
+            if not locks.free(tx, space.id):
+                return None
+            now = self._database.now_ns()
+            timelines.forget(tx, space, now_ns=now, actor=principal.key_id)
+            events.record(
+                tx,
+                principal=principal,
+                namespace=name,
+                kind="namespace.deleted",
+                data={"namespace": name},
+                now_ns=now,
+            )
+            return NamespaceDeleted(name)
+
+        return self._database.write(commit)
+
+
+def _find(db: Connection, principal: Principal, name: str) -> Namespace:
+    if principal.lock is not None:
+        raise Forbidden("a key that is locked to a namespace cannot delete it")
+    space = timelines.namespace(db, principal.workspace, name) if valid(name) else None
+    if space is None:
+        raise _missing()
+    return space
+
+
+def _info(row: tuple[Any, ...]) -> NamespaceInfo:
+    name, files, size, created, last = row
+    return NamespaceInfo(name, files, size, times.from_micros(created), times.from_micros(last))
+
+
+def _missing() -> NotFound:
+    return NotFound("no such namespace")
