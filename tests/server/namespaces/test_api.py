@@ -1,10 +1,16 @@
 """Namespaces over the API: the section of that name in docs/wire.md."""
 
 import asyncio
+import threading
+import time
 
 import pytest
+from sqlalchemy import text
+from tests.server.conftest import Api
 
+from trove_agents.embedded import Trove
 from trove_agents.server import timelines
+from trove_agents.server.jobs import DAY, Turn
 
 
 def every(api, **more):
@@ -140,3 +146,39 @@ def test_it_waits_for_a_command(api):
         assert (await deletion).status == 200
 
     asyncio.run(scenario())
+
+
+def test_what_a_deleted_one_held_is_removed_later(api):
+    for path in "abc":
+        api.write(path, namespace="a")
+    api.snapshot(namespace="a")
+    api.write("x", namespace="b")
+    database = api.trove.server.database
+
+    def entries():
+        with database.read() as db:
+            return db.one(text("SELECT count(*) FROM entries"))[0]
+
+    assert entries() == 4
+    delete(api, "a")
+    later = Turn(database.now_ns() + 31 * DAY * 10**9, None, time.monotonic() + 60, threading.Event())
+    timelines.Retention(database, days=30).forget(later)
+    assert entries() == 1
+    assert [each["name"] for each in every(api)["namespaces"]] == ["b"]
+
+
+def test_a_command_that_comes_too_late_runs_nowhere():
+    with Trove.temporary(sandbox="none") as trove:
+        api = Api(trove, namespace="a")
+        api.write("x")
+        enter = trove.server.exec._enter
+
+        def enter_and_wait(*arguments):
+            entered = enter(*arguments)
+            delete(api, "a")
+            return entered
+
+        trove.server.exec._enter = enter_and_wait
+        answer = api("POST", "/v1/exec", body={"command": "touch y"})
+        assert (answer.status, answer.json["code"]) == (409, "conflict")
+        assert every(api)["namespaces"] == []
