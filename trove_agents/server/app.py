@@ -22,6 +22,10 @@ from trove_agents.server.files import routes as file_routes
 from trove_agents.server.files import tree_routes
 from trove_agents.server.files.service import Files
 from trove_agents.server.files.trees import Trees
+from trove_agents.server.forks import routes as fork_routes
+from trove_agents.server.forks.service import Forks
+from trove_agents.server.history import routes as history_routes
+from trove_agents.server.history.service import History
 from trove_agents.server.http import Edge, Reply, Request, Route
 from trove_agents.server.jobs import DAY, HOUR, Jobs
 from trove_agents.server.keys import routes as key_routes
@@ -87,11 +91,15 @@ class Server:
                 SnapshotService(self.database, manual_days=self.settings.snapshot_days), self.locks
             ),
             *namespace_routes.routes(NamespaceService(self.database), self.locks),
+            *history_routes.routes(History(self.database)),
+            *fork_routes.routes(Forks(self.database)),
             *event_routes.routes(Events(self.database)),
         ]
         own = [route.capability for route in routes if route.capability is not None]
         routes += key_routes.routes(
-            self.keys, capabilities=[*CAPABILITIES, *own], open_signup=self.settings.open_signup
+            self.keys,
+            capabilities=[*CAPABILITIES, *dict.fromkeys(own)],
+            open_signup=self.settings.open_signup,
         )
         return [*routes, *_about(routes)]
 

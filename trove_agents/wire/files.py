@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 Encoding = Literal["utf-8", "binary"]
+FileKind = Literal["file", "directory", "link"]
 
 
 class WriteRequest(msgspec.Struct, frozen=True):
@@ -83,6 +84,23 @@ class FileInfo(msgspec.Struct, frozen=True):
     """None for directories."""
     modified_at: str
     """Of the content; ISO 8601, UTC, six fractional digits, ``Z``."""
+
+
+class FileStat(msgspec.Struct, frozen=True):
+    """Answer of ``GET /v1/files/stat``: what is at a path, a link itself and not what it leads to."""
+
+    path: str
+    """``workspace/...``"""
+    kind: FileKind
+    size_bytes: int | None
+    """None for directories; of a link the bytes of its target's name."""
+    mode: int
+    """Permission bits."""
+    modified_at: str
+    version: int
+    """Which version of the namespace put it there; with the path it identifies this content for good."""
+    etag: str
+    """The same for HTTP, quoted: ``"1795000000000000000"``."""
 
 
 class Listing(msgspec.Struct, frozen=True):

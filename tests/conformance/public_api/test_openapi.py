@@ -1,5 +1,7 @@
 """The server held to its own OpenAPI document: schemathesis sends what the document allows, and what it does not."""
 
+import secrets
+
 import hypothesis
 import pytest
 import schemathesis
@@ -42,6 +44,10 @@ OPERATIONS = [
     "POST /v1/files/mkdir",
     "POST /v1/files/move",
     "POST /v1/files/copy",
+    "GET /v1/files/stat",
+    "GET /v1/diff",
+    "GET /v1/history",
+    "POST /v1/forks",
     "POST /v1/snapshots",
     "GET /v1/snapshots",
     "DELETE /v1/snapshots/{snapshot_id}",
@@ -55,6 +61,8 @@ OPERATIONS = [
     "POST /v1/workspaces/{workspace_id}/keys",
     "DELETE /v1/workspaces/{workspace_id}/keys/{key_id}",
 ]
+STATES = ["/files/{path}", "/v1/files", "/v1/files/content", "/v1/files/stat", "/v1/diff", "/v1/forks"]
+"""Where ``at``, ``from`` and ``to`` are states of the namespace."""
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +86,20 @@ class Real:
             for name in ("path", "from"):
                 if isinstance(values, dict) and name in values:
                     values[name] = self.path()
+
+    def put_what_fits_into(self, case) -> None:
+        if case.operation.path == "/v1/files/mkdir" and isinstance(case.body, dict) and "path" in case.body:
+            case.body["path"] = f"new-{secrets.token_hex(4)}"
+        if case.operation.path not in STATES:
+            return
+        for values in (case.query, case.body):
+            for name in ("at", "from", "to"):
+                if isinstance(values, dict) and name in values:
+                    values[name] = self.snapshot_id()
+            if isinstance(values, dict):
+                values.pop("cursor", None)
+                if "namespace" in values:
+                    values["namespace"] = f"fork-{secrets.token_hex(4)}"
 
     def workspace_id(self) -> str:
         return self.workspace.workspace_id
@@ -134,6 +156,7 @@ def test_the_server_keeps_to_it(document, workspace, real, operation, mode, why_
         headers = {"Authorization": f"Bearer {key}"}
         if known:
             real.put_into(case)
+            real.put_what_fits_into(case)
             headers["X-Namespace"] = "main"
         response = case.call(headers=headers)
         case.validate_response(response, checks=CHECKS)

@@ -19,6 +19,12 @@ RUNTIME = [
     ("GET", "/v1/snapshots", None),
     ("POST", "/v1/snapshots/snap-0/restore", None),
     ("DELETE", "/v1/snapshots/snap-0", None),
+    ("GET", "/v1/files/stat?path=a", None),
+    ("GET", "/v1/files?at=snap-0", None),
+    ("GET", "/files/a?at=0", None),
+    ("GET", "/v1/diff?from=snap-0", None),
+    ("GET", "/v1/history", None),
+    ("POST", "/v1/forks", {"namespace": "mine-fork"}),
 ]
 
 

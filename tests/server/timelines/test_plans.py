@@ -19,7 +19,8 @@ from trove_agents.server.timelines import (
 )
 
 VALUES = {
-    "after": b"", "d": b"", "horizon": 1, "hi": 1, "id": 1, "ids": "[1]", "key": 1, "lo": 0, "most": 1, "n": b"", "name": "n",
+    "after": b"", "before": 1, "d": b"", "horizon": 1, "hi": 1, "id": 1, "ids": "[1]", "key": 1, "lo": 0, "most": 1,
+    "n": b"", "name": "n",
     "ns": 1, "s": 1, "t": 1, "to_bytes": 1, "to_files": 1, "to_timeline": 1, "to_version": 1, "v": 1,
     "version": 1, "was": 1, "was_version": 1, "workspace": "w",
 }  # fmt: skip
@@ -65,6 +66,7 @@ PLANS = [
     (namespaces._MOVE, ["namespaces USING INTEGER PRIMARY KEY (rowid=?)"]),
     (namespaces.THEN, ["heads USING PRIMARY KEY (namespace=? AND since<?)"]),
     (namespaces.TOTALS, ["log USING PRIMARY KEY (namespace=? AND version<?)", CHAIN]),
+    (namespaces.LOGGED, ["log USING PRIMARY KEY (namespace=? AND version<?)"]),
     (namespaces.ONE_LOG, ["log USING PRIMARY KEY (namespace=? AND version=?)"]),
     (rewinding.BY_ID, ["snapshots USING PRIMARY KEY (id=?)"]),
     (

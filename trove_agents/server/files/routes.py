@@ -18,6 +18,7 @@ from trove_agents.wire.files import (
     DeleteRequest,
     FileContent,
     FileResult,
+    FileStat,
     Listing,
     WriteRequest,
 )
@@ -31,12 +32,20 @@ class ListQuery(msgspec.Struct, frozen=True):
 
     path: str = ""
     recursive: bool = False
+    at: str | None = None
 
 
 class ReadQuery(msgspec.Struct, frozen=True):
-    """Query of a text read."""
+    """Query of a text read, and of a look at a path."""
 
     path: str
+    at: str | None = None
+
+
+class DownloadQuery(msgspec.Struct, frozen=True):
+    """Query of a download."""
+
+    at: str | None = None
 
 
 def routes(files: Files, blobs: BlobStore) -> list[Route]:
@@ -48,10 +57,15 @@ def routes(files: Files, blobs: BlobStore) -> list[Route]:
         return files.delete(request.principal, request.namespace, body.path, conditions(request.headers))
 
     def listing(request: Request, query: ListQuery) -> Listing:
-        return files.listing(request.principal, request.namespace, query.path, recursive=query.recursive)
+        return files.listing(
+            request.principal, request.namespace, query.path, recursive=query.recursive, at=query.at
+        )
 
     def read(request: Request, query: ReadQuery) -> FileContent:
-        return files.read(request.principal, request.namespace, query.path)
+        return files.read(request.principal, request.namespace, query.path, at=query.at)
+
+    def stat(request: Request, query: ReadQuery) -> FileStat:
+        return files.stat(request.principal, request.namespace, query.path, at=query.at)
 
     async def upload(request: Request) -> FileResult:
         target = paths.below_root(request.params["path"])
@@ -62,11 +76,9 @@ def routes(files: Files, blobs: BlobStore) -> list[Route]:
         who, name, only = request.principal, request.namespace, conditions(request.headers)
         return await request.hop(files.store, who, name, target, payload, source="upload", only=only)
 
-    async def download(request: Request) -> Reply:
-        found = await request.hop(
-            files.download, request.principal, request.namespace, request.params["path"]
-        )
-        return _answer(request, blobs, found)
+    async def download(request: Request, query: DownloadQuery) -> Reply:
+        who, name, path = request.principal, request.namespace, request.params["path"]
+        return _answer(request, blobs, await request.hop(files.download, who, name, path, at=query.at))
 
     return [
         Route(
@@ -102,6 +114,7 @@ def routes(files: Files, blobs: BlobStore) -> list[Route]:
             run="loop",
             access="runtime",
             summary="Download a file's bytes",
+            query=DownloadQuery,
             media_type="application/octet-stream",
             errors=(404, 416),
             request_headers=("If-None-Match", "Range", "If-Range"),
@@ -141,6 +154,18 @@ def routes(files: Files, blobs: BlobStore) -> list[Route]:
             query=ReadQuery,
             reply=FileContent,
             errors=(404,),
+        ),
+        Route(
+            "GET",
+            "/v1/files/stat",
+            stat,
+            run="inline",
+            access="runtime",
+            summary="What is at a path",
+            query=ReadQuery,
+            reply=FileStat,
+            errors=(404,),
+            capability="files.at",
         ),
     ]
 

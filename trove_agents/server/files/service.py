@@ -3,7 +3,7 @@
 import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from trove_agents.server import paths, timelines
 from trove_agents.server.auth import Principal
@@ -12,13 +12,15 @@ from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import BadRequest, Conflict, NotFound, TooLarge, Unprocessable
 from trove_agents.server.events import service as events
 from trove_agents.server.files.conditions import Conditions, tag
-from trove_agents.server.files.links import follow, past_links
+from trove_agents.server.files.links import find_itself, follow, past_links
 from trove_agents.server.namespaces import service as namespaces
+from trove_agents.server.namespaces.states import recheck, state
 from trove_agents.server.timelines import At, Change, Entry, Kind, Payload
 from trove_agents.wire import limits, names, times
-from trove_agents.wire.files import Deleted, FileContent, FileInfo, FileResult, Listing
+from trove_agents.wire.files import Deleted, FileContent, FileInfo, FileKind, FileResult, FileStat, Listing
 
 Source = Literal["write", "upload"]
+_KINDS: Final[dict[Kind, FileKind]] = {Kind.FILE: "file", Kind.DIRECTORY: "directory", Kind.LINK: "link"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,33 +139,37 @@ class Files:
 
         return self._database.write(commit)
 
-    def listing(self, principal: Principal, namespace: str, path: str, *, recursive: bool) -> Listing:
+    def listing(
+        self, principal: Principal, namespace: str, path: str, *, recursive: bool, at: str | None = None
+    ) -> Listing:
         """A directory's entries, or its whole tree. The root of a namespace that was never used is empty.
 
         Raises:
             BadRequest: a file, or a bad path.
-            NotFound: no such directory.
+            NotFound: no such directory, or no such past.
         """
         target = paths.canonical(path)
         with self._database.read() as db:
             space = timelines.namespace(db, principal.workspace, namespace)
             if space is None:
-                if target:
+                if target or at is not None:
                     raise _missing(target)
                 return Listing(path=paths.shown(""))
-            real, entry = follow(db, space.at, target)
+            then = state(db, space, at)
+            real, entry = follow(db, then, target)
             if entry is None:
                 raise _missing(target)
             if entry.kind is not Kind.DIRECTORY:
                 raise BadRequest(f"{paths.shown(target)} is a file, not a directory")
-            found, truncated = (_deep if recursive else _flat)(db, space.at, real)
+            found, truncated = (_deep if recursive else _flat)(db, then, real)
+            recheck(db, space, at)
         # Below a link, entries carry the path that was asked for
         return Listing(_infos(found, real, target), truncated, paths.shown(target))
 
-    def read(self, principal: Principal, namespace: str, path: str) -> FileContent:
+    def read(self, principal: Principal, namespace: str, path: str, *, at: str | None = None) -> FileContent:
         """A file's text, at most its first MB and never half a character; binary files only by what they are."""
         target = paths.below_root(path)
-        entry, payload = self._file(principal, namespace, target)
+        entry, payload = self._file(principal, namespace, target, at)
         modified = times.from_micros(entry.mtime_ns // 1000)
         start = self._start(principal.workspace, payload, limits.TEXT_BYTES)
         text = _text(start, whole=payload.size <= limits.TEXT_BYTES)
@@ -179,25 +185,56 @@ class Files:
             tag(entry.since),
         )
 
-    def download(self, principal: Principal, namespace: str, path: str) -> Download:
+    def download(self, principal: Principal, namespace: str, path: str, *, at: str | None = None) -> Download:
         """What to send of a file. Errors as ``read``."""
-        entry, payload = self._file(principal, namespace, paths.below_root(path))
+        entry, payload = self._file(principal, namespace, paths.below_root(path), at)
         return Download(principal.workspace, payload.size, payload, tag(entry.since))
 
-    def _file(self, principal: Principal, namespace: str, target: str) -> tuple[Entry, Payload]:
+    def stat(self, principal: Principal, namespace: str, path: str, *, at: str | None) -> FileStat:
+        """What is at a path; a link itself.
+
+        Raises:
+            BadRequest: a bad path, or the root.
+            NotFound: nothing is there, or no such past.
+        """
+        target = paths.below_root(path)
         with self._database.read() as db:
-            direct = timelines.read_head(db, principal.workspace, namespace, target)
-            if direct is not None and direct[2] is not None and direct[1].kind is Kind.FILE:
-                return direct[1], direct[2]  # nearly all: the rest is links, and what is not there
             space = timelines.namespace(db, principal.workspace, namespace)
             if space is None:
                 raise _missing(target)
-            _, entry = follow(db, space.at, target)
+            _, entry = find_itself(db, state(db, space, at), target)
+            recheck(db, space, at)
+        if entry is None:
+            raise _missing(target)
+        return FileStat(
+            path=paths.shown(target),
+            kind=_KINDS[entry.kind],
+            size_bytes=None if entry.is_dir else entry.size,
+            mode=entry.mode,
+            modified_at=times.from_micros(entry.mtime_ns // 1000),
+            version=entry.since,
+            etag=tag(entry.since),
+        )
+
+    def _file(
+        self, principal: Principal, namespace: str, target: str, at: str | None
+    ) -> tuple[Entry, Payload]:
+        with self._database.read() as db:
+            if at is None:
+                direct = timelines.read_head(db, principal.workspace, namespace, target)
+                if direct is not None and direct[2] is not None and direct[1].kind is Kind.FILE:
+                    return direct[1], direct[2]  # nearly all: the rest is links, and what is not there
+            space = timelines.namespace(db, principal.workspace, namespace)
+            if space is None:
+                raise _missing(target)
+            _, entry = follow(db, state(db, space, at), target)
             if entry is None:
                 raise _missing(target)
             if entry.kind is not Kind.FILE or entry.content is None:
                 raise BadRequest(f"{paths.shown(target)} is a directory")
-            return entry, timelines.read_content(db, entry.content)
+            payload = timelines.read_content(db, entry.content)
+            recheck(db, space, at)
+            return entry, payload
 
     def _start(self, workspace: str, payload: Payload, size: int) -> bytes:
         if payload.data is not None:

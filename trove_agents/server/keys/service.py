@@ -10,6 +10,7 @@ from trove_agents.server.errors import Conflict, Forbidden, NotFound, Unprocessa
 from trove_agents.server.events import service as events
 from trove_agents.server.keys import store
 from trove_agents.wire import namespaces, times
+from trove_agents.wire.events import Actor
 from trove_agents.wire.keys import KeyCreated, KeyMetadata, KeyRequest, KeyRevoked, Keys, Scope
 from trove_agents.wire.namespaces import WorkspaceCreated
 
@@ -146,6 +147,27 @@ class KeyService:
             tx, workspace=identity, namespace=None, kind="workspace.created", data={"name": name}, now_ns=now
         )
         return WorkspaceCreated(identity, key.api_key, admin.api_key)
+
+
+def mint_locked(
+    tx: Connection, principal: Principal, name: str, namespace: str, *, now_ns: int
+) -> KeyCreated:
+    """A key for one namespace, made for ``principal`` as a part of another act in the same transaction."""
+    key = _mint(tx, principal.workspace, name, "workspace", namespace=namespace, now_ns=now_ns)
+    events.record(
+        tx, principal=principal, namespace=None, kind="key.created", data=_created(key), now_ns=now_ns
+    )
+    return key
+
+
+def spoken_for(db: Connection, workspace: str, namespace: str) -> bool:
+    """Whether an active key is locked to a namespace, which need not exist yet."""
+    return store.locked(db, workspace, namespace)
+
+
+def actor(db: Connection, key_id: str) -> Actor:
+    """A key as the one who did something, also after its end."""
+    return Actor(key_id, store.name(db, key_id) or "")
 
 
 def _mint(

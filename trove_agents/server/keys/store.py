@@ -17,6 +17,16 @@ _ACTIVE = (
 _ONE = select(*_COLUMNS).where(
     keys.c.workspace == bindparam("workspace"), keys.c.id == bindparam("id"), keys.c.revoked_us.is_(None)
 )
+_NAME = select(keys.c.name).where(keys.c.id == bindparam("id"))
+_LOCKED = (
+    select(keys.c.id)
+    .where(
+        keys.c.workspace == bindparam("workspace"),
+        keys.c.revoked_us.is_(None),
+        keys.c.namespace == bindparam("namespace"),
+    )
+    .limit(1)
+)
 _DIGEST = select(keys.c.id).where(keys.c.digest == bindparam("digest"), keys.c.revoked_us.is_(None))
 _ADMINS = (
     select(func.count())
@@ -37,6 +47,15 @@ def active(db: Connection, workspace: str) -> list[Row]:
 
 def one(db: Connection, workspace: str, key_id: str) -> Row | None:
     return db.one(_ONE, workspace=workspace, id=key_id)
+
+
+def name(db: Connection, key_id: str) -> str | None:
+    row = db.one(_NAME, id=key_id)
+    return None if row is None else row[0]
+
+
+def locked(db: Connection, workspace: str, namespace: str) -> bool:
+    return db.one(_LOCKED, workspace=workspace, namespace=namespace) is not None
 
 
 def by_digest(db: Connection, digest: bytes) -> Row | None:

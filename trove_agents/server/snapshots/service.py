@@ -36,7 +36,7 @@ class SnapshotService:
             now = self._database.now_ns()
             space = namespaces.ensure(tx, principal.workspace, namespace, now_ns=now)
             identity = f"snap-{secrets.token_hex(8)}"
-            row = timelines.snapshot(tx, space, id=identity, label=label, now_ns=now)
+            row = timelines.snapshot(tx, space, id=identity, label=label, now_ns=now, actor=principal.key_id)
             data = {"snapshot_id": identity, "label": label, "size_bytes": row.bytes}
             events.record(
                 tx, principal=principal, namespace=namespace, kind="snapshot.created", data=data, now_ns=now

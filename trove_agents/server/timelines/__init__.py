@@ -28,7 +28,14 @@ from trove_agents.server.timelines.errors import (
 )
 from trove_agents.server.timelines.fast import read_head
 from trove_agents.server.timelines.flattening import Flattening, depth, flatten
-from trove_agents.server.timelines.namespaces import at_version, create_namespace, head, namespace, totals
+from trove_agents.server.timelines.namespaces import (
+    at_version,
+    create_namespace,
+    head,
+    log_rows,
+    namespace,
+    totals,
+)
 from trove_agents.server.timelines.reads import children, find, walk
 from trove_agents.server.timelines.retention import Retention, kept
 from trove_agents.server.timelines.rewinding import (
@@ -86,6 +93,7 @@ __all__ = [
     "head",
     "history",
     "kept",
+    "log_rows",
     "namespace",
     "payload",
     "payload_of",

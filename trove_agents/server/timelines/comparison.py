@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from sqlalchemy import bindparam, select
@@ -9,7 +10,7 @@ from sqlalchemy import bindparam, select
 from trove_agents.server.db import Connection
 from trove_agents.server.db.tables import entries, heads, timelines
 from trove_agents.server.timelines.namespaces import head, log_row
-from trove_agents.server.timelines.reads import LIST, POINT, STAT, Row, entry, find, nearest, split
+from trove_agents.server.timelines.reads import LIST, NO_LIMIT, POINT, STAT, Row, entry, find, nearest, split
 from trove_agents.server.timelines.retention import horizon
 from trove_agents.server.timelines.values import At, Difference, Entry, Kind, LogRow
 from trove_agents.wire import names
@@ -38,6 +39,7 @@ ROWS: Final = (
         _e.since < bindparam("hi"),
     )
     .order_by(_e.since.desc())
+    .limit(bindparam("most"))
 )
 
 
@@ -94,21 +96,32 @@ def _pick(db: Connection, at: At, directory: bytes, wanted: set[bytes]) -> dict[
     return {name: row for name, row in found.items() if row is not None and row[0] != Kind.GONE}
 
 
-def history(db: Connection, namespace_id: int, path: str) -> list[tuple[Entry | None, LogRow]]:
+def history(
+    db: Connection, namespace_id: int, path: str, *, before: int | None = None, limit: int | None = None
+) -> list[tuple[Entry | None, LogRow]]:
     """Each version that changed a path, newest first, with what was there from then on; restores count.
 
-    As far back as history is kept.
+    As far back as history is kept. Of the versions below ``before`` the first ``limit``; with a limit only about
+    that many rows are read.
     """
-    return list(_history(db, namespace_id, path))
+    most = NO_LIMIT if limit is None else limit
+    return list(islice(_history(db, namespace_id, path, before, most), limit))
 
 
-def _history(db: Connection, namespace_id: int, path: str) -> Iterator[tuple[Entry | None, LogRow]]:
+def _history(
+    db: Connection, namespace_id: int, path: str, before: int | None, most: int
+) -> Iterator[tuple[Entry | None, LogRow]]:
     directory, name = split(path)
     end = head(db, namespace_id).at.version + 1
+    if before is not None:
+        end = min(end, before)
     stretches = db.all(HEADS, ns=namespace_id)
     first = horizon(db, namespace_id)
     for index, (since, timeline) in enumerate(stretches):
-        for row in db.all(ROWS, t=timeline, d=directory, n=name, lo=max(since, first), hi=end):
+        if since >= end:
+            continue
+        lowest = max(since, first)
+        for row in db.all(ROWS, t=timeline, d=directory, n=name, lo=lowest, hi=end, most=most):
             yield (
                 None if row[0] == Kind.GONE else entry(path, row),
                 log_row(db, namespace_id, row[5]),

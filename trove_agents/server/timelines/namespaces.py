@@ -38,6 +38,12 @@ THEN: Final = (
 )
 LOG: Final = (_l.version, _l.timeline, _l.kind, _l.actor, _l.step, _l.files, _l.bytes, _l.at_us)
 ONE_LOG: Final = select(*LOG).where(_l.namespace == bindparam("ns"), _l.version == bindparam("version"))
+LOGGED: Final = (
+    select(*LOG)
+    .where(_l.namespace == bindparam("ns"), _l.version < bindparam("before"))
+    .order_by(_l.version.desc())
+    .limit(bindparam("most"))
+)
 # A timeline is its namespace's head for one stretch of versions, so the first row below is at hand
 TOTALS: Final = (
     select(_l.files, _l.bytes)
@@ -77,7 +83,7 @@ def from_row(row: tuple[int, str, str, int, int, int, int]) -> Namespace:
 
 
 def create_namespace(
-    db: Connection, workspace: str, name: str, *, now_ns: int, at: At | None = None
+    db: Connection, workspace: str, name: str, *, now_ns: int, at: At | None = None, actor: str | None = None
 ) -> Namespace:
     """A new namespace: empty, or a fork that starts as another state, in the same time whatever its size.
 
@@ -104,7 +110,7 @@ def create_namespace(
     db.run(_OWN, key=timeline, owner=key)
     made = Namespace(key, workspace, name, At(timeline, version), files, size)
     db.run(_NEW_HEAD, namespace=key, since=version, timeline=timeline)
-    add_log(db, made, kind="create" if at is None else "fork", now_ns=now_ns, actor=None, step=None)
+    add_log(db, made, kind="create" if at is None else "fork", now_ns=now_ns, actor=actor, step=None)
     return made
 
 
@@ -217,3 +223,8 @@ def log_row(db: Connection, namespace_id: int, version: int) -> LogRow:
     if row is None:
         raise NotFound(f"version {version} of namespace {namespace_id}")
     return LogRow(*row)
+
+
+def log_rows(db: Connection, namespace_id: int, *, before: int, limit: int) -> list[LogRow]:
+    """What made the versions below ``before``, newest first."""
+    return [LogRow(*row) for row in db.all(LOGGED, ns=namespace_id, before=before, most=limit)]
