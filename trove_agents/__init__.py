@@ -12,6 +12,7 @@ from trove_agents.client.clients import AsyncTroveAdminClient, AsyncTroveClient,
 from trove_agents.client.download import Downloaded
 from trove_agents.client.files import ListResult
 from trove_agents.client.retry import Retries
+from trove_agents.client.states import State
 from trove_agents.client.transport import AsyncTransport, Transport
 from trove_agents.client.webhooks import verify_webhook
 from trove_agents.config import Settings
@@ -34,7 +35,9 @@ from trove_agents.errors import (
 )
 from trove_agents.wire.events import Actor, ListedEvent
 from trove_agents.wire.exec import ExecResult
-from trove_agents.wire.files import BytesContent, FileContent, FileInfo, FileResult, Transferred
+from trove_agents.wire.files import BytesContent, FileContent, FileInfo, FileResult, FileStat, Transferred
+from trove_agents.wire.forks import Fork
+from trove_agents.wire.history import Difference, HistoryEntry
 from trove_agents.wire.keys import KeyCreated, KeyMetadata, Me
 from trove_agents.wire.namespaces import NamespaceInfo
 from trove_agents.wire.snapshots import Snapshot
@@ -52,12 +55,16 @@ __all__ = [
     "AsyncTroveClient",
     "BytesContent",
     "Call",
+    "Difference",
     "Downloaded",
     "ExecResult",
     "FileContent",
     "FileInfo",
     "FileResult",
+    "FileStat",
     "Flow",
+    "Fork",
+    "HistoryEntry",
     "HttpTransport",
     "KeyCreated",
     "KeyMetadata",
@@ -70,6 +77,7 @@ __all__ = [
     "Retries",
     "Settings",
     "Snapshot",
+    "State",
     "Transferred",
     "Transport",
     "Trove",

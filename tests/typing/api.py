@@ -26,6 +26,11 @@ def runtime(client: ta.TroveClient) -> None:
     assert_type(client.bootstrap().recent_files, list[ta.FileInfo])
     assert_type(client.create_snapshot(), ta.Snapshot)
     assert_type(client.restore_snapshot("snap-1"), int)
+    assert_type(client.stat("a", at=client.create_snapshot()), ta.FileStat)
+    assert_type(client.read_text("a", at="2026-05-07"), str)
+    assert_type(client.diff("snap-1", 5), list[ta.Difference])
+    assert_type(client.history("a"), Iterator[ta.HistoryEntry])
+    assert_type(client.fork("b", "snap-1").key, ta.KeyCreated | None)
     assert_type(client.me(), ta.Me)
     with client as same:
         assert_type(same, ta.TroveClient)

@@ -22,11 +22,15 @@ class Capabilities:
         Raises:
             NotSupported: this server is one; nothing was sent but the question.
         """
+        yield from self.check(name)
+        return (yield from step)
+
+    def check(self, name: str) -> Flow[None]:
+        """``need`` for what is no step."""
         if self._names is None:
             self._names = yield from _ask()
         if name not in self._names:
             raise NotSupported(f"this server does not have {name}")
-        return (yield from step)
 
 
 def _ask() -> Flow[frozenset[str]]:

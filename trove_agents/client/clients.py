@@ -8,6 +8,8 @@ from trove_agents.client.drive import AsyncTransport, Transport
 from trove_agents.client.events import AsyncEventsMethods, EventsMethods
 from trove_agents.client.exec import AsyncExecMethods, ExecMethods
 from trove_agents.client.files import AsyncFilesMethods, FilesMethods
+from trove_agents.client.forks import AsyncForksMethods, ForksMethods
+from trove_agents.client.history import AsyncHistoryMethods, HistoryMethods
 from trove_agents.client.keys import AsyncKeysMethods, AsyncMeMethods, KeysMethods, MeMethods
 from trove_agents.client.namespaces import AsyncNamespacesMethods, NamespacesMethods
 from trove_agents.client.retry import Retries
@@ -25,6 +27,8 @@ class TroveClient(
     TreesMethods,
     ExecMethods,
     SnapshotsMethods,
+    HistoryMethods,
+    ForksMethods,
     BootstrapMethods,
     NamespacesMethods,
     MeMethods,
@@ -71,6 +75,8 @@ class AsyncTroveClient(
     AsyncTreesMethods,
     AsyncExecMethods,
     AsyncSnapshotsMethods,
+    AsyncHistoryMethods,
+    AsyncForksMethods,
     AsyncBootstrapMethods,
     AsyncNamespacesMethods,
     AsyncMeMethods,

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 from trove_agents.client.call import Call, Flow, Pairs, Step, get, post, value, wire_text
 from trove_agents.client.download import Downloaded, Sink, Target, extent
 from trove_agents.client.drive import AsyncDriver, Driver
+from trove_agents.client.states import State, at_query
 from trove_agents.client.transport import Reply
 from trove_agents.client.upload import AsyncSource, Progress, Source, Upload
 from trove_agents.errors import TroveError, TroveNotFoundError, TruncatedWarning
@@ -18,6 +19,7 @@ from trove_agents.wire.files import (
     FileContent,
     FileInfo,
     FileResult,
+    FileStat,
     Listing,
     WriteRequest,
 )
@@ -65,28 +67,33 @@ def only_if(if_match: str | None, if_none_match: str | None) -> Pairs:
     return tuple((name, text) for name, text in given if text is not None)
 
 
-def list_dir(path: str = ROOT, *, recursive: bool = False) -> Call[ListResult]:
+def list_dir(path: str = ROOT, *, recursive: bool = False, at: State | None = None) -> Call[ListResult]:
     """Lists a directory."""
     query = (("path", path), ("recursive", "true")) if recursive else (("path", path),)
-    return get(("v1", "files"), _listing, query)
+    return get(("v1", "files"), _listing, (*query, *at_query(at)))
 
 
-def read_file(path: str) -> Call[FileContent]:
+def read_file(path: str, *, at: State | None = None) -> Call[FileContent]:
     """Reads a text file, or learns that it is binary."""
-    return get(("v1", "files", "content"), _FILE_CONTENT, (("path", path),))
+    return get(("v1", "files", "content"), _FILE_CONTENT, (("path", path), *at_query(at)))
 
 
-def read_bytes_full(path: str) -> Call[BytesContent]:
+def read_bytes_full(path: str, *, at: State | None = None) -> Call[BytesContent]:
     """Reads the bytes of a file."""
-    return get(_at(path), _bytes_content)
+    return get(_at(path), _bytes_content, at_query(at))
 
 
-def read(path: str) -> Flow[FileContent | BytesContent]:
+def read(path: str, *, at: State | None = None) -> Flow[FileContent | BytesContent]:
     """Reads text in one request, anything else in two."""
-    content = yield from read_file(path)
+    content = yield from read_file(path, at=at)
     if content.encoding != "binary":
         return content
-    return (yield from read_bytes_full(path))
+    return (yield from read_bytes_full(path, at=at))
+
+
+def stat(path: str, *, at: State | None = None) -> Call[FileStat]:
+    """Looks at a path."""
+    return get(("v1", "files", "stat"), _FILE_STAT, (("path", path), *at_query(at)))
 
 
 def optional(step: Step[T]) -> Flow[T | None]:
@@ -128,6 +135,10 @@ class FilesMethods(Driver):
 
     A path may be written with or without ``workspace/`` in front. Any method may raise ``TroveNotFoundError``
     for a path that is not there, and ``TroveError`` with status 400 for one that cannot be.
+
+    What reads takes ``at``, a state of the past: a snapshot or its id, a version, or a moment (ISO 8601 text or a
+    datetime, UTC unless it says otherwise). ``NotSupported`` is raised where the server cannot read the past, and
+    ``TroveNotFoundError`` for an unknown snapshot and a moment before the namespace's first version.
     """
 
     def write(
@@ -195,23 +206,23 @@ class FilesMethods(Driver):
         only = only_if(if_match, None)
         return self._checked(delete(path, only), only)
 
-    def list_dir(self, path: str = ROOT, *, recursive: bool = False) -> ListResult:
+    def list_dir(self, path: str = ROOT, *, recursive: bool = False, at: State | None = None) -> ListResult:
         """Lists a directory: directories first, then files, each by name.
 
         With ``recursive``, everything below as well, depth first. At most 1,000 entries and 20 levels; the
         result's ``truncated`` says whether that was not all.
         """
-        return self.send(list_dir(path, recursive=recursive))
+        return self.run(self._then(at, list_dir(path, recursive=recursive, at=at)))
 
-    def read(self, path: str) -> str | bytes:
+    def read(self, path: str, *, at: State | None = None) -> str | bytes:
         """Reads a file: ``str`` when it is UTF-8 text (one request), ``bytes`` otherwise (two).
 
         Warns with ``TruncatedWarning`` when the file is longer than what is returned: over 1 MB of text, over
         100 MB of bytes.
         """
-        return _either(path, self.run(read(path)))
+        return _either(path, self.run(self._then(at, read(path, at=at))))
 
-    def read_text(self, path: str) -> str:
+    def read_text(self, path: str, *, at: State | None = None) -> str:
         """Reads a UTF-8 text file, at most its first 1 MB.
 
         A longer file is cut and ``TruncatedWarning`` issued; ``read_file`` returns the flag, and ``read_bytes``
@@ -220,40 +231,54 @@ class FilesMethods(Driver):
         Raises:
             TroveError: the file is not text; ``status_code`` is 415.
         """
-        return text_of(path, self.send(read_file(path)))
+        return text_of(path, self.run(self._then(at, read_file(path, at=at))))
 
-    def read_file(self, path: str) -> FileContent:
+    def read_file(self, path: str, *, at: State | None = None) -> FileContent:
         """Reads a text file with what is known of it: size, time, encoding, and whether it was cut at 1 MB.
 
         For a binary file ``content`` is None.
         """
-        return self.send(read_file(path))
+        return self.run(self._then(at, read_file(path, at=at)))
 
-    def read_bytes(self, path: str) -> bytes:
+    def read_bytes(self, path: str, *, at: State | None = None) -> bytes:
         """Reads a file of any kind into memory, at most its first 100 MB.
 
         A longer file is cut and ``TruncatedWarning`` issued; ``read_bytes_full`` returns the flag.
         """
-        return bytes_of(path, self.send(read_bytes_full(path)))
+        return bytes_of(path, self.run(self._then(at, read_bytes_full(path, at=at))))
 
-    def read_bytes_full(self, path: str) -> BytesContent:
+    def read_bytes_full(self, path: str, *, at: State | None = None) -> BytesContent:
         """As ``read_bytes``, with the file's full size and whether it was cut."""
-        return self.send(read_bytes_full(path))
+        return self.run(self._then(at, read_bytes_full(path, at=at)))
 
-    def download(self, path: str, to: Target, *, progress: Progress | None = None) -> Downloaded:
+    def stat(self, path: str, *, at: State | None = None) -> FileStat:
+        """What is at a path: kind, size, mode, time, and the version that put it there. A link itself.
+
+        Raises:
+            NotSupported: the server cannot tell.
+            TroveNotFoundError: nothing is there, or ``at`` is no state of this namespace.
+        """
+        return self.run(self._capabilities.need("files.at", stat(path, at=at)))
+
+    def download(
+        self, path: str, to: Target, *, progress: Progress | None = None, at: State | None = None
+    ) -> Downloaded:
         """Reads a file of any kind into a local one, piece by piece.
 
         Args:
             path: What to read.
             to: A path: it appears, or is replaced, only when all has arrived. Or a file open for writing bytes.
             progress: Called after each piece with the bytes received and how many will come (None when unknown).
+            at: As it was then.
 
         After a lost connection it starts again, unless an open file already holds a part.
 
         The result says whether the file was cut at 100 MB; then ``TruncatedWarning`` is issued, too.
         """
         sink = Sink(to, progress)
-        call = read_bytes_full(path)
+        call = read_bytes_full(path, at=at)
+        if at is not None:
+            self.run(self._capabilities.check("files.at"))
 
         def once() -> Downloaded:
             with self.stream(call) as reply, sink.opened(reply.headers):
@@ -268,6 +293,10 @@ class FilesMethods(Driver):
         if not only:
             return self.send(call)
         return self.run(self._capabilities.need("files.conditions", call))
+
+    def _then(self, at: State | None, step: Step[T]) -> Flow[T]:
+        """A read; of the past only where the server has it: one that has not would answer with the present."""
+        return (yield from step if at is None else self._capabilities.need("files.at", step))
 
 
 class AsyncFilesMethods(AsyncDriver):
@@ -298,36 +327,46 @@ class AsyncFilesMethods(AsyncDriver):
         only = only_if(if_match, None)
         return await self._checked(delete(path, only), only)
 
-    async def list_dir(self, path: str = ROOT, *, recursive: bool = False) -> ListResult:
+    async def list_dir(
+        self, path: str = ROOT, *, recursive: bool = False, at: State | None = None
+    ) -> ListResult:
         """See :meth:`TroveClient.list_dir`."""
-        return await self.send(list_dir(path, recursive=recursive))
+        return await self.run(self._then(at, list_dir(path, recursive=recursive, at=at)))
 
-    async def read(self, path: str) -> str | bytes:
+    async def read(self, path: str, *, at: State | None = None) -> str | bytes:
         """See :meth:`TroveClient.read`."""
-        return _either(path, await self.run(read(path)))
+        return _either(path, await self.run(self._then(at, read(path, at=at))))
 
-    async def read_text(self, path: str) -> str:
+    async def read_text(self, path: str, *, at: State | None = None) -> str:
         """See :meth:`TroveClient.read_text`."""
-        return text_of(path, await self.send(read_file(path)))
+        return text_of(path, await self.run(self._then(at, read_file(path, at=at))))
 
-    async def read_file(self, path: str) -> FileContent:
+    async def read_file(self, path: str, *, at: State | None = None) -> FileContent:
         """See :meth:`TroveClient.read_file`."""
-        return await self.send(read_file(path))
+        return await self.run(self._then(at, read_file(path, at=at)))
 
-    async def read_bytes(self, path: str) -> bytes:
+    async def read_bytes(self, path: str, *, at: State | None = None) -> bytes:
         """See :meth:`TroveClient.read_bytes`."""
-        return bytes_of(path, await self.send(read_bytes_full(path)))
+        return bytes_of(path, await self.run(self._then(at, read_bytes_full(path, at=at))))
 
-    async def read_bytes_full(self, path: str) -> BytesContent:
+    async def read_bytes_full(self, path: str, *, at: State | None = None) -> BytesContent:
         """See :meth:`TroveClient.read_bytes_full`."""
-        return await self.send(read_bytes_full(path))
+        return await self.run(self._then(at, read_bytes_full(path, at=at)))
 
-    async def download(self, path: str, to: Target, *, progress: Progress | None = None) -> Downloaded:
+    async def stat(self, path: str, *, at: State | None = None) -> FileStat:
+        """See :meth:`TroveClient.stat`."""
+        return await self.run(self._capabilities.need("files.at", stat(path, at=at)))
+
+    async def download(
+        self, path: str, to: Target, *, progress: Progress | None = None, at: State | None = None
+    ) -> Downloaded:
         """See :meth:`TroveClient.download`."""
         import asyncio
 
         sink = Sink(to, progress)
-        call = read_bytes_full(path)
+        call = read_bytes_full(path, at=at)
+        if at is not None:
+            await self.run(self._capabilities.check("files.at"))
 
         async def once() -> Downloaded:
             async with self.stream(call) as reply:
@@ -344,9 +383,14 @@ class AsyncFilesMethods(AsyncDriver):
             return await self.send(call)
         return await self.run(self._capabilities.need("files.conditions", call))
 
+    def _then(self, at: State | None, step: Step[T]) -> Flow[T]:
+        """As in ``FilesMethods``."""
+        return (yield from step if at is None else self._capabilities.need("files.at", step))
+
 
 _FILE_RESULT = value(FileResult)
 _FILE_CONTENT = value(FileContent)
+_FILE_STAT = value(FileStat)
 _DELETED = value(Deleted)
 _LISTING = value(Listing)
 
