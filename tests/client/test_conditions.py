@@ -3,11 +3,16 @@
 import json
 
 import pytest
-from tests.client.conftest import reply
-
 from trove_agents import NotSupported, TroveConflictError, TrovePreconditionError
+from trove_agents.client.transport import Reply
 
 ME = {"workspace_id": "ws-1", "key_id": "k", "key_name": "n", "scope": "workspace"}
+
+
+def reply(status=200, body=b""):
+    return Reply(status, {}, body)
+
+
 RESULT = b'{"path": "workspace/a", "size_bytes": 1, "etag": "\\"7\\"", "deleted": "workspace/a"}'
 CASES = [
     ("write", ("a", "x"), {"if_match": '"7"'}),

@@ -3,9 +3,14 @@
 import pytest
 
 from trove_agents import NotSupported, TroveNotFoundError
+from trove_agents.client.transport import Reply
 from trove_agents.embedded import Trove
 
 ME = b'{"workspace_id": "ws-1", "key_id": "k", "key_name": "n", "scope": "admin"}'
+
+
+def reply(status=200, body=b""):
+    return Reply(status, {}, body)
 
 
 def test_they_are_listed_and_deleted():
@@ -25,8 +30,6 @@ def test_they_are_listed_and_deleted():
 )
 @pytest.mark.parametrize("kind", ["client", "admin"])
 def test_a_server_without_it(colour, kind, name, arguments):
-    from tests.client.conftest import reply
-
     transport = colour.transport(lambda _: reply(body=ME))
     with pytest.raises(NotSupported):
         colour.call(getattr(colour, kind)(transport), name, *arguments)
@@ -34,8 +37,6 @@ def test_a_server_without_it(colour, kind, name, arguments):
 
 
 def test_pages_are_followed(colour):
-    from tests.client.conftest import reply
-
     row = b'{"name": "%s", "files": 1, "bytes": 2, "created_at": "t", "last_activity": "t"}'
     pages = {
         "": b'{"namespaces": [' + row % b"a" + b'], "next_cursor": "a"}',

@@ -3,9 +3,8 @@
 import json
 
 import pytest
-from tests.client.conftest import reply
-
 from trove_agents import NotSupported
+from trove_agents.client.transport import Reply
 
 CASES = [
     ("mkdir", ("workspace/d",), {}, {"path": "d"}, {"path": "workspace/d", "created": True}),
@@ -25,6 +24,10 @@ CASES = [
     ),
 ]
 ME = {"workspace_id": "ws-1", "key_id": "k", "key_name": "n", "scope": "workspace"}
+
+
+def reply(status=200, body=b""):
+    return Reply(status, {}, body)
 
 
 def me(*capabilities):

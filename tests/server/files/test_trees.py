@@ -5,8 +5,6 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck
 
-from trove_agents.embedded import Trove
-from trove_agents.wire.keys import KeyRequest
 
 CALLS = {
     "mkdir": {"path": "d"},
@@ -254,40 +252,32 @@ class Model:
         return 200
 
 
-@pytest.fixture(scope="module")
-def shared():
-    with Trove.temporary() as trove:
-        yield trove
-
-
 @hypothesis.settings(
     max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 @hypothesis.given(steps=STEPS, snapshot=st.integers(0, 12))
-def test_any_sequence_does_what_a_dictionary_does(shared, steps, snapshot):
-    from tests.server.conftest import Api
-
+def test_any_sequence_does_what_a_dictionary_does(api, steps, snapshot):
     test_any_sequence_does_what_a_dictionary_does.count += 1
-    api = Api(shared, namespace=f"n{test_any_sequence_does_what_a_dictionary_does.count}")
+    space = api.with_key(api.key, f"n{test_any_sequence_does_what_a_dictionary_does.count}")
     model = Model()
     for number, (what, *rest) in enumerate(steps):
         if number == snapshot:  # from here on over a base
-            taken = api.snapshot()["snapshot_id"]
-            assert api("POST", f"/v1/snapshots/{taken}/restore").status == 200
+            taken = space.snapshot()["snapshot_id"]
+            assert space("POST", f"/v1/snapshots/{taken}/restore").status == 200
         if what == "write":
             wanted = model.write(rest[0], str(number))
-            answer = api("POST", "/write", body={"path": rest[0], "content": str(number)})
+            answer = space("POST", "/write", body={"path": rest[0], "content": str(number)})
         elif what == "mkdir":
-            wanted, answer = model.mkdir(rest[0]), mkdir(api, rest[0])
+            wanted, answer = model.mkdir(rest[0]), mkdir(space, rest[0])
         else:
             source, target, overwrite = rest
             wanted = model.transfer(what, source, target, overwrite)
-            answer = transfer(api, what, source, target, overwrite=overwrite)
+            answer = transfer(space, what, source, target, overwrite=overwrite)
         assert answer.status == wanted, answer.body
-        assert sorted(paths(api)) == sorted(model.tree)
+        assert sorted(paths(space)) == sorted(model.tree)
     for path, text in model.tree.items():
         if text is not None:
-            assert api.read(path).json["content"] == text
+            assert space.read(path).json["content"] == text
 
 
 test_any_sequence_does_what_a_dictionary_does.count = 0

@@ -6,7 +6,6 @@ import time
 
 import pytest
 from sqlalchemy import text
-from tests.server.conftest import Api
 
 from trove_agents.embedded import Trove
 from trove_agents.server import timelines
@@ -167,9 +166,9 @@ def test_what_a_deleted_one_held_is_removed_later(api):
     assert [each["name"] for each in every(api)["namespaces"]] == ["b"]
 
 
-def test_a_command_that_comes_too_late_runs_nowhere():
+def test_a_command_that_comes_too_late_runs_nowhere(api):
     with Trove.temporary(sandbox="none") as trove:
-        api = Api(trove, namespace="a")
+        api = type(api)(trove, namespace="a")
         api.write("x")
         enter = trove.server.exec._enter
 
