@@ -88,8 +88,13 @@ class Real:
                     values[name] = self.path()
 
     def put_what_fits_into(self, case) -> None:
-        if case.operation.path == "/v1/files/mkdir" and isinstance(case.body, dict) and "path" in case.body:
-            case.body["path"] = f"new-{secrets.token_hex(4)}"
+        for path, name in (("mkdir", "path"), ("move", "to"), ("copy", "to")):
+            if (
+                case.operation.path == f"/v1/files/{path}"
+                and isinstance(case.body, dict)
+                and name in case.body
+            ):
+                case.body[name] = f"new-{secrets.token_hex(4)}"
         if case.operation.path not in STATES:
             return
         for values in (case.query, case.body):
