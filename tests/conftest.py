@@ -1,6 +1,7 @@
 """What holds for all tests. Which hosts they may reach stands in pyproject.toml (pytest-socket)."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -15,6 +16,20 @@ import pytest
 # No test is judged by how fast this machine happens to be
 hypothesis.settings.register_profile("house", deadline=None)
 hypothesis.settings.load_profile("house")
+
+_spec = importlib.util.spec_from_file_location("tests_postgres", Path(__file__).with_name("postgres.py"))
+postgres = sys.modules["tests_postgres"] = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(postgres)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request):
+    """From a folder to where its database is: for the tests that run on both engines."""
+    if request.param == "sqlite":
+        return lambda folder: folder
+    postgres.server()
+    return postgres.url
+
 
 COMMAND = Path(sys.executable).with_name("trove-agents")
 

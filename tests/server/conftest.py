@@ -8,6 +8,7 @@ import pytest
 
 from trove_agents.client.transport import Outgoing
 from trove_agents.embedded import Trove
+from trove_agents.server.settings import Settings
 from trove_agents.embedded.driver import InProcess
 
 
@@ -97,8 +98,11 @@ class Api:
 
 
 @pytest.fixture
-def trove(tmp_path: Path):
-    with Trove.local(tmp_path / "state") as trove:
+def trove(tmp_path: Path, place):
+    folder = tmp_path / "state"
+    where = place(folder)
+    url = where if isinstance(where, str) else None
+    with Trove(Settings(folder, database_url=url)) as trove:
         yield trove
 
 

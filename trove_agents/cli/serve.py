@@ -31,6 +31,15 @@ def serve(
     host: Annotated[str, typer.Option("--host", help="The address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="0 picks a free one.", min=0, max=65535)] = 8080,
     data: options.Data = options.FOLDER,
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            "--database-url",
+            metavar="URL",
+            help="A postgresql:// database instead of the one in the state directory.",
+            envvar="TROVE_DATABASE_URL",
+        ),
+    ] = None,
     credentials_file: CredentialsFile = None,
     sandbox: options.Sandbox = None,
     network: options.Network = NetworkName.NONE,
@@ -61,19 +70,26 @@ def serve(
     namespace, and the admin key, which makes other keys.
     """
     from trove_agents.embedded import Trove
+    from trove_agents.server.db import Unreachable
     from trove_agents.server.settings import Settings
 
-    settings = Settings(
-        data.absolute(),
-        sandbox=sandbox,
-        network=network.value,
-        open_signup=open_signup,
-        history_days=history_days or None,
-        snapshot_days=snapshot_days or None,
-        event_days=event_days or None,
-    )
+    try:
+        settings = Settings(
+            data.absolute(),
+            database_url=database_url,
+            sandbox=sandbox,
+            network=network.value,
+            open_signup=open_signup,
+            history_days=history_days or None,
+            snapshot_days=snapshot_days or None,
+            event_days=event_days or None,
+        )
+    except ValueError as error:
+        options.refuse(str(error))
     try:
         trove = Trove(settings)
+    except Unreachable as error:
+        options.refuse(f"cannot use the database: {error}")
     except OSError as error:
         options.refuse(f"cannot keep state in {data}: {error.strerror or error}")
     with trove:

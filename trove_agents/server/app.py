@@ -50,7 +50,7 @@ class Server:
         self.settings = settings
         folder = _private(settings.folder)
         with contextlib.ExitStack() as opened:
-            self.database = Database.open(folder)
+            self.database = Database.open(settings.database_url or folder)
             opened.callback(self.database.close)
             self.blobs = BlobStore.local(folder / "blobs")
             self.locks = ExecLocks(self.database, folder / "run")

@@ -7,6 +7,7 @@ from typing import Final, get_args
 from trove_agents.server.sandbox import Network
 
 _SANDBOXES: Final = ("bubblewrap", "none")
+_URLS: Final = ("postgresql://", "postgres://")
 _NETWORKS: Final[tuple[str, ...]] = get_args(Network)
 
 
@@ -15,12 +16,15 @@ class Settings:
     """One server on one state directory.
 
     Raises:
-        ValueError: there is no sandbox or no network of that name, or a number of days is less than one. What this
+        ValueError: there is no sandbox or no network of that name, the URL is no database's, or a number of days is less than one. What this
             machine can do is seen later, when a command needs it.
     """
 
     folder: Path
     """Everything it keeps: database, blobs, working copies. Mode 700."""
+    database_url: str | None = None
+    """A ``postgresql://`` database instead of the one in the folder. Several servers may share it, if they also share
+    the folder ``blobs``."""
     sandbox: str | None = None
     """None: the best of this machine, and no commands where it cannot isolate. ``none`` runs them unprotected."""
     network: Network = "none"
@@ -39,6 +43,8 @@ class Settings:
             raise ValueError(f"there is no sandbox {self.sandbox!r}: it is one of {', '.join(_SANDBOXES)}")
         if self.network not in _NETWORKS:
             raise ValueError(f"there is no network {self.network!r}: it is one of {', '.join(_NETWORKS)}")
+        if self.database_url is not None and not self.database_url.startswith(_URLS):
+            raise ValueError("database_url is a postgresql:// URL")
         for name in ("history_days", "snapshot_days", "event_days"):
             days = getattr(self, name)
             if days is not None and days < 1:

@@ -19,8 +19,8 @@ async def hop(function, *args):
 
 
 @pytest.fixture
-def database(tmp_path):
-    database = Database.open(tmp_path)
+def database(tmp_path, place):
+    database = Database.open(place(tmp_path))
     yield database
     database.close()
 
@@ -83,7 +83,8 @@ async def test_an_expired_holder_is_taken_over_and_knows(two, database):
             assert held(database, newest)
 
 
-async def test_a_killed_server_is_taken_over_at_once(database, tmp_path):
+async def test_a_killed_server_is_taken_over_at_once(tmp_path):
+    database = Database.open(tmp_path)
     code = """
 import asyncio, os, sys
 from pathlib import Path

@@ -13,8 +13,8 @@ WORKSPACE = "ws-0000000000000001"
 class Store:
     """A database and blobs, and the shortest way to say what a test does with them."""
 
-    def __init__(self, folder):
-        self.database = Database.open(folder)
+    def __init__(self, folder, place=lambda folder: folder):
+        self.database = Database.open(place(folder))
         self.blobs = BlobStore.local(folder / "blobs")
         self.clock = itertools.count(1_000_000_000_000, 1_000_000)
         self.serial = itertools.count(1)
@@ -79,7 +79,15 @@ class Store:
 
 
 @pytest.fixture
-def store(tmp_path):
+def sqlite_store(tmp_path):
+    """For what is about this engine."""
     store = Store(tmp_path)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def store(tmp_path, place):
+    store = Store(tmp_path, place)
     yield store
     store.close()

@@ -8,6 +8,11 @@ from trove_agents.server.timelines import reads
 WORKSPACE = "ws-0000000000000001"
 
 
+@pytest.fixture
+def store(sqlite_store):
+    return sqlite_store
+
+
 def filled(store, count):
     payload = timelines.payload(store.blobs, WORKSPACE, b"data")
 

@@ -4,6 +4,7 @@
 """
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
@@ -164,10 +165,12 @@ REFUSALS = (IsADirectory, NotADirectory, Missing)
 
 
 class Timelines(RuleBasedStateMachine):
+    place = staticmethod(lambda folder: folder)
+
     @initialize()
     def start(self):
         self.folder = tempfile.TemporaryDirectory()
-        self.database = Database.open(Path(self.folder.name))
+        self.database = Database.open(self.place(Path(self.folder.name)))
         self.blobs = BlobStore.local(Path(self.folder.name) / "blobs")
         self.now = 1000
         self.heads = {}  # name -> state
@@ -482,6 +485,13 @@ class Timelines(RuleBasedStateMachine):
 
 SOAK = "TROVE_SOAK" in os.environ
 TestTimelines = Timelines.TestCase
+
+
+class OnPostgres(Timelines):
+    place = staticmethod(lambda folder: sys.modules["tests_postgres"].url(folder))
+
+
+TestTimelinesOnPostgres = OnPostgres.TestCase
 TestTimelines.settings = settings(
     max_examples=int(os.environ["TROVE_SOAK"]) if SOAK else 30,
     stateful_step_count=120 if SOAK else 30,
@@ -491,4 +501,7 @@ TestTimelines.settings = settings(
     suppress_health_check=list(HealthCheck),
     derandomize=not SOAK,
     database=None,
+)
+TestTimelinesOnPostgres.settings = settings(
+    TestTimelines.settings, max_examples=TestTimelines.settings.max_examples if SOAK else 8
 )

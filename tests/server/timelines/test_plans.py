@@ -79,6 +79,11 @@ PLANS = [
 ]
 
 
+@pytest.fixture
+def store(sqlite_store):
+    return sqlite_store
+
+
 @pytest.mark.parametrize("index", range(len(PLANS)))
 def test_the_statement_is_one_of_postgresql_too(index):
     text = str(PLANS[index][0].compile(dialect=postgresql.dialect(paramstyle="named")))

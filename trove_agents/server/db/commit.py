@@ -26,6 +26,14 @@ class CommitFailed(Exception):
     """
 
 
+class Stale(Exception):
+    """What a transaction had read was changed meanwhile. Where others write beside it, ``write`` runs it again."""
+
+
+class Unreachable(Exception):
+    """No database server answers, or it refuses the connection."""
+
+
 class Closed(Exception):
     """The database was closed."""
 

@@ -2,25 +2,27 @@
 
 That costs a fifth of what executing a statement through SQLAlchemy costs. In return statements must be module
 constants (the cache keeps every statement it saw), parameters are named, and values pass as they are: no type
-conversion in either direction, so a boolean comes back as 0 or 1.
+conversion in either direction, so a boolean may come back as 0 or 1.
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, cast
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
 
-from sqlalchemy import ClauseElement, Insert, Table
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import ClauseElement, Dialect, Insert, Select, Table
 from sqlalchemy.sql.compiler import SQLCompiler
 
 Row = tuple[Any, ...]
-_DIALECT: Final = sqlite.dialect(paramstyle="named")
 
 
 class Statements:
     """The SQL text of each statement, for one database's dialect, with the constants it holds."""
 
-    def __init__(self) -> None:
+    def __init__(self, dialect: Dialect, insert: Callable[[Table], Any]) -> None:
+        """``insert`` is the dialect's own, which knows ``ON CONFLICT``."""
+        self._dialect = dialect
+        self._insert = insert
         self._compiled: dict[Any, tuple[str, dict[str, Any]]] = {}
 
     def text(self, statement: ClauseElement, names: Iterable[str]) -> tuple[str, dict[str, Any]]:
@@ -30,7 +32,23 @@ class Statements:
         """
         key: Any = (statement, *names) if isinstance(statement, Insert) else statement
         if (found := self._compiled.get(key)) is None:
-            found = self._compiled[key] = _compile(statement, list(names))
+            found = self._compiled[key] = self._compile(statement, list(names))
+        return found
+
+    def returning(self, statement: ClauseElement, names: Iterable[str]) -> tuple[str, dict[str, Any]]:
+        """``text`` of an insert that answers with the new row's primary key."""
+        key = ("returning", statement, *names)
+        if (found := self._compiled.get(key)) is None:
+            plain = cast("Insert", statement)
+            keyed = plain.returning(*cast("Table", plain.table).primary_key.columns)
+            found = self._compiled[key] = self._compile(keyed, list(names))
+        return found
+
+    def locking(self, statement: Select[Any]) -> tuple[str, dict[str, Any]]:
+        """``text`` of a select whose rows stay as they are until the transaction ends."""
+        key = ("locking", statement)
+        if (found := self._compiled.get(key)) is None:
+            found = self._compiled[key] = self._compile(statement.with_for_update(), [])
         return found
 
     def upsert(self, table: Table, names: Iterable[str]) -> str:
@@ -38,29 +56,66 @@ class Statements:
         key = (table, *names)
         if (found := self._compiled.get(key)) is None:
             keys = [column.name for column in table.primary_key.columns]
-            statement = sqlite.insert(table).inline()
+            statement = self._insert(table).inline()
             others = {name: statement.excluded[name] for name in names if name not in keys}
             statement = statement.on_conflict_do_update(index_elements=keys, set_=others)
-            found = self._compiled[key] = _compile(statement, list(names))
+            found = self._compiled[key] = self._compile(statement, list(names))
         return found[0]
 
+    def _compile(self, statement: ClauseElement, names: list[str]) -> tuple[str, dict[str, Any]]:
+        columns = None
+        if isinstance(statement, Insert):
+            statement = statement.inline()  # else the compiler adds RETURNING of the key
+            columns = names
+        compiled = cast("SQLCompiler", statement.compile(dialect=self._dialect, column_keys=columns))
+        constants = {
+            name: bind.value
+            for bind, name in compiled.bind_names.items()
+            if not bind.required and name not in names
+        }
+        return str(compiled), constants
 
-def _compile(statement: ClauseElement, names: list[str]) -> tuple[str, dict[str, Any]]:
-    columns = None
-    if isinstance(statement, Insert):
-        statement = statement.inline()  # else the compiler adds RETURNING of the key
-        columns = names
-    compiled = cast("SQLCompiler", statement.compile(dialect=_DIALECT, column_keys=columns))
-    constants = {
-        name: bind.value
-        for bind, name in compiled.bind_names.items()
-        if not bind.required and name not in names
-    }
-    return str(compiled), constants
 
-
-class Connection:
+class Connection(ABC):
     """Runs statements; who opened it decides whether they are one transaction."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def one(self, statement: ClauseElement, /, **values: Any) -> Row | None:
+        """The first row."""
+
+    @abstractmethod
+    def all(self, statement: ClauseElement, /, **values: Any) -> list[Row]:
+        """Every row."""
+
+    @abstractmethod
+    def run(self, statement: ClauseElement, /, **values: Any) -> int:
+        """How many rows were changed."""
+
+    @abstractmethod
+    def many(self, statement: ClauseElement, rows: Sequence[Mapping[str, Any]], /) -> None:
+        """Runs the statement for each of the rows, which must all have the names of the first."""
+
+    @abstractmethod
+    def insert(self, statement: ClauseElement, /, **values: Any) -> int:
+        """The integer key that the database gave to the new row."""
+
+    @abstractmethod
+    def upsert(self, table: Table, /, **values: Any) -> None:
+        """Inserts a row, or sets the other columns of the row that has the same primary key."""
+
+    @abstractmethod
+    def locked(self, statement: Select[Any], /, **values: Any) -> Row | None:
+        """``one``; in a transaction that writes, nobody else changes that row until it ends."""
+
+    @abstractmethod
+    def alone(self, what: str) -> None:
+        """Waits until no other transaction is alone with that, and is, until it ends: for rows not yet there."""
+
+
+class FileConnection(Connection):
+    """To a SQLite file. Transactions that write run one after the other, so each is alone with everything."""
 
     __slots__ = ("_execute", "_raw", "_statements")
 
@@ -70,34 +125,34 @@ class Connection:
         self._statements = statements
 
     def one(self, statement: ClauseElement, /, **values: Any) -> Row | None:
-        """The first row."""
         text, constants = self._statements.text(statement, values)
         row: Row | None = self._execute(text, {**constants, **values} if constants else values).fetchone()
         return row
 
     def all(self, statement: ClauseElement, /, **values: Any) -> list[Row]:
-        """Every row."""
         text, constants = self._statements.text(statement, values)
         return self._execute(text, {**constants, **values} if constants else values).fetchall()
 
     def run(self, statement: ClauseElement, /, **values: Any) -> int:
-        """How many rows were changed."""
         text, constants = self._statements.text(statement, values)
         return self._execute(text, {**constants, **values} if constants else values).rowcount
 
     def many(self, statement: ClauseElement, rows: Sequence[Mapping[str, Any]], /) -> None:
-        """Runs the statement for each of the rows, which must all have the names of the first."""
         if rows:
             text, constants = self._statements.text(statement, rows[0])
             self._raw.executemany(text, [{**constants, **row} for row in rows] if constants else rows)
 
     def insert(self, statement: ClauseElement, /, **values: Any) -> int:
-        """The integer key that the database gave to the new row."""
         text, constants = self._statements.text(statement, values)
         key = self._execute(text, {**constants, **values} if constants else values).lastrowid
         assert key is not None
         return key
 
     def upsert(self, table: Table, /, **values: Any) -> None:
-        """Inserts a row, or sets the other columns of the row that has the same primary key."""
         self._execute(self._statements.upsert(table, values), values)
+
+    def locked(self, statement: Select[Any], /, **values: Any) -> Row | None:
+        return self.one(statement, **values)
+
+    def alone(self, what: str) -> None:
+        """It is."""

@@ -1,62 +1,44 @@
-"""A state directory's database: readers, the group commit over the writer, and what a fork of the process needs."""
+"""What every database offers, whichever it is."""
 
-import os
 import time
-import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import TypeVar
 
-from trove_agents.server.db import migrations
-from trove_agents.server.db.commit import Closed, GroupCommit
-from trove_agents.server.db.connection import Connection, Statements
-from trove_agents.server.db.readers import Readers
-from trove_agents.server.db.writer import FILE, Writer
+from trove_agents.server.db.connection import Connection
 
 T = TypeVar("T")
-_FORK_SECONDS: Final = 5.0
-"""How long a fork waits for a transaction to end."""
-_statements: Final = Statements()
 
 
-class Database:
-    """Open until ``close``; safe to use from any thread, in several processes on one folder, and after a fork."""
+class Database(ABC):
+    """Open until ``close``; safe to use from any thread, in several processes at once, and after a fork."""
 
     now_ns: Callable[[], int]
     """The clock: nanoseconds since 1970."""
+    shared: bool = False
+    """Whether servers on other machines may use it."""
 
-    def __init__(self, folder: Path, clock: Callable[[], int]) -> None:
-        self.now_ns = clock
-        self._readers = Readers(folder, _statements)
-        self._writer = Writer(folder, _statements)
-        self._commits = GroupCommit(self._writer)
-        self._paused: object | None = None
-        self._closed = False
-        _opened.add(self)
+    @staticmethod
+    def open(place: Path | str, *, clock: Callable[[], int] = time.time_ns) -> "Database":
+        """The database of a folder or behind a ``postgresql://`` URL, with the newest schema.
 
-    @classmethod
-    def open(cls, folder: Path, *, clock: Callable[[], int] = time.time_ns) -> Self:
-        """The database of a folder, which is made if it is not there, with the newest schema.
-
-        Only the owner may enter the folder.
+        A folder is made if it is not there; only the owner may enter it.
 
         Raises:
             UnknownSchema: a newer release wrote it.
+            Unreachable: no server answers there, or it refuses.
         """
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
-        file = folder / FILE
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        self = cls(folder.resolve(), clock)
-        try:
-            with self._writer.alone() as raw:
-                migrations.prepare(raw, file)
-        except BaseException:
-            self.close()
-            raise
-        return self
+        if isinstance(place, str):
+            from trove_agents.server.db.postgres import PostgresDatabase
 
+            return PostgresDatabase.of(place, clock)
+        from trove_agents.server.db.folder import FileDatabase
+
+        return FileDatabase.of(place, clock)
+
+    @abstractmethod
     def read(self) -> AbstractContextManager[Connection]:
         """A connection for reading.
 
@@ -66,67 +48,21 @@ class Database:
         Raises:
             Closed: after ``close``.
         """
-        if self._closed:
-            raise Closed("the database was closed")
-        return self._readers.lend()
 
+    @abstractmethod
     def write(self, function: Callable[[Connection], T]) -> T:
         """Runs ``function`` in one transaction and returns what it returned, once that is durable.
 
         What the function raises is raised here, and nothing it did is kept. It may run on another thread, together
-        with other callers' functions in one commit, and again when that commit was interrupted: so it works on
-        the connection alone, is short, and never calls ``write``. An interrupt of the caller while it waits leaves
-        it open whether the function ran.
+        with other callers' functions in one commit, and again when that commit was interrupted or lost a race: so
+        it works on the connection alone, is short, and never calls ``write``. An interrupt of the caller while it
+        waits leaves it open whether the function ran.
 
         Raises:
             CommitFailed: the database dropped the transaction.
             Closed: after ``close``.
         """
-        return self._commits.write(function)
 
+    @abstractmethod
     def close(self) -> None:
         """Lets running transactions finish; a second call does nothing."""
-        if self._closed:
-            return
-        self._closed = True
-        _opened.discard(self)
-        self._commits.close()
-        self._readers.close()
-        self._writer.close()
-
-    def before_fork(self) -> None:
-        """Closes what the child would inherit: SQLite's connections must not be carried across a fork."""
-        self._paused = self._commits.pause(seconds=_FORK_SECONDS)
-        if self._paused is not None:
-            self._readers.close()
-            self._writer.close()
-
-    def after_fork_in_parent(self) -> None:
-        paused, self._paused = self._paused, None
-        if paused is not None:
-            self._commits.resume(paused)
-
-    def after_fork_in_child(self) -> None:
-        self._paused = None
-        _inherited.append((self._writer.forget(), self._readers.forget()))
-        self._commits.reset()
-
-
-_opened: Final[weakref.WeakSet[Database]] = weakref.WeakSet()
-_inherited: Final[list[object]] = []
-"""Connections that could not be closed before a fork: closing one in the child would undo locks of the parent."""
-
-
-def _each(action: Callable[[Database], None]) -> Callable[[], None]:
-    def run() -> None:
-        for database in list(_opened):
-            action(database)
-
-    return run
-
-
-os.register_at_fork(
-    before=_each(Database.before_fork),
-    after_in_parent=_each(Database.after_fork_in_parent),
-    after_in_child=_each(Database.after_fork_in_child),
-)

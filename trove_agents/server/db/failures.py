@@ -4,7 +4,7 @@ import errno
 import sqlite3
 from typing import Final, Literal, TypeAlias
 
-from trove_agents.server.db.commit import Closed, CommitFailed
+from trove_agents.server.db.commit import Closed, CommitFailed, Unreachable
 
 Reason: TypeAlias = Literal["closed", "full", "busy", "failed"]
 """Closed; no room left; kept by another process for too long; anything else that is not the statement's fault."""
@@ -23,6 +23,19 @@ _REASONS: Final[dict[int, Reason]] = {
     sqlite3.SQLITE_PERM: "failed",
 }
 
+_STATES: Final[tuple[tuple[str, Reason], ...]] = (
+    ("53100", "full"),
+    ("53", "busy"),  # of connections, of memory
+    ("40", "busy"),  # lost races, again and again
+    ("55P03", "busy"),
+    ("08", "failed"),
+    ("57P", "failed"),  # the server is going or coming
+    ("58", "failed"),
+    ("XX", "failed"),
+    ("25006", "failed"),  # a server that only reads
+)
+"""PostgreSQL's: the first that a state begins with (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
+
 
 def reason(error: BaseException) -> Reason | None:
     """Why a transaction or a statement failed; None for what is no failure of the storage, but of a program.
@@ -36,6 +49,10 @@ def reason(error: BaseException) -> Reason | None:
         return "full"
     if isinstance(error, sqlite3.Error):
         return _REASONS.get(getattr(error, "sqlite_errorcode", 0) & _PRIMARY)
+    if isinstance(error, Unreachable):
+        return "failed"
+    if (state := getattr(error, "sqlstate", None)) is not None:  # of psycopg, which need not be there
+        return next((why for start, why in _STATES if state.startswith(start)), None)
     if isinstance(error, CommitFailed):
         return (reason(error.__cause__) if error.__cause__ is not None else None) or "failed"
     return None

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from trove_agents.server.db.connection import Connection, Statements
+from trove_agents.server.db.connection import Connection, FileConnection, Statements
 from trove_agents.server.db.writer import connect
 
 _KEPT: Final = 8
@@ -58,7 +58,7 @@ class Readers:
             _inherited.append(raw)
 
     def connection(self, raw: sqlite3.Connection) -> Connection:
-        return Connection(raw, self._statements)
+        return FileConnection(raw, self._statements)
 
     def forget(self) -> object:
         """Gives up the connections without touching them, as ``Writer.forget``."""

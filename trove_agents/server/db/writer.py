@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from trove_agents.server.db.connection import Connection, Statements
+from trove_agents.server.db.connection import Connection, FileConnection, Statements
 
 FILE: Final = "trove.db"
 _LOCK: Final = "trove.lock"
@@ -131,7 +131,7 @@ class Writer:
             raw = connect(self._folder)
             raw.execute("PRAGMA journal_mode=WAL")
             raw.execute("PRAGMA cache_size=-16384")
-            self._connection, self._changes = Connection(raw, self._statements), 0
+            self._connection, self._changes = FileConnection(raw, self._statements), 0
             self._raw = raw  # last: an interrupt before it leaves all as it was
         return self._raw
 

@@ -36,6 +36,7 @@ def add(
     now_us: int,
 ) -> str:
     """Stores an event and returns its id. On a tie, or when the clock went back, its time is one past the last."""
+    tx.alone(f"workspace {workspace}")  # until the commit: a later time never shows before an earlier one
     last = tx.one(_LAST, workspace=workspace)
     created = now_us if last is None or last[0] is None else max(now_us, last[0] + 1)
     event_id = f"evt-{secrets.token_hex(12)}"

@@ -69,6 +69,7 @@ class KeyService:
         """
 
         def commit(tx: Connection) -> KeyRevoked:
+            tx.alone(f"workspace {principal.workspace}")  # two must not revoke each other
             row = store.one(tx, principal.workspace, key_id)
             if row is None:
                 raise NotFound("no such key")
@@ -111,6 +112,7 @@ class KeyService:
         identity = f"ws-{secrets.token_hex(8)}"
 
         def commit(tx: Connection) -> WorkspaceCreated | None:
+            tx.alone("first workspace")
             return None if store.workspace_ids(tx) else self._create_workspace(tx, identity, name)
 
         return self._database.write(commit)

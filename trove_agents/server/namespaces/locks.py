@@ -1,8 +1,9 @@
 """The exec lock: one command or restore at a time in a namespace (design 4).
 
-A row with holder, fencing token and expiry. Waiters of the same process queue in memory; other processes on the same
-state directory are found in the row. A holder also keeps a file locked for as long as it lives, so that a lock which
-a killed server left behind is taken over at once and not after its expiry.
+A row with holder, fencing token and expiry. Waiters of the same process queue in memory; other processes are found
+in the row. On a state directory a holder also keeps a file locked for as long as it lives, so that a lock which a
+killed server left behind is taken over at once. Servers that share a database see no files of each other: there the
+lock of a killed one ends at its expiry.
 """
 
 import asyncio
@@ -63,7 +64,7 @@ class Lease:
 
 def held(tx: Connection, lease: Lease, *, now_us: int) -> bool:
     """Whether the lease still stands: checked in the transaction that commits what was done under it."""
-    row = tx.one(_HELD, ns=lease.namespace)
+    row = tx.locked(_HELD, ns=lease.namespace)
     return row is not None and row[:2] == (lease.holder, lease.token) and row[2] > now_us
 
 
@@ -125,6 +126,7 @@ class ExecLocks:
 
     def free(self, tx: Connection, namespace: int) -> bool:
         """Whether nobody holds the lock of a namespace, in the transaction that relies on it."""
+        tx.alone(_name(namespace))
         row = tx.one(_HELD, ns=namespace)
         return row is None or self._free(namespace, row)
 
@@ -172,6 +174,7 @@ class ExecLocks:
                 return None
 
         def take(tx: Connection) -> Lease | None:
+            tx.alone(_name(namespace))
             row = tx.one(_HELD, ns=namespace)
             until = self._now_us() + int(seconds * 1e6)
             if row is None:
@@ -192,7 +195,9 @@ class ExecLocks:
         return (namespace, token) in self._stuck if holder == self.holder else self._dead(holder)
 
     def _dead(self, holder: str) -> bool:
-        """Whether a holder's process is gone: its file can be locked, or is no longer there."""
+        """Whether a holder's process is known to be gone: its file can be locked, or is no longer there."""
+        if self._database.shared:
+            return False
         path = self._folder / holder
         try:
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -221,6 +226,10 @@ class ExecLocks:
 
     def _now_us(self) -> int:
         return self._database.now_ns() // 1000
+
+
+def _name(namespace: int) -> str:
+    return f"exec lock {namespace}"
 
 
 def _busy() -> Busy:

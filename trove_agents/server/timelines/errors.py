@@ -1,5 +1,7 @@
 """What the tree refuses. Services translate these; none of them knows of HTTP."""
 
+from trove_agents.server.db import Stale
+
 
 class TimelineError(Exception):
     """Anything the tree refuses."""
@@ -35,5 +37,5 @@ class NotFound(TimelineError):
     """The namespace did not exist at that version, or there is no such content."""
 
 
-class Conflict(TimelineError):
+class Conflict(TimelineError, Stale):
     """The head moved since the namespace was read."""

@@ -59,18 +59,18 @@ TOTALS: Final = (
 
 
 def namespace(db: Connection, workspace: str, name: str) -> Namespace | None:
-    """A workspace's namespace of that name, at its head."""
-    row = db.one(NAMED, workspace=workspace, name=name)
+    """A workspace's namespace of that name, at its head, which stays there for the time of a transaction that writes."""
+    row = db.locked(NAMED, workspace=workspace, name=name)
     return None if row is None else from_row(row)
 
 
 def head(db: Connection, namespace_id: int) -> Namespace:
-    """A namespace at its head.
+    """A namespace at its head, as ``namespace``.
 
     Raises:
         NotFound: there is none of that key.
     """
-    row = db.one(_BY_ID, id=namespace_id)
+    row = db.locked(_BY_ID, id=namespace_id)
     if row is None:
         raise NotFound(f"namespace {namespace_id}")
     return from_row(row)

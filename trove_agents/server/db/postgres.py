@@ -1,0 +1,286 @@
+"""A PostgreSQL database that several servers may share.
+
+Each ``write`` is a transaction of its own, READ COMMITTED, beside others. What services may rely on:
+
+- ``Connection.locked`` keeps the row it read as it is. The head of a namespace is read so, hence changes of one
+  namespace come one after the other and those of two do not wait for each other.
+- ``Connection.alone`` is a lock by name, for what has no row. Events take it for their workspace, so that their times
+  strictly increase and are committed in that order; so do the last admin key and the exec lock.
+- A statement sees what was committed when it began, so a lock comes before the reading that relies on it. Order, against
+  deadlocks: a namespace's row, its exec lock, its workspace.
+- A transaction that lost a race (``Stale``, a unique key that somebody else had just made, a deadlock, a connection that
+  broke before the commit) is run again from its start, a bounded number of times.
+
+A connection that breaks in the commit itself leaves it open whether that happened: ``CommitFailed``.
+"""
+
+import contextlib
+import os
+import random
+import select
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, Self, TypeVar
+
+import psycopg
+from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
+from sqlalchemy import ClauseElement, Select, Table
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+from trove_agents.server.db import migrations
+from trove_agents.server.db.commit import Closed, CommitFailed, Stale, Unreachable
+from trove_agents.server.db.connection import Connection, Row, Statements
+from trove_agents.server.db.engine import Database
+
+T = TypeVar("T")
+Raw = psycopg.Connection[Row]
+_KEPT: Final = 16
+"""Connections of each kind that are kept open. When more are needed at once they are opened for the time."""
+_ATTEMPTS: Final = 10
+_PAUSE_SECONDS: Final = 0.005
+_CONNECT_SECONDS: Final = 10
+_LOST: Final = (
+    errors.SerializationFailure,
+    errors.DeadlockDetected,
+    errors.UniqueViolation,
+    Stale,
+)
+_ALONE: Final = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+_statements: Final = Statements(PGDialect_psycopg(), postgresql.insert)  # type: ignore[no-untyped-call]
+_inherited: Final[list[object]] = []
+"""A parent's connections, which a forked child must neither use nor close."""
+
+
+class ServerConnection(Connection):
+    """To a PostgreSQL server."""
+
+    __slots__ = ("_raw", "_writes")
+
+    def __init__(self, raw: Raw, *, writes: bool) -> None:
+        self._raw = raw
+        self._writes = writes
+
+    def one(self, statement: ClauseElement, /, **values: Any) -> Row | None:
+        return self._execute(_statements.text(statement, values), values).fetchone()
+
+    def all(self, statement: ClauseElement, /, **values: Any) -> list[Row]:
+        return self._execute(_statements.text(statement, values), values).fetchall()
+
+    def run(self, statement: ClauseElement, /, **values: Any) -> int:
+        return self._execute(_statements.text(statement, values), values).rowcount
+
+    def many(self, statement: ClauseElement, rows: Sequence[Mapping[str, Any]], /) -> None:
+        if len(rows) == 1:
+            self.run(statement, **rows[0])
+        elif rows:
+            text, constants = _statements.text(statement, rows[0])
+            self._raw.cursor().executemany(text, [{**constants, **row} for row in rows])
+
+    def insert(self, statement: ClauseElement, /, **values: Any) -> int:
+        row = self._execute(_statements.returning(statement, values), values).fetchone()
+        assert row is not None
+        key: int = row[0]
+        return key
+
+    def upsert(self, table: Table, /, **values: Any) -> None:
+        self._execute((_statements.upsert(table, values), {}), values)
+
+    def locked(self, statement: Select[Any], /, **values: Any) -> Row | None:
+        if not self._writes:
+            return self.one(statement, **values)
+        return self._execute(_statements.locking(statement), values).fetchone()
+
+    def alone(self, what: str) -> None:
+        self._raw.execute(_ALONE, (what,))
+
+    def _execute(self, compiled: tuple[str, dict[str, Any]], values: dict[str, Any]) -> psycopg.Cursor[Row]:
+        text, constants = compiled
+        return self._raw.execute(text, {**constants, **values})
+
+
+class _Pool:
+    """Connections that are not in use; each is in autocommit mode and used by one thread at a time."""
+
+    def __init__(self, url: str, *, writes: bool) -> None:
+        self._url = url
+        self._writes = writes
+        self._idle: deque[Raw] = deque()
+        self._process = os.getpid()
+        self._closed = False
+
+    @contextlib.contextmanager
+    def lend(self) -> Iterator[Raw]:
+        process, raw = self._process, self._take()
+        try:
+            yield raw
+        finally:
+            if process != os.getpid():
+                _inherited.append(raw)
+            elif (
+                not self._closed
+                and len(self._idle) < _KEPT
+                and raw.info.transaction_status is TransactionStatus.IDLE
+            ):
+                self._idle.append(raw)
+            else:
+                raw.close()
+
+    def forget(self) -> None:
+        """In a forked child, where the connections are the parent's."""
+        _inherited.append(self._idle)
+        self._idle = deque()
+        self._process = os.getpid()
+
+    def close(self) -> None:
+        """Closes what is idle now, and the others when they come back."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    def _take(self) -> Raw:
+        while True:
+            try:
+                raw = self._idle.pop()
+            except IndexError:
+                return connect(self._url, writes=self._writes)
+            if not raw.closed and not _hung_up(raw):
+                return raw
+            raw.close()
+
+
+class PostgresDatabase(Database):
+    """Behind a ``postgresql://`` URL."""
+
+    shared = True
+
+    def __init__(self, url: str, clock: Callable[[], int]) -> None:
+        self.now_ns = clock
+        self._readers = _Pool(url, writes=False)
+        self._writers = _Pool(url, writes=True)
+        self._own = threading.local()
+        self._closed = False
+        _opened.add(self)
+
+    @classmethod
+    def of(cls, url: str, clock: Callable[[], int]) -> Self:
+        """The database, with the newest schema in the first schema of the connection's search path.
+
+        Raises:
+            UnknownSchema: a newer release wrote it.
+            Unreachable: no server answers, or it refuses.
+        """
+        raw = connect(url, writes=True)
+        try:
+            migrations.prepare_server(raw, lambda: connect(url, writes=True, autocommit=False))
+        finally:
+            raw.close()
+        return cls(url, clock)
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        if self._closed:
+            raise Closed("the database was closed")
+        with self._readers.lend() as raw:
+            yield ServerConnection(raw, writes=False)
+
+    def write(self, function: Callable[[Connection], T]) -> T:
+        if getattr(self._own, "writing", False):
+            raise RuntimeError("write() inside a function that write() runs")
+        self._own.writing = True
+        try:
+            for attempt in range(1, _ATTEMPTS):
+                try:
+                    return self._transact(function)
+                except (*_LOST, Unreachable, _Broken):
+                    time.sleep(random.uniform(0, _PAUSE_SECONDS * attempt))  # noqa: S311 - no secret
+            return self._transact(function)
+        except (Unreachable, _Broken) as error:
+            cause = error.__cause__ or error
+            raise CommitFailed(f"the database cannot be used: {cause}") from cause
+        finally:
+            self._own.writing = False
+
+    def close(self) -> None:
+        self._closed = True
+        _opened.discard(self)
+        self._readers.close()
+        self._writers.close()
+
+    def after_fork_in_child(self) -> None:
+        self._readers.forget()
+        self._writers.forget()
+        self._own = threading.local()
+
+    def _transact(self, function: Callable[[Connection], T]) -> T:
+        if self._closed:
+            raise Closed("the database was closed")
+        with self._writers.lend() as raw:
+            try:
+                raw.execute("BEGIN")
+                value = function(ServerConnection(raw, writes=True))
+            except BaseException as error:
+                _roll_back(raw)
+                if raw.closed and isinstance(error, psycopg.OperationalError):
+                    raise _Broken(str(error)) from error
+                raise
+            try:
+                ended = raw.execute("COMMIT").statusmessage
+            except _LOST:
+                raise
+            except psycopg.Error as error:
+                raise CommitFailed(f"the transaction was lost: {error}") from error
+            if ended != "COMMIT":
+                raise CommitFailed("the transaction was lost: a statement in it had failed")
+            return value
+
+
+class _Broken(Exception):
+    """The connection went before the commit: nothing was kept."""
+
+
+def connect(url: str, *, writes: bool, autocommit: bool = True) -> Raw:
+    """A new connection.
+
+    Raises:
+        Unreachable: no server answers there, or it refuses.
+    """
+    options = "-c default_transaction_isolation=read\\ committed"
+    if not writes:
+        options += " -c default_transaction_read_only=on"
+    try:
+        given = conninfo_to_dict(url).get("options")
+        options = f"{given} {options}" if given else options
+        return psycopg.connect(url, autocommit=autocommit, options=options, connect_timeout=_CONNECT_SECONDS)
+    except psycopg.Error as error:
+        raise Unreachable(str(error).strip()) from error
+
+
+def _hung_up(raw: Raw) -> bool:
+    """Whether the server ended an idle connection, as at its own restart: nothing else makes it readable."""
+    poll = select.poll()
+    poll.register(raw.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _roll_back(raw: Raw) -> None:
+    try:
+        raw.execute("ROLLBACK")
+    except BaseException:  # noqa: BLE001 - whatever the connection is in, the server rolls back when it ends
+        raw.close()
+
+
+_opened: Final[weakref.WeakSet[PostgresDatabase]] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for database in list(_opened):
+        database.after_fork_in_child()
+
+
+os.register_at_fork(after_in_child=_forget_all)
