@@ -7,9 +7,10 @@ from pathlib import Path
 from race import race, throughput
 from report import Row, duration
 from sqlalchemy import insert
+from sqlalchemy.dialects import sqlite
 
-from trove_agents.server.db import Connection, Database
-from trove_agents.server.db.connection import Statements
+from trove_agents.server.db import Database
+from trove_agents.server.db.connection import FileConnection, Statements
 from trove_agents.server.db.tables import workspaces
 from trove_agents.server.db.writer import connect
 
@@ -24,7 +25,9 @@ class Locked:
         Database.open(folder).close()
         self._raw = connect(folder)
         self._raw.execute("PRAGMA wal_autocheckpoint=1000")
-        self._connection = Connection(self._raw, Statements())
+        self._connection = FileConnection(
+            self._raw, Statements(sqlite.dialect(paramstyle="named"), sqlite.insert)
+        )
         self._lock = threading.Lock()
 
     def add(self, identity: str) -> None:

@@ -85,6 +85,7 @@ class broken:
         del self.database.write
 
 
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 def test_a_database_without_room_is_507_and_works_again_once_there_is_some(api, trove):
     """SQLite's own failure, not a stand-in for it."""
     api.write("f", "old")

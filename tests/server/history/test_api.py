@@ -217,9 +217,9 @@ def test_a_cursor_of_another_kind(api, text):
     assert history(api, cursor=text).status == 400
 
 
-@pytest.mark.parametrize("place", [-1, 0, 10**30, -(10**30)])
-def test_a_cursor_that_somebody_made(api, place):
+@pytest.mark.parametrize("spot", [-1, 0, 10**30, -(10**30)])
+def test_a_cursor_that_somebody_made(api, spot):
     """It leads to other places of the same namespace, and nowhere else."""
     api.write("f")
-    assert history(api, cursor=cursor(place)).status in {200, 400}
-    assert diff(api, "2999-01-01", cursor=cursor([place, place, "../\ue000"])).status in {200, 400, 404}
+    assert history(api, cursor=cursor(spot)).status in {200, 400}
+    assert diff(api, "2999-01-01", cursor=cursor([spot, spot, "../\ue000"])).status in {200, 400, 404}
