@@ -64,6 +64,16 @@ said = subprocess.run([command, "--version"], capture_output=True, text=True, ch
 assert "trove-agents" in said, said
 """
 
+NO_DRIVER = """
+from trove_agents.server.db import Database
+try:
+    Database.open("postgresql://127.0.0.1:1/none")
+except ImportError as error:
+    assert "trove-agents[postgres]" in str(error), error
+else:
+    raise AssertionError("PostgreSQL came without the extra postgres")
+"""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -77,11 +87,12 @@ class Trial:
 
 TRIALS = (
     Trial("trove-agents", ("trove_agents",), CORE_ALONE),
+    Trial("trove-agents[server]", ("trove_agents",), SERVER + NO_DRIVER, "[server]"),
     Trial(
-        "trove-agents[server]",
+        "trove-agents[server,postgres]",
         ("trove_agents",),
-        SERVER + IMPORT_ALL.format(package="trove_agents"),
-        "[server]",
+        IMPORT_ALL.format(package="trove_agents"),
+        "[server,postgres]",
     ),
     *(
         Trial(package.replace("_", "-"), (package, "trove_agents"), IMPORT_ALL.format(package=package))

@@ -88,7 +88,7 @@ def serve(
         options.refuse(str(error))
     try:
         trove = Trove(settings)
-    except Unreachable as error:
+    except (Unreachable, ImportError) as error:
         options.refuse(f"cannot use the database: {error}")
     except OSError as error:
         options.refuse(f"cannot keep state in {data}: {error.strerror or error}")

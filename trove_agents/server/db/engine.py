@@ -29,9 +29,15 @@ class Database(ABC):
         Raises:
             UnknownSchema: a newer release wrote it.
             Unreachable: no server answers there, or it refuses.
+            ImportError: the driver is missing: the extra ``postgres`` brings it.
         """
         if isinstance(place, str):
-            from trove_agents.server.db.postgres import PostgresDatabase
+            try:
+                from trove_agents.server.db.postgres import PostgresDatabase
+            except ModuleNotFoundError as error:
+                raise ImportError(
+                    "a PostgreSQL database needs its driver: pip install 'trove-agents[postgres]'"
+                ) from error
 
             return PostgresDatabase.of(place, clock)
         from trove_agents.server.db.folder import FileDatabase
