@@ -72,6 +72,9 @@ namespaces = Table(
     _int("files"),
     _int("bytes"),
     _int("created_us"),
+    _int("quota_files", null=True),
+    _int("quota_bytes", null=True),
+    _text("workdir", null=True),
     UniqueConstraint("workspace", "name", name="namespaces_name"),
 )
 timelines = Table(
@@ -196,6 +199,47 @@ locks = Table(
     _text("holder"),
     _int("token"),
     _int("expires_us"),
+)
+references = Table(
+    "step_references",
+    metadata,
+    Column("id", Text, primary_key=True),
+    _int("namespace"),
+    _int("timeline"),
+    _int("version"),
+    _text("thread", null=True),
+    _text("step", null=True),
+    _int("files"),
+    _int("bytes"),
+    _int("created_us"),
+    Index("references_by_namespace", "namespace", "created_us"),
+    Index("references_by_thread", "namespace", "thread", "created_us"),
+    Index("references_by_timeline", "timeline", "version"),
+    sqlite_with_rowid=False,
+)
+leases = Table(
+    "leases",
+    metadata,
+    Column("namespace", _Int, primary_key=True, autoincrement=False),
+    _text("holder"),
+    _int("token"),
+    _int("expires_us"),
+)
+answers = Table(
+    "idempotent_answers",
+    metadata,
+    _text("workspace"),
+    _text("actor"),
+    _text("key"),
+    _bytes("fingerprint"),
+    _text("holder"),
+    _int("status", null=True),
+    _text("headers", null=True),
+    _bytes("body", null=True),
+    _int("created_us"),
+    PrimaryKeyConstraint("workspace", "actor", "key", name="answers_key"),
+    Index("answers_by_time", "created_us"),
+    sqlite_with_rowid=False,
 )
 horizons = Table(
     "horizons", metadata, Column("namespace", _Int, primary_key=True, autoincrement=False), _int("version")
