@@ -1,7 +1,6 @@
 """``Trove``: one state directory, its server, and clients for it."""
 
 import asyncio
-import functools
 import os
 import shutil
 import tempfile
@@ -62,6 +61,7 @@ class Trove:
         _made.add(self)
         self._forking = threading.Lock()  # only ever taken in a forked child: never held by anybody at a fork
         self._closed = False
+        self._credentials: WorkspaceCreated | None = None
         self._foreign: list[_Runtime] = []
         self._current = self._start()
 
@@ -140,11 +140,15 @@ class Trove:
         )
 
     # About it
-    @functools.cached_property
+    @property
     def credentials(self) -> WorkspaceCreated:
         """The keys that the clients use; also good for clients over a network, once the directory is served."""
-        with self._lock:
-            return credentials.local(self._settings.folder, self._runtime().server.keys)
+        # No cached_property: its lock would stay held in a child that is forked meanwhile
+        if self._credentials is None:
+            with self._lock:
+                if self._credentials is None:
+                    self._credentials = credentials.local(self._settings.folder, self._runtime().server.keys)
+        return self._credentials
 
     @property
     def folder(self) -> Path:

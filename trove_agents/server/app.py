@@ -66,14 +66,14 @@ class Server:
             opened.callback(self.jobs.close)
             self._opened = opened.pop_all()
 
-    @functools.cached_property
+    @property
     def sandbox(self) -> Sandbox:
         """What runs commands, chosen at first need.
 
         Raises:
             SandboxMissing: this machine cannot isolate, and nobody asked for ``none`` by name.
         """
-        try:
+        try:  # it remembers what worked: asking costs nothing later
             return sandbox.choose(self.settings.sandbox, network=self.settings.network)
         except SandboxUnavailable as error:
             raise SandboxMissing(str(error)) from error

@@ -1,5 +1,6 @@
 """The database on a real disk: durability, several processes, forks, signals, faults."""
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -286,27 +287,119 @@ def test_a_fork_waits_for_a_transaction_and_takes_none_of_it(database):
     assert count(database) == 2
 
 
-def test_a_child_forked_while_a_reader_is_lent_does_not_touch_it(database):
+def refused(function):
+    try:
+        return function()
+    except Closed as error:
+        assert "forked in the middle of a call" in str(error)  # noqa: PT017 - in the child
+        return "refused"
+
+
+REFUSED = repr("refused")
+
+
+def test_a_fork_waits_for_a_reader_of_another_thread(database):
+    add(database, "a")
+    lent, forking = threading.Event(), threading.Event()
+
+    def read():
+        with database.read() as db:
+            lent.set()
+            assert forking.wait(SECONDS)
+            assert db.one(COUNT) == (1,)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    assert lent.wait(SECONDS)
+    threading.Timer(0.05, forking.set).start()
+    assert forked(lambda: (add(database, "b"), count(database))[1]) == "2"
+    thread.join(SECONDS)
+    assert count(database) == 2
+
+
+def test_a_child_forked_while_a_reader_is_lent_uses_no_connection_to_that_file(database):
+    # Not even a new one: it would take the locks of the parent's connection for its own
     add(database, "a")
     with database.read() as db:
         assert db.one(COUNT) == (1,)
-        assert forked(lambda: (add(database, "b"), count(database))[1]) == "2"
-        assert db.one(COUNT) == (2,)
+        assert forked(lambda: refused(lambda: count(database))) == REFUSED
+        assert forked(lambda: refused(lambda: add(database, "b"))) == REFUSED
+        assert forked(lambda: refused(lambda: Database.open(database._folder))) == REFUSED
+        assert db.one(COUNT) == (1,)
+    assert forked(lambda: (add(database, "b"), count(database))[1]) == "2"
     assert count(database) == 2
 
 
 def test_a_fork_inside_a_transaction_leaves_it_to_the_parent(database):
     def work(tx):
         tx.run(ADD, id="a", name="n", created_us=0)
-        said.append(forked(lambda: count(database)))
+        said.append(forked(lambda: refused(lambda: count(database))))
         tx.run(ADD, id="b", name="n", created_us=0)
 
     said = []
     database.write(work)
-    assert said == ["0"]
+    assert said == [REFUSED]
     assert count(database) == 2
     add(database, "c")
     assert count(database) == 3
+
+
+FORKING = """
+    import faulthandler, os, pathlib, sys, threading, warnings
+    from sqlalchemy import insert, select, func
+    from trove_agents.server.db import Database
+    from trove_agents.server.db.tables import workspaces
+
+    warnings.simplefilter("ignore", DeprecationWarning)
+    faulthandler.dump_traceback_later(60, exit=True)
+    database = Database.open(pathlib.Path(sys.argv[1]) / "main")
+    ADD, COUNT = insert(workspaces), select(func.count()).select_from(workspaces)
+    stopping, errors = threading.Event(), []
+
+    def add(name):
+        database.write(lambda tx: tx.run(ADD, id=name, name="n", created_us=0))
+
+    def count():
+        with database.read() as db:
+            return db.one(COUNT)[0]
+
+    def opens():
+        other = Database.open(pathlib.Path(sys.argv[1]) / "other")
+        other.close()
+
+    def always(work):
+        try:
+            number = 0
+            while not stopping.is_set():
+                work(number)
+                number += 1
+        except BaseException as error:
+            errors.append(repr(error))
+
+    works = [lambda n: add(f"t-{n}"), lambda n: count(), lambda n: count(), lambda n: opens()]
+    threads = [threading.Thread(target=always, args=(work,)) for work in works]
+    [thread.start() for thread in threads]
+    for number in range(40):
+        child = os.fork()
+        if child == 0:
+            add(f"c-{number}")
+            os._exit(0 if count() else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    stopping.set()
+    [thread.join() for thread in threads]
+    with database.read() as db:
+        children = db.one(COUNT.where(workspaces.c.id.like("c-%")))[0]
+    print(errors, children)
+    database.close()
+"""
+
+
+def test_forks_while_other_threads_read_write_open_and_close(tmp_path):
+    code = textwrap.dedent(FORKING)
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=90)
+    assert (done.stdout, done.stderr) == ("[] 40\n", "")
+    with contextlib.closing(Database.open(tmp_path / "main")) as database, database.read() as db:
+        assert pragma(db, "integrity_check") == "ok"
 
 
 def test_the_parent_may_close_while_the_child_lives(tmp_path):

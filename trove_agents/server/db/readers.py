@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from trove_agents.server.db import forking
 from trove_agents.server.db.connection import Connection, FileConnection, Statements
 from trove_agents.server.db.writer import connect
 
@@ -76,16 +77,24 @@ class Readers:
 class Lent:
     """A connection for the time of a ``with`` block."""
 
-    __slots__ = ("_generation", "_pool", "_raw")
+    __slots__ = ("_entered", "_generation", "_pool", "_raw")
 
     def __init__(self, pool: Readers) -> None:
         self._pool = pool
 
     def __enter__(self) -> Connection:
-        self._raw, self._generation = self._pool.take()
+        self._entered = forking.enter()
+        try:
+            self._raw, self._generation = self._pool.take()
+        except BaseException:
+            forking.leave(self._entered)
+            raise
         return self._pool.connection(self._raw)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.give_back(self._raw, self._generation)
+        try:
+            self._pool.give_back(self._raw, self._generation)
+        finally:
+            forking.leave(self._entered)
