@@ -58,6 +58,14 @@ class Store:
             )
         )
 
+    def refer(self, name="main", thread=None, step=None):
+        now, key = next(self.clock), f"ref-{next(self.serial)}"
+        return self.database.write(
+            lambda tx: timelines.refer(
+                tx, timelines.namespace(tx, WORKSPACE, name), id=key, thread=thread, step=step, now_ns=now
+            )
+        )
+
     def restore(self, at, name="main"):
         now = next(self.clock)
 

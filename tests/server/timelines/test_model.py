@@ -178,6 +178,7 @@ class Timelines(RuleBasedStateMachine):
         self.states = []  # (At, state): every state that ever was
         self.tokens = {}  # content -> token
         self.snapped = {}  # id -> At
+        self.referred = {}  # id -> At
         self.horizon = self.serial = 0
         self.create("n0", None, {})
 
@@ -314,6 +315,45 @@ class Timelines(RuleBasedStateMachine):
         self.snapped[key] = row.at
         self.moved(space, self.heads[name])
 
+    @rule(data=st.data(), thread=st.sampled_from([None, "t"]), step=st.sampled_from([None, "1", "2"]))
+    def refer(self, data, thread, step):
+        """No version: the head stays where it is, and an unchanged one is not referred to twice."""
+        name, now = self.any_head(data), self.tick(data)
+        self.serial += 1
+        key = f"ref-{self.serial}"
+        with self.database.read() as db:
+            before = self.head(db, name)
+            known = {row.id: row for row in timelines.references(db, before.id, limit=1000)}
+        row = self.database.write(
+            lambda tx: timelines.refer(tx, self.head(tx, name), id=key, thread=thread, step=step, now_ns=now)
+        )
+        assert (row.at, row.files, row.bytes) == (before.at, before.files, before.bytes)
+        assert (row.thread, row.step) == (thread, step)
+        same = [r for r in known.values() if (r.at, r.thread, r.step) == (row.at, thread, step)]
+        assert same == [row] if same else row.id == key
+        with self.database.read() as db:
+            assert self.head(db, name) == before
+            assert timelines.reference(db, row.id) == row
+            listed = timelines.references(db, before.id, limit=1000)
+            assert listed == ([] if same else [row]) + list(known.values())
+            of_thread = timelines.references(db, before.id, limit=1000, thread=thread or "")
+            assert of_thread == [each for each in listed if each.thread == thread]
+        self.referred[row.id] = row.at
+
+    @precondition(lambda self: self.referred)
+    @rule(data=st.data())
+    def delete_references(self, data):
+        keys = data.draw(st.lists(st.sampled_from(sorted(self.referred)), unique=True), "references")
+        name = self.any_head(data)
+
+        def commit(tx):
+            ours = [key for key in keys if timelines.reference(tx, key).namespace == self.head(tx, name).id]
+            assert timelines.delete_references(tx, self.head(tx, name).id, keys) == len(ours)
+            return ours
+
+        for key in self.database.write(commit):
+            del self.referred[key]
+
     @precondition(lambda self: len(self.heads) < 6)
     @rule(data=st.data())
     def fork(self, data):
@@ -353,7 +393,7 @@ class Timelines(RuleBasedStateMachine):
 
     @rule(data=st.data(), hasty=st.booleans())
     def forget(self, data, hasty):
-        """All that must stay are the heads, the snapshots and what is younger than the horizon."""
+        """All that must stay are the heads, the snapshots, the references and what is younger than the horizon."""
         versions = [at.version for at, _ in self.states]
         horizon = data.draw(st.sampled_from(versions), "horizon") + data.draw(st.sampled_from([-1, 0, 1]))
         self.horizon = max(self.horizon, horizon)
@@ -365,8 +405,9 @@ class Timelines(RuleBasedStateMachine):
             assert hasty and turns < 1000
         with self.database.read() as db:
             heads = {self.head(db, name).at for name in self.heads}
-        wanted = heads | set(self.snapped.values())
-        self.states = [(at, state) for at, state in self.states if at.version >= horizon or at in wanted]
+        wanted = heads | {*self.snapped.values(), *self.referred.values()}
+        # A clock that went back brings nothing back
+        self.states = [(at, state) for at, state in self.states if at.version >= self.horizon or at in wanted]
         Collection(self.database, self.blobs).sweep_contents(Turn(0))
         for at, state in self.states:
             self.check(at, state)

@@ -14,13 +14,14 @@ from trove_agents.server.timelines import (
     fast,
     namespaces,
     reads,
+    referring,
     retention,
     rewinding,
 )
 
 VALUES = {
     "after": b"", "before": 1, "d": b"", "horizon": 1, "hi": 1, "id": 1, "ids": "[1]", "key": 1, "lo": 0, "most": 1,
-    "n": b"", "name": "n",
+    "n": b"", "name": "n", "step": "", "thread": "",
     "ns": 1, "s": 1, "t": 1, "to_bytes": 1, "to_files": 1, "to_timeline": 1, "to_version": 1, "v": 1,
     "version": 1, "was": 1, "was_version": 1, "workspace": "w",
 }  # fmt: skip
@@ -76,6 +77,25 @@ PLANS = [
     (retention._OLD_ROW, ["entries USING COVERING INDEX entries_by_version (timeline=? AND since<?)"]),
     (retention._KEPT, [CHAIN, "horizons USING INTEGER PRIMARY KEY (rowid=?) LEFT-JOIN"]),
     (rewinding.NEWEST, ["snapshots USING INDEX snapshots_by_namespace (namespace=?)"]),
+    (referring.BY_ID, ["step_references USING PRIMARY KEY (id=?)"]),
+    (
+        referring.BEFORE,
+        [
+            "step_references USING COVERING INDEX references_by_state (timeline=? AND version=? AND thread=? AND step=?)",
+            "step_references USING COVERING INDEX references_by_namespace (namespace=?)",
+        ],
+    ),
+    (
+        referring.NEWEST,
+        ["step_references USING INDEX references_by_namespace (namespace=? AND created_us<?)"],
+    ),
+    (
+        referring.NEWEST_OF_THREAD,
+        ["step_references USING INDEX references_by_thread (namespace=? AND thread=? AND created_us<?)"],
+    ),
+    (referring._DELETE, ["step_references USING PRIMARY KEY (id=?)"]),
+    (retention.POINTS[0], ["snapshots USING COVERING INDEX snapshots_by_timeline (timeline=?)"]),
+    (retention.POINTS[1], ["step_references USING COVERING INDEX references_by_state (timeline=?)"]),
 ]
 
 

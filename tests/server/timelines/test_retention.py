@@ -142,6 +142,53 @@ def test_a_fork_keeps_what_it_was_cut_from(store):
         assert timelines.read_content(db, timelines.find(db, fork.at, "a").content).data == b"old"
 
 
+def test_a_reference_keeps_its_state_until_it_is_deleted(store):
+    """Of a timeline that nothing else refers to."""
+    empty = store.create()
+    store.put("a", b"1")
+    store.put("b", b"1")
+    early = store.refer(step="1")
+    store.put("a", b"22")
+    store.remove("b")
+    late = store.refer(step="2")
+    store.restore(empty.at)
+    store.put("a", b"333")
+    store.put("a", b"4444")
+    states = {early: [("a", b"1"), ("b", b"1")], late: [("a", b"22")]}
+    for _ in range(2):
+        forget(store)
+    Collection(store.database, store.blobs).sweep_contents(Turn(0))
+    for row, wanted in states.items():
+        assert store.read(timelines.totals, row.at) == (row.files, row.bytes) == (len(wanted), 2)
+        with store.database.read() as db:
+            assert [
+                (entry.path, timelines.read_content(db, entry.content).data)
+                for entry in timelines.walk(db, row.at)
+            ] == wanted
+    assert (count(store, "entries"), count(store, "timelines")) == (5, 2)
+    key = store.head().id
+    for row, left in ((late, 3), (early, 1)):
+        assert store.database.write(lambda tx: timelines.delete_references(tx, key, [row.id])) == 1
+        for _ in range(2):
+            forget(store)
+        assert count(store, "entries") == left
+    assert store.read(lambda db: db.one(COUNTS["timelines"])) == (1,)
+
+
+def test_references_of_a_deleted_namespace_are_gone(store):
+    key = store.create().id
+    store.put("a")
+    mine = store.refer()
+    store.create("other")
+    others = store.refer("other")
+    store.database.write(
+        lambda tx: timelines.forget(tx, timelines.namespace(tx, WORKSPACE, "main"), now_ns=next(store.clock))
+    )
+    assert store.read(timelines.reference, mine.id) is None
+    assert store.read(timelines.references, key, limit=9) == []
+    assert store.read(timelines.reference, others.id) == others
+
+
 def test_rows_that_an_interrupted_flattening_left_go(store):
     store.create()
     for number in range(4):

@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, bindparam
+from sqlalchemy import BindParameter, ColumnElement, Text, bindparam
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import NullType
 
 
 class Among(ColumnElement[Any]):
-    """``column IN (a list of integers)``; the value to send comes from ``integers``."""
+    """``column IN (a list)``; the value to send comes from ``integers`` or ``texts``, as the column's type is."""
 
     inherit_cache = False
     type = NullType()  # of a Boolean, SQLite's dialect would ask whether it equals 1
@@ -25,6 +25,11 @@ def integers(values: Iterable[int]) -> str:
     return json.dumps(list(values))
 
 
+def texts(values: Iterable[str]) -> str:
+    """As ``integers``. No text may hold a NUL or a lone surrogate."""
+    return json.dumps(list(values))
+
+
 @compiles(Among, "sqlite")
 def _sqlite(element: Among, compiler: Any, **options: Any) -> str:
     column, values = compiler.process(element.column, **options), compiler.process(element.list, **options)
@@ -34,4 +39,5 @@ def _sqlite(element: Among, compiler: Any, **options: Any) -> str:
 @compiles(Among, "postgresql")
 def _postgresql(element: Among, compiler: Any, **options: Any) -> str:
     column, values = compiler.process(element.column, **options), compiler.process(element.list, **options)
-    return f"{column} IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST({values} AS JSON)))"  # noqa: S608 - as above
+    kind = "TEXT" if isinstance(element.column.type, Text) else "BIGINT"
+    return f"{column} IN (SELECT CAST(value AS {kind}) FROM json_array_elements_text(CAST({values} AS JSON)))"  # noqa: S608 - as above

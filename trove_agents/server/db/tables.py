@@ -207,14 +207,15 @@ references = Table(
     _int("namespace"),
     _int("timeline"),
     _int("version"),
-    _text("thread", null=True),
-    _text("step", null=True),
+    _text("thread"),
+    _text("step"),
     _int("files"),
     _int("bytes"),
     _int("created_us"),
     Index("references_by_namespace", "namespace", "created_us"),
     Index("references_by_thread", "namespace", "thread", "created_us"),
-    Index("references_by_timeline", "timeline", "version"),
+    # A state has one of each step; without a thread or a step those are empty, since NULLs are all different
+    Index("references_by_state", "timeline", "version", "thread", "step", unique=True),
     sqlite_with_rowid=False,
 )
 leases = Table(

@@ -37,6 +37,7 @@ from trove_agents.server.timelines.namespaces import (
     totals,
 )
 from trove_agents.server.timelines.reads import children, find, walk
+from trove_agents.server.timelines.referring import delete_references, refer, reference, references
 from trove_agents.server.timelines.retention import Retention, kept
 from trove_agents.server.timelines.rewinding import (
     FORGOTTEN,
@@ -55,6 +56,7 @@ from trove_agents.server.timelines.values import (
     LogRow,
     Namespace,
     Payload,
+    ReferenceRow,
     SnapshotRow,
 )
 
@@ -77,12 +79,14 @@ __all__ = [
     "NotADirectory",
     "NotFound",
     "Payload",
+    "ReferenceRow",
     "Retention",
     "SnapshotRow",
     "TimelineError",
     "at_version",
     "children",
     "create_namespace",
+    "delete_references",
     "delete_snapshot",
     "depth",
     "differences",
@@ -99,6 +103,9 @@ __all__ = [
     "payload_of",
     "read_content",
     "read_head",
+    "refer",
+    "reference",
+    "references",
     "restore",
     "snapshot",
     "snapshot_by_id",

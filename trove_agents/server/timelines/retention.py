@@ -1,14 +1,14 @@
 """The end of history: rows that no state shows which somebody can still ask for.
 
-Kept are all states of a namespace from its **horizon** on, its head, and those that snapshots and other timelines
-(as base or origin) refer to. A state is read by the newest row of each path up to its version, so a row is kept if it
+Kept are all states of a namespace from its **horizon** on, its head, and those that snapshots, step references and
+other timelines (as base or origin) refer to. A state is read by the newest row of each path up to its version, so a row is kept if it
 is the newest one for a kept state. That includes the row that says a path is gone, unless no older row of it is left:
 then nothing says so just as well, since such a row is only stored where the base shows nothing either.
 
 Who makes a new reference to a state can only do so from one that is kept, so rows that are found dead stay dead.
 Each transaction looks at the references itself. Before anything goes the horizon is raised, in the same transaction:
-what was read below it must be checked with ``kept`` afterwards. A snapshot's state may go as soon as the snapshot is
-deleted, if it is older than the horizon.
+what was read below it must be checked with ``kept`` afterwards. The state of a snapshot or a step reference may go as
+soon as that is deleted, if it is older than the horizon.
 
 A timeline that nothing refers to is first disowned, which also keeps a flattening that was suspended from using it,
 then emptied in batches, and its row goes last: until then no other timeline can get its key.
@@ -22,7 +22,16 @@ from typing import Any, Final
 from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, tuple_, update
 
 from trove_agents.server.db import Connection, Database
-from trove_agents.server.db.tables import entries, heads, horizons, log, namespaces, snapshots, timelines
+from trove_agents.server.db.tables import (
+    entries,
+    heads,
+    horizons,
+    log,
+    namespaces,
+    references,
+    snapshots,
+    timelines,
+)
 from trove_agents.server.jobs import DAY, Turn
 from trove_agents.server.timelines.chain import ONE
 from trove_agents.server.timelines.values import At, Kind
@@ -32,7 +41,8 @@ _FOREVER: Final = 2**63 - 1
 DISOWNED: Final = 0
 """The namespace of a timeline that is being deleted."""
 
-_e, _h, _l, _n, _s, _t = entries.c, heads.c, log.c, namespaces.c, snapshots.c, timelines.c
+_e, _h, _l, _n, _t = entries.c, heads.c, log.c, namespaces.c, timelines.c
+_r, _s = references.c, snapshots.c
 HORIZON: Final = select(horizons.c.version).where(horizons.c.namespace == bindparam("ns"))
 _KEPT = (
     select(_t.namespace, horizons.c.version)
@@ -61,6 +71,7 @@ _other = timelines.alias("other")
 _REFERRED = or_(
     exists().where(_h.timeline == _t.id),
     exists().where(_s.timeline == _t.id),
+    exists().where(_r.timeline == _t.id),
     exists().where(_other.c.base == _t.id),
     exists().where(_other.c.origin == _t.id),
     exists().where(_n.timeline == _t.id),
@@ -79,8 +90,9 @@ _DELETE_TIMELINE = delete(timelines).where(
 )
 _STRETCHES = select(_h.namespace, _h.since).where(_h.timeline == bindparam("t"))
 _NEXT = select(func.min(_h.since)).where(_h.namespace == bindparam("ns"), _h.since > bindparam("since"))
-_SNAPSHOTS = select(_s.version).where(_s.timeline == bindparam("t"))
-_CUTS = (
+POINTS: Final = (
+    select(_s.version).where(_s.timeline == bindparam("t")),
+    select(_r.version).where(_r.timeline == bindparam("t")).distinct(),
     select(_t.base_version).where(_t.base == bindparam("t")),
     select(_t.origin_version).where(_t.origin == bindparam("t")),
 )
@@ -126,8 +138,8 @@ class _Kept:
 
     @classmethod
     def of(cls, db: Connection, timeline: int, horizon: int) -> "_Kept":
-        points = {version for (version,) in db.all(_SNAPSHOTS, t=timeline)}
-        for statement in _CUTS:
+        points: set[int] = set()
+        for statement in POINTS:
             points.update(version for (version,) in db.all(statement, t=timeline))
         stretches = []
         for namespace, since in db.all(_STRETCHES, t=timeline):

@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 from trove_agents.server.db import Connection
 from trove_agents.server.db.tables import namespaces as spaces
 from trove_agents.server.db.tables import snapshots as rows
-from trove_agents.server.timelines import namespaces
+from trove_agents.server.timelines import namespaces, referring
 from trove_agents.server.timelines.values import At, Namespace, SnapshotRow
 
 _s = rows.c
@@ -134,7 +134,7 @@ def restore(
 
 
 def forget(db: Connection, namespace: Namespace, *, now_ns: int, actor: str | None = None) -> None:
-    """Gives a namespace's name free and deletes its snapshots.
+    """Gives a namespace's name free and deletes its snapshots and step references.
 
     The row stays under a name that none can have, so that its key is not used again, and its head becomes empty:
     what was there is history, and goes as history does, but for what forks were cut from.
@@ -157,6 +157,7 @@ def forget(db: Connection, namespace: Namespace, *, now_ns: int, actor: str | No
         step=None,
     )
     db.run(_DELETE_ALL, ns=namespace.id)
+    referring.delete_all(db, namespace.id)
     db.run(_RENAME, key=namespace.id, to=f"{FORGOTTEN}{namespace.id}")
 
 

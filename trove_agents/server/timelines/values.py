@@ -111,6 +111,20 @@ class LogRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ReferenceRow:
+    """A state that is kept for a step of somebody's program."""
+
+    id: str
+    namespace: int
+    at: At
+    thread: str | None
+    step: str | None
+    files: int
+    bytes: int
+    created_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotRow:
     """A state that is kept under a name."""
 

@@ -22,8 +22,8 @@ def upgrade() -> None:
         sa.Column("namespace", _INT, autoincrement=False, nullable=False),
         sa.Column("timeline", _INT, autoincrement=False, nullable=False),
         sa.Column("version", _INT, autoincrement=False, nullable=False),
-        sa.Column("thread", sa.Text(), nullable=True),
-        sa.Column("step", sa.Text(), nullable=True),
+        sa.Column("thread", sa.Text(), nullable=False),
+        sa.Column("step", sa.Text(), nullable=False),
         sa.Column("files", _INT, autoincrement=False, nullable=False),
         sa.Column("bytes", _INT, autoincrement=False, nullable=False),
         sa.Column("created_us", _INT, autoincrement=False, nullable=False),
@@ -34,7 +34,9 @@ def upgrade() -> None:
     op.create_index(
         "references_by_thread", "step_references", ["namespace", "thread", "created_us"], unique=False
     )
-    op.create_index("references_by_timeline", "step_references", ["timeline", "version"], unique=False)
+    op.create_index(
+        "references_by_state", "step_references", ["timeline", "version", "thread", "step"], unique=True
+    )
     op.create_table(
         "leases",
         sa.Column("namespace", _INT, autoincrement=False, nullable=False),
