@@ -40,6 +40,8 @@ from trove_agents.wire.forks import Fork
 from trove_agents.wire.history import Difference, HistoryEntry
 from trove_agents.wire.keys import KeyCreated, KeyMetadata, Me
 from trove_agents.wire.namespaces import NamespaceInfo
+from trove_agents.wire.references import StepReference
+from trove_agents.wire.restores import RestoredState
 from trove_agents.wire.snapshots import Snapshot
 from trove_agents.wire.webhooks import WebhookCreated, WebhookEvent, WebhookMetadata, WebhookTestResult
 
@@ -74,10 +76,12 @@ __all__ = [
     "NamespaceInfo",
     "NotSupported",
     "Recovery",
+    "RestoredState",
     "Retries",
     "Settings",
     "Snapshot",
     "State",
+    "StepReference",
     "Transferred",
     "Transport",
     "Trove",

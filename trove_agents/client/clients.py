@@ -12,6 +12,8 @@ from trove_agents.client.forks import AsyncForksMethods, ForksMethods
 from trove_agents.client.history import AsyncHistoryMethods, HistoryMethods
 from trove_agents.client.keys import AsyncKeysMethods, AsyncMeMethods, KeysMethods, MeMethods
 from trove_agents.client.namespaces import AsyncNamespacesMethods, NamespacesMethods
+from trove_agents.client.references import AsyncReferencesMethods, ReferencesMethods
+from trove_agents.client.restores import AsyncRestoresMethods, RestoresMethods
 from trove_agents.client.retry import Retries
 from trove_agents.client.snapshots import AsyncSnapshotsMethods, SnapshotsMethods
 from trove_agents.client.trees import AsyncTreesMethods, TreesMethods
@@ -27,6 +29,8 @@ class TroveClient(
     TreesMethods,
     ExecMethods,
     SnapshotsMethods,
+    ReferencesMethods,
+    RestoresMethods,
     HistoryMethods,
     ForksMethods,
     BootstrapMethods,
@@ -75,6 +79,8 @@ class AsyncTroveClient(
     AsyncTreesMethods,
     AsyncExecMethods,
     AsyncSnapshotsMethods,
+    AsyncReferencesMethods,
+    AsyncRestoresMethods,
     AsyncHistoryMethods,
     AsyncForksMethods,
     AsyncBootstrapMethods,

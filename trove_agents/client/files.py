@@ -136,7 +136,7 @@ class FilesMethods(Driver):
     A path may be written with or without ``workspace/`` in front. Any method may raise ``TroveNotFoundError``
     for a path that is not there, and ``TroveError`` with status 400 for one that cannot be.
 
-    What reads takes ``at``, a state of the past: a snapshot or its id, a version, or a moment (ISO 8601 text or a
+    What reads takes ``at``, a state of the past: a snapshot, a reference or the id of one, a version, or a moment (ISO 8601 text or a
     datetime, UTC unless it says otherwise). ``NotSupported`` is raised where the server cannot read the past, and
     ``TroveNotFoundError`` for an unknown snapshot and a moment before the namespace's first version.
     """

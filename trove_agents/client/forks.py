@@ -21,7 +21,7 @@ class ForksMethods(Driver):
 
         Args:
             name: The new namespace. A locked key names its forks after its own: ``my-agent-try1``.
-            at: A snapshot or its id, a version, or a moment (ISO 8601 text or a datetime, UTC unless it says
+            at: A snapshot, a reference or the id of one, a version, or a moment (ISO 8601 text or a datetime, UTC unless it says
                 otherwise); None: as it is now.
             key: Asks for a key that is locked to the fork. A locked key gets one unasked. It is in the result,
                 and its secret shown this once.

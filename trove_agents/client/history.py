@@ -42,7 +42,7 @@ class HistoryMethods(Driver):
         much there is.
 
         Args:
-            a: A snapshot or its id, a version, or a moment (ISO 8601 text or a datetime, UTC unless it says
+            a: A snapshot, a reference or the id of one, a version, or a moment (ISO 8601 text or a datetime, UTC unless it says
                 otherwise).
             b: As ``a``; None: the namespace as it is now.
 

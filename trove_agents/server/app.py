@@ -33,9 +33,13 @@ from trove_agents.server.keys.service import KeyService
 from trove_agents.server.namespaces import routes as namespace_routes
 from trove_agents.server.namespaces.listing import NamespaceService
 from trove_agents.server.namespaces.locks import ExecLocks
+from trove_agents.server.references import routes as reference_routes
+from trove_agents.server.references.service import References
 from trove_agents.server.sandbox import Sandbox, SandboxUnavailable
 from trove_agents.server.settings import Settings
+from trove_agents.server.snapshots import restore_routes
 from trove_agents.server.snapshots import routes as snapshot_routes
+from trove_agents.server.snapshots.restores import Restores
 from trove_agents.server.snapshots.service import SnapshotService
 from trove_agents.server.snapshots.upkeep import SnapshotUpkeep
 
@@ -90,6 +94,8 @@ class Server:
             *snapshot_routes.routes(
                 SnapshotService(self.database, manual_days=self.settings.snapshot_days), self.locks
             ),
+            *restore_routes.routes(Restores(self.database), self.locks),
+            *reference_routes.routes(References(self.database)),
             *namespace_routes.routes(NamespaceService(self.database), self.locks),
             *history_routes.routes(History(self.database)),
             *fork_routes.routes(Forks(self.database)),

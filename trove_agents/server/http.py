@@ -81,9 +81,9 @@ class Route:
     media_type: str = "application/json"
     errors: Sequence[int] = ()
     """Statuses of errors beside those that follow from ``access``, ``body`` and ``query``."""
-    attempt: Callable[["Request"], Any] | None = None
-    """Of a ``loop`` route without a body: tried first, in the crossing that finds out who calls. It never waits; None
-    says that it has done nothing, and the endpoint goes on."""
+    attempt: Callable[..., Any] | None = None
+    """Of a ``loop`` route, with the arguments of the endpoint: tried first, in the crossing that finds out who calls.
+    It never waits; None says that it has done nothing, and the endpoint goes on."""
     request_headers: Sequence[str] = ()
     """Optional ones that it looks at, for the OpenAPI document."""
     also: Mapping[int, str] = field(default_factory=dict)
@@ -394,11 +394,12 @@ class Edge:
                 await request.hop(request.admit)  # nothing large is taken from strangers
             arguments.append(await request.body(route.body_bytes))
         if route.run == "loop":
-            result = await request.hop(self._attempt, request)
+            result = await request.hop(self._attempt, request, arguments)
             if result is None:
                 if request.inline:
                     raise Waits
-                self._decode(request, arguments)
+                if route.attempt is None:
+                    self._decode(request, arguments)
                 result = await route.endpoint(*arguments)
         else:
             result = await request.hop(self._perform, request, arguments)
@@ -407,10 +408,13 @@ class Edge:
             return 0, b"", []
         return route.status, msgspec.json.encode(result), []
 
-    def _attempt(self, request: Request) -> Any:
+    def _attempt(self, request: Request, arguments: list[Any]) -> Any:
         """The part of a call that waits which does not wait."""
         request.admit()
-        return None if request.route.attempt is None else request.route.attempt(request)
+        if request.route.attempt is None:
+            return None
+        self._decode(request, arguments)
+        return request.route.attempt(*arguments)
 
     def _perform(self, request: Request, arguments: list[Any]) -> Any:
         """A whole plain call in one crossing: who, what, and the endpoint itself."""

@@ -25,6 +25,11 @@ EVENTS_PAGE: Final = 200
 NAMESPACES_PAGE: Final = 200
 DIFF_PAGE: Final = 1_000
 HISTORY_PAGE: Final = 200
+REFERENCES_PAGE: Final = 200
+REFERENCES_DELETED: Final = 1_000
+"""In one call."""
+REFERENCE_NAME_BYTES: Final = 512
+"""Of a reference's thread, and of its step."""
 
 PATH_BYTES: Final = 4_096
 SEGMENT_BYTES: Final = 255

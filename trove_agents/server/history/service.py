@@ -2,11 +2,10 @@
 
 from typing import Final
 
-from trove_agents.server import paths, timelines
+from trove_agents.server import cursors, paths, timelines
 from trove_agents.server.auth import Principal
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import NotFound, Unprocessable
-from trove_agents.server.history import cursors
 from trove_agents.server.keys import service as keys
 from trove_agents.server.namespaces.states import recheck, state
 from trove_agents.server.timelines import Entry, LogRow, Namespace

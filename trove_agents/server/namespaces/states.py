@@ -5,23 +5,25 @@ from typing import Final
 from trove_agents.server import timelines
 from trove_agents.server.db import Connection
 from trove_agents.server.errors import NotFound, Unprocessable
-from trove_agents.server.timelines import At, Namespace
+from trove_agents.server.timelines import At, Namespace, ReferenceRow
 from trove_agents.wire import times
+from trove_agents.wire.references import REFERENCE
 
 _SNAPSHOTS: Final = ("snap-", "auto-")
+_REFERENCES: Final = "ref-"
 _LAST: Final = 2**63 - 1
 """The largest version that a database can hold."""
 
 
 def state(db: Connection, space: Namespace, at: str | None, *, field: str = "at") -> At:
-    """The state behind a snapshot id, a version, or a timestamp; the head for None.
+    """The state behind the id of a snapshot or a step reference, a version, or a timestamp; the head for None.
 
     A moment still to come is the head. A timestamp takes in all that happened in its microsecond.
 
     Raises:
-        NotFound: no such snapshot in this namespace, or the namespace did not exist yet, or that is longer
-            ago than its history is kept.
-        Unprocessable: the text is none of the three; ``field`` is what the caller calls it.
+        NotFound: no such snapshot or reference in this namespace, or the namespace did not exist yet, or that is
+            longer ago than its history is kept.
+        Unprocessable: the text is none of these; ``field`` is what the caller calls it.
     """
     if at is None:
         return space.at
@@ -30,6 +32,8 @@ def state(db: Connection, space: Namespace, at: str | None, *, field: str = "at"
         if row is None or row.namespace != space.id:
             raise NotFound("no such snapshot in this namespace")
         return row.at
+    if at.startswith(_REFERENCES):
+        return reference(db, space, at).at
     version = min(_version(at, field), _LAST)
     if version < 0:
         raise _too_early()
@@ -37,6 +41,25 @@ def state(db: Connection, space: Namespace, at: str | None, *, field: str = "at"
         return timelines.at_version(db, space.id, version)
     except timelines.NotFound:
         raise _too_early() from None
+
+
+def named(at: str) -> dict[str, str]:
+    """The id that a state was given by, under its name on the wire; nothing for a version or a time."""
+    if at.startswith(_SNAPSHOTS):
+        return {"snapshot_id": at}
+    return {"reference_id": at} if at.startswith(_REFERENCES) else {}
+
+
+def reference(db: Connection, space: Namespace, id: str) -> ReferenceRow:  # noqa: A002 - the word of the wire
+    """A namespace's step reference.
+
+    Raises:
+        NotFound: unknown, or another namespace's.
+    """
+    row = timelines.reference(db, id) if REFERENCE.fullmatch(id) else None
+    if row is None or row.namespace != space.id:
+        raise NotFound("no such reference in this namespace")
+    return row
 
 
 def recheck(db: Connection, space: Namespace, at: str | None, *, field: str = "at") -> None:
@@ -55,7 +78,7 @@ def _version(at: str, field: str) -> int:
     try:
         return times.to_micros(at.strip().replace(" ", "+")) * 1000 + 999  # as in the listing of events
     except (ValueError, OverflowError):
-        message = f"{field} is a snapshot id, a version, or an ISO 8601 timestamp"
+        message = f"{field} is the id of a snapshot or a reference, a version, or an ISO 8601 timestamp"
         raise Unprocessable(message, errors=[{"field": field, "message": message}]) from None
 
 

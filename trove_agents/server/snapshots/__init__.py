@@ -1,1 +1,1 @@
-"""Snapshots of a namespace, and going back to one."""
+"""Snapshots of a namespace, and going back to one or to any other state."""

@@ -7,6 +7,7 @@ copies anything. The database is the tree; there is nothing else to keep in step
 Knows nothing of HTTP, quotas, rights or events: services call this inside their transactions.
 """
 
+from trove_agents.server.timelines.chain import unchanged
 from trove_agents.server.timelines.change import Change
 from trove_agents.server.timelines.collection import Collection
 from trove_agents.server.timelines.comparison import differences, history
@@ -111,5 +112,6 @@ __all__ = [
     "snapshot_by_id",
     "snapshots",
     "totals",
+    "unchanged",
     "walk",
 ]

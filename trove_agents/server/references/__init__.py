@@ -1,0 +1,1 @@
+"""Step references: states of a namespace that programs keep for each of their steps."""
