@@ -52,6 +52,12 @@ OPERATIONS = [
     "GET /v1/snapshots",
     "DELETE /v1/snapshots/{snapshot_id}",
     "POST /v1/snapshots/{snapshot_id}/restore",
+    "POST /v1/restore",
+    "POST /v1/references",
+    "GET /v1/references",
+    "POST /v1/references/delete",
+    "GET /v1/references/{reference_id}",
+    "DELETE /v1/references/{reference_id}",
     "GET /v1/namespaces",
     "GET /v1/namespaces/{name}",
     "DELETE /v1/namespaces/{name}",
@@ -61,7 +67,15 @@ OPERATIONS = [
     "POST /v1/workspaces/{workspace_id}/keys",
     "DELETE /v1/workspaces/{workspace_id}/keys/{key_id}",
 ]
-STATES = ["/files/{path}", "/v1/files", "/v1/files/content", "/v1/files/stat", "/v1/diff", "/v1/forks"]
+STATES = [
+    "/files/{path}",
+    "/v1/files",
+    "/v1/files/content",
+    "/v1/files/stat",
+    "/v1/diff",
+    "/v1/forks",
+    "/v1/restore",
+]
 """Where ``at``, ``from`` and ``to`` are states of the namespace."""
 
 
@@ -95,6 +109,8 @@ class Real:
                 and name in case.body
             ):
                 case.body[name] = f"new-{secrets.token_hex(4)}"
+        if case.operation.path == "/v1/references/delete":
+            case.body = {"ids": [self.reference_id()]}  # of the fields only some go together
         if case.operation.path not in STATES:
             return
         for values in (case.query, case.body):
@@ -115,6 +131,9 @@ class Real:
 
     def snapshot_id(self) -> str:
         return self.http.post("/v1/snapshots").raise_for_status().json()["snapshot_id"]
+
+    def reference_id(self) -> str:
+        return self.http.post("/v1/references").raise_for_status().json()["reference_id"]
 
     def key_id(self) -> str:
         return self.admin.post(self.keys, json={"name": "generated"}).raise_for_status().json()["key_id"]
