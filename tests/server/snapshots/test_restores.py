@@ -1,6 +1,10 @@
 """Going back to any state over the API: docs/wire.md, "Going back"."""
 
+import asyncio
+
 import pytest
+
+from trove_agents.server import timelines
 
 
 def restore(api, to, **more):
@@ -123,3 +127,29 @@ def test_no_such_state(api, body, status):
 def test_a_namespace_never_used(api):
     assert restore(api, "2100-01-01", namespace="unused").status == 404
     assert api("GET", "/v1/history", namespace="unused").status == 404
+
+
+def test_it_waits_for_a_command_and_restores_once(api):
+    api.write("f", "one")
+    made = reference(api)["reference_id"]
+    api.write("f", "two")
+    server = api.trove.server
+    key = server.database.write(
+        lambda tx: timelines.namespace(tx, api.trove.credentials.workspace_id, "main").id
+    )
+
+    async def hop(function, *arguments):
+        return await asyncio.to_thread(function, *arguments)
+
+    async def scenario():
+        async with server.locks.hold(key, seconds=30, hop=hop):
+            waiting = asyncio.create_task(hop(restore, api, made))
+            await asyncio.sleep(0.2)
+            assert not waiting.done()
+            assert (await hop(api.read, "f")).json["content"] == "two"
+        return await waiting
+
+    assert asyncio.run(scenario()).json["changed"] is True
+    assert api.read("f").json["content"] == "one"
+    [event] = api.events(types="namespace.restored")["events"]
+    assert event["data"]["reference_id"] == made
