@@ -3,7 +3,7 @@ import subprocess
 import msgspec
 import pytest
 
-from trove_agents import ExecResult, TroveError, TroveExecError, TruncatedWarning
+from trove_agents import ExecResult, NotSupported, TroveError, TroveExecError, TruncatedWarning
 from trove_agents.client.exec import chain
 
 from .conftest import Colour, reply
@@ -142,3 +142,40 @@ def test_output_that_was_cut_warns_only_where_the_flag_is_lost(colour: Colour) -
     with pytest.warns(TruncatedWarning, match="only the beginning"):
         assert colour.call(client, "exec", "yes") == "x"
     assert colour.call(client, "exec_detailed", "yes").stdout_truncated
+
+
+ME = {"workspace_id": "ws-1", "key_id": "k", "key_name": "n", "scope": "workspace", "namespace": None}
+
+
+def server(*capabilities: str, then=ended):
+    """One with these capabilities, that answers a command with ``then``."""
+    me = reply(200, msgspec.json.encode({**ME, "capabilities": capabilities}))
+    return lambda request: me if request.path == "/v1/me" else then()
+
+
+OPTIONS = {"timeout": 90.5, "env": {"A": "b"}, "cwd": "workspace/d"}
+RUNS = [("exec", "ls"), ("exec_detailed", "ls"), ("exec_chain", ["ls"])]
+
+
+@pytest.mark.parametrize(("method", "command"), RUNS)
+def test_options_are_sent_and_the_time_is_waited_for(colour: Colour, method: str, command) -> None:
+    transport = colour.transport(server("exec.options"))
+    client = colour.client(transport, timeout=7.0)
+    colour.call(client, method, command, **OPTIONS)
+    line = "ls" if isinstance(command, str) else "{ ls; }"
+    assert msgspec.json.decode(transport.bodies[1]) == {"command": line, **OPTIONS}
+    assert transport.requests[1].patience == 97.5 and transport.requests[1].timeout == 7.0
+    assert "'A'" not in repr(transport.requests[1])
+    colour.call(client, method, command, env={})
+    assert transport.requests[2].patience == 7.0
+
+
+@pytest.mark.parametrize(("method", "command"), RUNS)
+@pytest.mark.parametrize("option", OPTIONS)
+def test_a_server_without_options_is_not_sent_any(colour: Colour, method: str, command, option: str) -> None:
+    transport = colour.transport(server("exec.stdin"))
+    client = colour.client(transport)
+    with pytest.raises(NotSupported, match="exec.options"):
+        colour.call(client, method, command, **{option: OPTIONS[option]})
+    colour.call(client, method, command, stdin="x")
+    assert [request.path for request in transport.requests] == ["/v1/me", "/v1/exec"]

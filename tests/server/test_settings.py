@@ -34,3 +34,11 @@ def test_days_are_at_least_one_or_without_end(tmp_path, name):
     for days in (0, -1):
         with pytest.raises(ValueError, match=f"{name} is at least 1"):
             Settings(tmp_path, **{name: days})
+
+
+def test_the_time_of_commands_has_bounds(tmp_path):
+    for seconds in (1, 0.5 + 1, 86_400):
+        assert Settings(tmp_path, exec_max_seconds=seconds).exec_max_seconds == seconds
+    for seconds in (0, 0.5, -1, 86_401, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="exec_max_seconds is at least 1"):
+            Settings(tmp_path, exec_max_seconds=seconds)

@@ -14,6 +14,7 @@ def runtime(client: ta.TroveClient) -> None:
     assert_type(client.exec("ls"), str)
     assert_type(client.exec_detailed("ls", stdin="x").exit_code, int)
     assert_type(client.exec_chain(["a", "b"]), ta.ExecResult)
+    assert_type(client.exec("ls", timeout=90, env={"A": "b"}, cwd="workspace/d"), str)
     assert_type(client.write("a", "x"), ta.FileResult)
     assert_type(client.delete("a"), str)
     assert_type(client.read("a"), str | bytes)

@@ -63,6 +63,10 @@ def serve(
     event_days: Annotated[
         int, typer.Option("--event-days", min=0, help="After how long events are forgotten; 0: never.")
     ] = 90,
+    exec_max_seconds: Annotated[
+        float,
+        typer.Option("--exec-max-seconds", help="The longest time that a caller may ask for a command."),
+    ] = 600.0,
 ) -> None:
     """Serve a state directory over HTTP until SIGTERM or Ctrl-C.
 
@@ -83,6 +87,7 @@ def serve(
             history_days=history_days or None,
             snapshot_days=snapshot_days or None,
             event_days=event_days or None,
+            exec_max_seconds=exec_max_seconds,
         )
     except ValueError as error:
         options.refuse(str(error))

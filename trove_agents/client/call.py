@@ -14,7 +14,7 @@ A failed call is raised inside the flow, where ``try``/``except`` can undo earli
 
 import re
 from collections.abc import AsyncIterable, Callable, Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Generic, TypeAlias, TypeVar, overload
 from urllib.parse import quote, urlencode
@@ -51,7 +51,10 @@ class Call(Generic[T_co]):
     """Reads an answer of status 2xx; anything else is raised before."""
     query: Pairs = ()
     headers: Pairs = ()
-    body: bytes | Upload | None = None
+    body: bytes | Upload | None = field(default=None, repr=False)
+    """Hidden from ``repr``: it may hold secrets."""
+    work: float = 0.0
+    """Seconds that the server may take before it answers, beyond what a client waits for any answer."""
     idempotent: bool = False
     """Sending it twice leaves what sending it once does, so it may be repeated after a failure."""
     idempotency_key: str | None = None
@@ -86,6 +89,7 @@ class Call(Generic[T_co]):
             body=body,
             length=self.body.length if isinstance(self.body, Upload) else _length(self.body),
             timeout=timeout,
+            work=self.work,
         )
 
 

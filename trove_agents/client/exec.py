@@ -1,13 +1,15 @@
 """Commands, alone and chained, and the script that is sourced before each of them."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import msgspec
 
 from trove_agents.client import files
-from trove_agents.client.call import Call, Flow, post, value
+from trove_agents.client.call import Call, Flow, post, value, wire_text
+from trove_agents.client.capabilities import Capabilities
 from trove_agents.client.drive import AsyncDriver, Driver
 from trove_agents.client.transport import Reply
 from trove_agents.errors import TroveExecError, TruncatedWarning
@@ -17,10 +19,33 @@ from trove_agents.wire.files import FileContent, FileResult
 INIT: Final = "workspace/.trove/init.sh"
 
 
-def execute(command: str, *, stdin: str | None = None) -> Call[ExecResult]:
+def execute(
+    command: str,
+    *,
+    stdin: str | None = None,
+    timeout: float | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: str | None = None,
+) -> Call[ExecResult]:
     """Runs a command. Never repeated by itself: it may have run."""
-    body = {"command": command} if stdin is None else {"command": command, "stdin": stdin}
-    return post(("v1", "exec"), _exec_result, body)
+    call = post(("v1", "exec"), _exec_result, _body(command, stdin, timeout, env, cwd))
+    return call if timeout is None else replace(call, work=timeout)
+
+
+def run(
+    capabilities: Capabilities,
+    command: str,
+    *,
+    stdin: str | None,
+    timeout: float | None,
+    env: Mapping[str, str] | None,
+    cwd: str | None,
+) -> Flow[ExecResult]:
+    """Runs a command where the server knows the options that are given: others would pass over them in silence."""
+    call = execute(command, stdin=stdin, timeout=timeout, env=env, cwd=cwd)
+    if timeout is None and env is None and cwd is None:
+        return (yield from call)
+    return (yield from capabilities.need("exec.options", call))
 
 
 def get_init() -> Flow[FileContent | None]:
@@ -72,9 +97,17 @@ def chain(commands: Sequence[str]) -> str:
 
 
 class ExecMethods(Driver):
-    """Commands in one namespace, run by bash in a fresh shell at its root, at most 30 seconds each."""
+    """Commands in one namespace, run by bash in a fresh shell at its root, 30 seconds each unless told otherwise."""
 
-    def exec(self, command: str, *, stdin: str | None = None) -> str:
+    def exec(
+        self,
+        command: str,
+        *,
+        stdin: str | None = None,
+        timeout: float | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+    ) -> str:
         """Runs a command and returns what it printed, at most 1 MB (then ``TruncatedWarning`` is issued).
 
         Nothing but files survives it: the next call gets a new shell. ``exec_chain`` keeps ``cd`` and variables
@@ -84,27 +117,54 @@ class ExecMethods(Driver):
             command: A line, or a script, for bash.
             stdin: Piped to it as UTF-8, at most 1 MB; None is ``/dev/null``. For more, or for bytes, ``upload``
                 a file and redirect from it.
+            timeout: Seconds that it may take instead of 30, up to what the server allows. The client waits for its
+                answer as much longer as that.
+            env: Variables, as if the command began by exporting them: at most 128, and 64 KB. The server keeps
+                them nowhere.
+            cwd: The directory to begin in, such as ``workspace/data``; None: the root.
 
         Raises:
             TroveExecError: it exited non-zero; the error carries ``exit_code``, ``stdout`` and ``stderr``.
-            TroveTimeoutError: it ran past 30 seconds and was stopped. Files it had written are kept.
+            TroveTimeoutError: it ran past its time and was stopped. Files it had written are kept.
             TroveConnectionError: no answer came; the command may have run. It is not sent again by itself.
+            NotSupported: the server knows no ``timeout``, ``env`` or ``cwd``, and one was given; nothing was run.
         """
-        return output(command, self.send(execute(command, stdin=stdin)))
+        return output(
+            command,
+            self.run(run(self._capabilities, command, stdin=stdin, timeout=timeout, env=env, cwd=cwd)),
+        )
 
-    def exec_detailed(self, command: str, *, stdin: str | None = None) -> ExecResult:
+    def exec_detailed(
+        self,
+        command: str,
+        *,
+        stdin: str | None = None,
+        timeout: float | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+    ) -> ExecResult:
         """As ``exec``, but a non-zero exit is a result: exit code, both streams, and the time it took."""
-        return self.send(execute(command, stdin=stdin))
+        return self.run(run(self._capabilities, command, stdin=stdin, timeout=timeout, env=env, cwd=cwd))
 
-    def exec_chain(self, commands: Sequence[str], *, stdin: str | None = None) -> ExecResult:
+    def exec_chain(
+        self,
+        commands: Sequence[str],
+        *,
+        stdin: str | None = None,
+        timeout: float | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+    ) -> ExecResult:
         """Runs commands in one shell until one fails: ``cd``, exports and variables carry on from each to the next.
 
-        The limit of 30 seconds holds for all together.
+        The options are those of ``exec``; the time limit holds for all together.
 
         Raises:
             ValueError: there is no command, or one is blank or no string.
         """
-        return self.send(execute(chain(commands), stdin=stdin))
+        return self.run(
+            run(self._capabilities, chain(commands), stdin=stdin, timeout=timeout, env=env, cwd=cwd)
+        )
 
     def set_init(self, text: str) -> FileResult:
         """Sets the script that every command starts with, such as ``cd workspace/data``.
@@ -127,17 +187,48 @@ class ExecMethods(Driver):
 class AsyncExecMethods(AsyncDriver):
     """As ``ExecMethods``."""
 
-    async def exec(self, command: str, *, stdin: str | None = None) -> str:
+    async def exec(
+        self,
+        command: str,
+        *,
+        stdin: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 (of the command)
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+    ) -> str:
         """See :meth:`TroveClient.exec`."""
-        return output(command, await self.send(execute(command, stdin=stdin)))
+        return output(
+            command,
+            await self.run(run(self._capabilities, command, stdin=stdin, timeout=timeout, env=env, cwd=cwd)),
+        )
 
-    async def exec_detailed(self, command: str, *, stdin: str | None = None) -> ExecResult:
+    async def exec_detailed(
+        self,
+        command: str,
+        *,
+        stdin: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 (of the command)
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+    ) -> ExecResult:
         """See :meth:`TroveClient.exec_detailed`."""
-        return await self.send(execute(command, stdin=stdin))
+        return await self.run(
+            run(self._capabilities, command, stdin=stdin, timeout=timeout, env=env, cwd=cwd)
+        )
 
-    async def exec_chain(self, commands: Sequence[str], *, stdin: str | None = None) -> ExecResult:
+    async def exec_chain(
+        self,
+        commands: Sequence[str],
+        *,
+        stdin: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 (of the command)
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+    ) -> ExecResult:
         """See :meth:`TroveClient.exec_chain`."""
-        return await self.send(execute(chain(commands), stdin=stdin))
+        return await self.run(
+            run(self._capabilities, chain(commands), stdin=stdin, timeout=timeout, env=env, cwd=cwd)
+        )
 
     async def set_init(self, text: str) -> FileResult:
         """See :meth:`TroveClient.set_init`."""
@@ -150,6 +241,18 @@ class AsyncExecMethods(AsyncDriver):
     async def clear_init(self) -> bool:
         """See :meth:`TroveClient.clear_init`."""
         return await self.run(clear_init())
+
+
+def _body(
+    command: str, stdin: str | None, timeout: float | None, env: Mapping[str, str] | None, cwd: str | None
+) -> dict[str, object]:
+    options = {
+        "stdin": stdin,
+        "timeout": timeout,
+        "env": None if env is None else dict(env),
+        "cwd": None if cwd is None else wire_text(cwd),
+    }
+    return {"command": command, **{name: value for name, value in options.items() if value is not None}}
 
 
 class _Answer(msgspec.Struct, frozen=True):

@@ -118,7 +118,7 @@ def _arguments(base: str, request: Outgoing) -> dict[str, Any]:
         "url": f"{base}{request.path}?{request.query}" if request.query else base + request.path,
         "headers": headers,
         "content": request.body,
-        "timeout": request.timeout,
+        "timeout": httpx.Timeout(request.timeout, read=request.patience),
     }
 
 
@@ -143,7 +143,7 @@ def _own(error: httpx.RequestError, base: str, request: Outgoing) -> TroveConnec
     elif isinstance(error, _NEVER_SENT):
         what = f"could not connect to {base} ({error}): is the server running, and base_url right?"
     elif isinstance(error, httpx.TimeoutException):
-        what = f"no answer from {base} within {request.timeout:g} s: raise timeout if this call takes longer"
+        what = f"no answer from {base} within {request.patience:g} s: raise timeout if this call takes longer"
     else:
         reason = str(error) or type(error).__name__
         what = f"the connection to {base} broke before the answer was complete ({reason})"

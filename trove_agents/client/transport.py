@@ -26,6 +26,13 @@ class Outgoing:
     """Bytes in the body, also when it is streamed; None when unknown, or when there is no body."""
     timeout: float
     """Seconds to wait for a connection, and for each piece sent or received."""
+    work: float = 0.0
+    """Seconds more to wait for what is received: the server was asked for something that may take that long."""
+
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for each piece received."""
+        return self.timeout + self.work
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,13 +183,13 @@ class _Flight:
         while True:
             moved = self._moved
             try:
-                async with asyncio.timeout(self._request.timeout):
+                async with asyncio.timeout(self._request.patience):
                     return await self._messages.get()
             except TimeoutError:
                 if self._pulling or moved != self._moved:
                     continue
                 raise self._broken(
-                    f"no answer within {self._request.timeout:g} s: raise timeout if this call takes longer",
+                    f"no answer within {self._request.patience:g} s: raise timeout if this call takes longer",
                     TroveConnectionTimeoutError,
                 ) from None
 

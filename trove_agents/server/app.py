@@ -61,7 +61,12 @@ class Server:
             opened.callback(self.locks.close)
             self.keys = KeyService(self.database)
             self.exec = ExecService(
-                self.database, self.blobs, self.locks, lambda: self.sandbox, folder / "copies"
+                self.database,
+                self.blobs,
+                self.locks,
+                lambda: self.sandbox,
+                folder / "copies",
+                max_seconds=settings.exec_max_seconds,
             )
             opened.callback(self.exec.close)
             self.app = Edge(self._routes(), authenticate=self._authenticate)

@@ -9,6 +9,7 @@ from trove_agents.server.sandbox import Network
 _SANDBOXES: Final = ("bubblewrap", "none")
 _URLS: Final = ("postgresql://", "postgres://")
 _NETWORKS: Final[tuple[str, ...]] = get_args(Network)
+_DAY: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +17,8 @@ class Settings:
     """One server on one state directory.
 
     Raises:
-        ValueError: there is no sandbox or no network of that name, the URL is no database's, or a number of days is less than one. What this
-            machine can do is seen later, when a command needs it.
+        ValueError: there is no sandbox or no network of that name, the URL is no database's, or a number of days or
+            seconds is out of bounds. What this machine can do is seen later, when a command needs it.
     """
 
     folder: Path
@@ -37,6 +38,8 @@ class Settings:
     """After how long snapshots expire that somebody took; None: never. Automatic ones do after 30 days."""
     event_days: int | None = 90
     """After how long events are forgotten; None: never."""
+    exec_max_seconds: float = 600.0
+    """The longest time that a caller may ask for a command. One that asks for none gets 30 seconds, or this if less."""
 
     def __post_init__(self) -> None:
         if self.sandbox is not None and self.sandbox not in _SANDBOXES:
@@ -49,3 +52,5 @@ class Settings:
             days = getattr(self, name)
             if days is not None and days < 1:
                 raise ValueError(f"{name} is at least 1, or None for no end")
+        if not 1 <= self.exec_max_seconds <= _DAY:
+            raise ValueError(f"exec_max_seconds is at least 1 and at most {_DAY:,}")

@@ -9,6 +9,16 @@ class ExecRequest(msgspec.Struct, frozen=True):
     command: str
     stdin: str | None = None
     """Piped as UTF-8, at most ``limits.EXEC_STDIN_BYTES``; None is ``/dev/null``, ``""`` an immediate end."""
+    timeout: float | None = None
+    """Seconds, over 0 and at most what the server allows; None: ``limits.EXEC_SECONDS``, or less if it allows less."""
+    env: dict[str, str] | None = None
+    """Variables of the command, at most ``limits.EXEC_ENV_NAMES`` and ``limits.EXEC_ENV_BYTES``. They are told nobody."""
+    cwd: str | None = None
+    """A directory below ``workspace/`` to start in; None: the root."""
+
+    def __repr__(self) -> str:
+        """Without what may be secret."""
+        return f"{type(self).__name__}({self.command!r})"
 
 
 class ExecResult(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -10,6 +10,11 @@ EXEC_STDIN_BYTES: Final = MB
 EXEC_OUTPUT_BYTES: Final = MB
 """Of each stream; the rest is drained and dropped."""
 EXEC_COMMAND_BYTES: Final = MB
+EXEC_ENV_NAMES: Final = 128
+EXEC_ENV_BYTES: Final = 64 * 1024
+"""Of all names and values together."""
+ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""For ``fullmatch``, as ``NAMESPACE``."""
 
 WRITE_BYTES: Final = 10 * MB
 UPLOAD_BYTES: Final = 100 * MB

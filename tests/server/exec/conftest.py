@@ -1,5 +1,6 @@
 """A store in a folder, and a working copy of one namespace in it."""
 
+import asyncio
 import contextlib
 import os
 import tempfile
@@ -8,14 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from trove_agents.server import timelines
+from trove_agents.server import sandbox, timelines
+from trove_agents.server.auth import Principal
 from trove_agents.server.blobs import BlobStore
 from trove_agents.server.db import Database
+from trove_agents.server.events import service as events
 from trove_agents.server.exec.contents import Contents
 from trove_agents.server.exec.copies import DirectoryCopies
 from trove_agents.server.exec.ingest import ingest
 from trove_agents.server.exec.scan import Quota
+from trove_agents.server.exec.service import ExecService
+from trove_agents.server.namespaces.locks import ExecLocks
 from trove_agents.server.timelines import Change, Kind
+from trove_agents.wire.exec import ExecRequest
 
 WORKSPACE = "ws-0000000000000001"
 
@@ -152,3 +158,90 @@ def bench_maker():
                 bench.close()
 
     return make
+
+
+# Commands over real sandboxes: the one of this machine, where it can isolate, and none
+
+
+def choose(name):
+    if name == "none":
+        return sandbox.choose("none")
+    report = sandbox.probe(None)
+    if not report.ok:
+        pytest.skip(" ".join(report.problems))
+    return sandbox.choose(None)
+
+
+GATE = "touch started; until [ -e gate ]; do sleep 0.01; done; rm gate started"
+
+
+async def gates(bench, count=1):
+    """What lets commands go on that wait at a ``GATE``, once all of them do."""
+    while len(found := list(bench.folder.glob("copies/*/*/started"))) < count:
+        await asyncio.sleep(0.005)
+    return [started.with_name("gate") for started in found]
+
+
+async def hop(function, *args, **more):
+    return await asyncio.get_running_loop().run_in_executor(None, lambda: function(*args, **more))
+
+
+class Shell:
+    """Commands in one namespace."""
+
+    def __init__(self, bench, kind, **more):
+        self.bench = bench
+        self.locks = ExecLocks(bench.database, bench.folder / "run")
+        self.service = ExecService(
+            bench.database, bench.blobs, self.locks, lambda: choose(kind), bench.folder / "copies", **more
+        )
+        self.principal = Principal("ws-0000000000000001", "key-1", "laptop", "workspace", None)
+
+    def close(self):
+        self.service.close()
+        self.locks.close()
+
+    async def __call__(self, command, stdin=None, namespace="main", **options):
+        request = ExecRequest(command, stdin, **options)
+        return await self.service.run(self.principal, namespace, request, hop=hop)
+
+    async def out(self, command, stdin=None, **options):
+        result = await self(command, stdin, **options)
+        assert (result.exit_code, result.stderr) == (0, ""), result
+        return result.stdout
+
+    def events(self):
+        """Oldest first."""
+        page = events.Events(self.bench.database).page(self.principal, events.EventsQuery())
+        return page.events[::-1]
+
+
+@pytest.fixture(params=[pytest.param("bubblewrap", marks=pytest.mark.sandbox), "none"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def make(bench, kind):
+    made = []
+
+    def make(**more):
+        made.append(Shell(bench, kind, **more))
+        return made[-1]
+
+    yield make
+    for shell in made:
+        shell.close()
+
+
+@pytest.fixture
+def sh(make):
+    return make()
+
+
+@pytest.fixture
+def plain(bench):
+    """Only without a sandbox: for what does not depend on it."""
+    shell = Shell(bench, "none")
+    yield shell
+    shell.close()

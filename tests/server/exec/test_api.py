@@ -68,6 +68,11 @@ def test_a_snapshot_brings_back_what_a_command_removed(api):
         b'{"command": "a", "stdin": 1}',
         b"no json",
         json.dumps({"command": "cat", "stdin": "x" * (1024 * 1024 + 1)}).encode(),
+        b'{"command": "a", "timeout": 601}',
+        b'{"command": "a", "timeout": "1"}',
+        b'{"command": "a", "env": {"A": 1}}',
+        b'{"command": "a", "env": ["A"]}',
+        b'{"command": "a", "cwd": 1}',
     ],
 )
 def test_bodies_that_are_refused(api, body):
@@ -147,3 +152,14 @@ async def test_a_caller_that_goes_away_ends_its_command(api, trove, tmp_path):
     assert sent == []
     answer = await asyncio.get_running_loop().run_in_executor(None, lambda: run(api, "ls"))
     assert answer.json["stdout"] == ""
+
+
+def test_options(api):
+    api.write("d/f")
+    body = {"command": "echo $A; ls", "timeout": 60, "env": {"A": "x"}, "cwd": "workspace/d"}
+    for path in ("/v1/exec", "/exec"):
+        assert b"x" in api("POST", path, body=body).body
+    assert api("POST", "/v1/exec", body=body).json["stdout"] == "x\nf\n"
+    answer = api("POST", "/v1/exec", body=body | {"cwd": "none"})  # never 404, see above
+    assert (answer.status, answer.json["detail"]) == (400, "cwd: workspace/none is no directory")
+    assert "exec.options" in api("GET", "/v1/me").json["capabilities"]

@@ -11,7 +11,9 @@ from trove_agents.wire.exec import ExecRequest, ExecResult
 
 T = TypeVar("T")
 _ERRORS: Final = (408, 409, 413, 501, 503)
-_BODY_BYTES: Final = 6 * (limits.EXEC_COMMAND_BYTES + limits.EXEC_STDIN_BYTES) + limits.MB
+_BODY_BYTES: Final = (
+    6 * (limits.EXEC_COMMAND_BYTES + limits.EXEC_STDIN_BYTES + limits.EXEC_ENV_BYTES) + limits.MB
+)
 """JSON may write each byte as ``\\u00xx``."""
 
 
@@ -37,6 +39,7 @@ def routes(service: ExecService) -> list[Route]:
             reply=ExecResult,
             errors=_ERRORS,
             body_bytes=_BODY_BYTES,
+            capability="exec.options",
         ),
         Route(
             "POST",

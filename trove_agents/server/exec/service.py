@@ -16,18 +16,20 @@ from trove_agents.server.auth import Principal
 from trove_agents.server.blobs import BlobStore
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import (
+    BadRequest,
     CommandTimeout,
     Conflict,
     QuotaExceeded,
     SandboxMissing,
-    Unprocessable,
 )
 from trove_agents.server.events import service as events
 from trove_agents.server.exec import shell
 from trove_agents.server.exec.contents import Contents
 from trove_agents.server.exec.copies import DirectoryCopies, WorkingCopies, WorkingCopy
 from trove_agents.server.exec.ingest import Ingested, ingest
+from trove_agents.server.exec.options import Options
 from trove_agents.server.exec.scan import Quota, Scan
+from trove_agents.server.files import links
 from trove_agents.server.namespaces import locks
 from trove_agents.server.namespaces import service as namespaces
 from trove_agents.server.namespaces.locks import ExecLocks, Hop, Lease
@@ -39,8 +41,9 @@ from trove_agents.wire import limits
 from trove_agents.wire.exec import ExecRequest, ExecResult
 
 T = TypeVar("T")
-_LOCK_SECONDS: Final = 300.0
-"""For the command and for laying out and taking in its files. A dead holder is found out without waiting for it."""
+_LOCK_SECONDS: Final = 270.0
+"""Beside the command's own time: for laying out and taking in its files. A dead holder is found out without waiting
+for it."""
 _EVENT_COMMAND_BYTES: Final = 16 * 1024
 """Kept of a command in its event: a page of events holds 200 of them."""
 _EVENT_BYTES: Final = 4096
@@ -55,12 +58,14 @@ class _Call:
 
     principal: Principal
     command: str
-    stdin: bytes | None
+    options: Options
     namespace: Namespace
     """As the command found it."""
     contents: Contents
     copy: WorkingCopy | None = None
     init: str | None = None
+    directory: str = ""
+    """``options.cwd`` with its links followed."""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -76,6 +81,7 @@ class ExecService:
         folder: Path,
         *,
         seconds: float = limits.EXEC_SECONDS,
+        max_seconds: float = limits.EXEC_SECONDS,
         quota: Quota | None = None,
     ) -> None:
         self._database = database
@@ -83,7 +89,8 @@ class ExecService:
         self._locks = exec_locks
         self._sandbox = sandbox
         self._copies: WorkingCopies = DirectoryCopies(folder)
-        self._seconds = seconds
+        self._seconds = min(seconds, max_seconds)
+        self._max_seconds = max_seconds
         self._quota = quota or Quota()
 
     def close(self) -> None:
@@ -99,18 +106,20 @@ class ExecService:
         Cancelled, it kills the command and commits nothing, unless the commit had begun.
 
         Raises:
-            Unprocessable: no command, a NUL in it, or stdin over 1 MB.
+            Unprocessable: no command, a NUL in it, stdin over 1 MB, a time that is over the server's limit, or
+                variables that bash could not have.
+            BadRequest: ``cwd`` is no directory of the namespace.
             SandboxMissing: this server runs no commands.
             Busy: another command kept the namespace for 10 s.
             CommandTimeout: it was killed when its time was up; its files are kept.
             QuotaExceeded: it used or left more than it may; nothing is kept.
             Conflict: the namespace was restored, or the lock lost, meanwhile; nothing is kept.
         """
-        stdin = _checked(request)
+        options = Options.of(request, usual=self._seconds, most=self._max_seconds)
         sandbox, space = await hop(self._enter, principal, namespace)
-        call = _Call(principal, request.command, stdin, space, Contents(self._blobs, principal.workspace))
+        call = _Call(principal, request.command, options, space, Contents(self._blobs, principal.workspace))
 
-        async with self._locks.hold(space.id, seconds=_LOCK_SECONDS, hop=hop) as lease:
+        async with self._locks.hold(space.id, seconds=options.seconds + _LOCK_SECONDS, hop=hop) as lease:
             try:
                 copy = await whole(hop(self._prepare, call))
                 outcome = await self._execute(sandbox, copy, call)
@@ -120,7 +129,7 @@ class ExecService:
                     await whole(hop(self._give_back, call))
         if outcome.timed_out:
             raise CommandTimeout(
-                f"the command ran longer than {self._seconds:g} s and was killed; the files it had written are "
+                f"the command ran longer than {options.seconds:g} s and was killed; the files it had written are "
                 "kept: write progress to files so that a retry can resume"
             )
         return result
@@ -144,6 +153,7 @@ class ExecService:
             call.namespace = timelines.head(db, call.namespace.id)
             if call.namespace.name != called:
                 raise Conflict("the namespace was deleted before the command began")
+            call.directory = _directory(db, call.namespace.at, call.options.cwd)
             call.copy = copy = self._copies.take(call.namespace)
             copy.bring_to(db, call.namespace.at, call.contents)
             call.init = _init(db, call.namespace.at, call)
@@ -151,15 +161,18 @@ class ExecService:
         return copy
 
     async def _execute(self, sandbox: Sandbox, copy: WorkingCopy, call: _Call) -> Outcome:
-        script = shell.compose(call.command, call.init, sandbox.inner_root or str(copy.root))
+        options = call.options
+        root = sandbox.inner_root or str(copy.root)
+        script = shell.compose(call.command, call.init, root, directory=call.directory)
         try:
             outcome = await sandbox.run(
                 Command(
                     script,
                     copy.root,
-                    stdin=call.stdin,
-                    timeout=self._seconds,
+                    stdin=options.stdin,
+                    timeout=options.seconds,
                     output_bytes=limits.EXEC_OUTPUT_BYTES,
+                    env=options.env,
                 )
             )
         except SandboxFailed as error:
@@ -220,26 +233,16 @@ class ExecService:
             copy.give_back()
 
 
-def _checked(request: ExecRequest) -> bytes | None:
-    """The bytes of stdin."""
-    try:
-        command = request.command.encode()
-        stdin = None if request.stdin is None else request.stdin.encode()
-    except UnicodeEncodeError:
-        raise _invalid("command", "command and stdin are Unicode text: no lone surrogates") from None
-    if not request.command.strip():
-        raise _invalid("command", "a command is needed")
-    if b"\0" in command:
-        raise _invalid("command", "a command cannot hold a NUL")
-    if len(command) > limits.EXEC_COMMAND_BYTES:
-        raise _invalid("command", f"a command is at most {limits.EXEC_COMMAND_BYTES:,} bytes")
-    if stdin is not None and len(stdin) > limits.EXEC_STDIN_BYTES:
-        raise _invalid("stdin", f"stdin is at most {limits.EXEC_STDIN_BYTES:,} bytes of UTF-8")
-    return stdin
-
-
-def _invalid(name: str, message: str) -> Unprocessable:
-    return Unprocessable(message, errors=[{"field": name, "message": message}])
+def _directory(db: Connection, at: At, path: str) -> str:
+    """A directory of the namespace by its real path. Links are followed here, in the store: the shell of a command
+    that is not isolated would follow them anywhere on the host.
+    """
+    if not path:
+        return path
+    real, entry = links.follow(db, at, path)
+    if real and (entry is None or entry.kind is not Kind.DIRECTORY):
+        raise BadRequest(f"cwd: {shown(path)} is no directory")
+    return real
 
 
 def _init(db: Connection, at: At, call: _Call) -> str | None:
@@ -295,8 +298,12 @@ def _event(call: _Call, outcome: Outcome, result: ExecResult) -> dict[str, Any]:
         "stderr": shell.prefix(result.stderr, _EVENT_BYTES),
         "stdout_bytes": len(outcome.stdout),
         "stderr_bytes": len(outcome.stderr),
-        "stdin_bytes": len(call.stdin or b""),
+        "stdin_bytes": len(call.options.stdin or b""),
     }
+    if call.options.cwd:
+        data["cwd"] = shown(call.options.cwd)
+    if call.options.timeout is not None:
+        data["timeout"] = call.options.timeout
     for name in ("stdout_truncated", "stderr_truncated", "warnings", "conflicts"):
         if value := getattr(result, name):
             data[name] = value[:_EVENT_PATHS] if isinstance(value, list) else value

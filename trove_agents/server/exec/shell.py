@@ -27,7 +27,7 @@ _END: Final = r"(?![\w-]|\.[\w.-])"
 """After a path: no more of its last name. A full stop that ends a sentence is none."""
 
 
-def compose(command: str, init: str | None, root: str) -> str:
+def compose(command: str, init: str | None, root: str, *, directory: str = "") -> str:
     """The script for ``bash -c``: init.sh, then the command in the same shell.
 
     init.sh is sourced, so ``return`` works in it and what it sets up holds for the command; from a descriptor, since
@@ -39,8 +39,12 @@ def compose(command: str, init: str | None, root: str) -> str:
         command: As the caller wrote it.
         init: The text of init.sh.
         root: The inner path of the root; only characters that bash leaves alone (see ``plain``).
+        directory: Where the command begins, relative to the root and without links, whatever init.sh did. Where it
+            may not be entered, the command does not begin.
     """
     text = rewrite(command, root)
+    if directory:
+        text = f"cd $'{root}/{directory.translate(_QUOTED)}' || exit 126\n{text}"
     if init is None:
         return text
     quoted = rewrite(init, root).translate(_QUOTED)

@@ -16,7 +16,7 @@ from trove_agents.server.sandbox.layout import ENVIRONMENT, INNER_ROOT, USER, la
 from trove_agents.server.sandbox.namespace import Namespace
 from trove_agents.server.sandbox.pipes import memory_file
 from trove_agents.server.sandbox.port import Command, Limits, Network, Outcome, SandboxFailed
-from trove_agents.server.sandbox.shell import bash, check_names, rlimits
+from trove_agents.server.sandbox.shell import bash, rlimits
 from trove_agents.server.sandbox.supervise import Streams, supervise
 from trove_agents.server.sandbox.watch import Watcher
 
@@ -82,7 +82,7 @@ class Bubblewrap:
     def try_out(self, *program: str) -> subprocess.CompletedProcess[bytes]:
         """Runs a program of this machine, waiting for it, in a sandbox with an empty folder and no limits."""
         with contextlib.ExitStack() as handed:
-            options = _Options(handed, self._environment({}))
+            options = _Options(handed, self._environment())
             options.add(*ISOLATION)
             options.add(*self._mounts(options), "--dir", INNER_ROOT, *CLOSING)
             return subprocess.run(  # noqa: S603 - fixed programs
@@ -118,7 +118,7 @@ class Bubblewrap:
                 kept.callback(os.close, fd)
             for fd in (status_writer, lifeline_reader, shell_end):
                 handed.callback(os.close, fd)
-            options = _Options(handed, self._environment(command.env))
+            options = _Options(handed, self._environment())
             options.descriptors.append(shell_end)
             options.hand(status_writer, "--json-status-fd")
             if self.network == "internet":
@@ -127,7 +127,7 @@ class Bubblewrap:
             options.add(*self._mounts(options))
             options.add("--bind", os.fspath(command.root), INNER_ROOT, *CLOSING)
             begin = rlimits(self.limits, command.timeout)
-            shell = bash(command.script, options.memory, begin=begin, lifeline=shell_end)
+            shell = bash(command.script, options.memory, env=command.env, begin=begin, lifeline=shell_end)
             arguments: list[str | bytes] = [self.bwrap.path, "--args", str(options.file()), "--", *shell]
             try:
                 with group.joined() if group is not None else contextlib.nullcontext():
@@ -158,9 +158,8 @@ class Bubblewrap:
             mounts += ["--perms", "0444", "--file", str(options.memory(content.encode())), path]
         return mounts
 
-    def _environment(self, extra: Mapping[str, str]) -> dict[str, str]:
-        check_names(extra)
-        return {**ENVIRONMENT, "PATH": self._layout.path, **extra}
+    def _environment(self) -> dict[str, str]:
+        return {**ENVIRONMENT, "PATH": self._layout.path}
 
 
 class _Options:

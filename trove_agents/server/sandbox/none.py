@@ -11,9 +11,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from trove_agents.server.sandbox.pipes import memory_file
 from trove_agents.server.sandbox.port import Command, Limits, Network, Outcome, SandboxFailed
 from trove_agents.server.sandbox.processes import Watched
-from trove_agents.server.sandbox.shell import bash, check_names
+from trove_agents.server.sandbox.shell import bash
 from trove_agents.server.sandbox.supervise import Streams, supervise
 from trove_agents.server.sandbox.watch import Watcher
 
@@ -105,18 +106,17 @@ def _start(command: Command, streams: Streams, mark: str) -> subprocess.Popen[by
         descriptors: list[int] = []
 
         def file(content: bytes) -> int:
-            opened = handed.enter_context(tempfile.TemporaryFile())
-            opened.write(content)
-            opened.seek(0)
-            descriptors.append(opened.fileno())
-            return opened.fileno()
+            fd = _unnamed(content, handed)
+            descriptors.append(fd)
+            return fd
 
-        shell = bash(command.script, file)
+        env = {name: value for name, value in command.env.items() if name != MARK}
+        shell = bash(command.script, file, env=env)
         try:
             process = subprocess.Popen(  # noqa: S603 - commands are what this is for
                 shell,
                 cwd=command.root,
-                env=_environment(command, mark),
+                env=_environment(mark),
                 pass_fds=descriptors,
                 stdin=streams.stdin.reader,
                 stdout=streams.stdout.writer,
@@ -129,10 +129,21 @@ def _start(command: Command, streams: Streams, mark: str) -> subprocess.Popen[by
     return process
 
 
-def _environment(command: Command, mark: str) -> dict[str, str]:
+def _unnamed(content: bytes, handed: contextlib.ExitStack) -> int:
+    """A file without a name, in memory where this system has such: there may be secrets in it."""
+    if hasattr(os, "memfd_create"):
+        fd = memory_file(content)
+        handed.callback(os.close, fd)
+        return fd
+    opened = handed.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - with `handed`
+    opened.write(content)
+    opened.seek(0)
+    return opened.fileno()
+
+
+def _environment(mark: str) -> dict[str, str]:
     """A few variables of the server's that programs need, none that could hold a secret."""
-    check_names(command.env)
     temporary = tempfile.gettempdir()
     kept = {name: os.environ[name] for name in ("PATH", "USER", "LOGNAME", "SHELL") if name in os.environ}
     fixed = {"HOME": temporary, "TMPDIR": temporary, "LANG": "C.UTF-8", "TERM": "dumb"}
-    return {**kept, **fixed, **command.env, MARK: mark}
+    return {**kept, **fixed, MARK: mark}

@@ -32,8 +32,9 @@ class Command:
     """Seconds of wall clock; then everything is killed."""
     output_bytes: int = MB
     """Kept of each stream, from its beginning; the rest is read and dropped."""
-    env: Mapping[str, str] = field(default_factory=dict)
-    """On top of the sandbox's own few variables; nothing is inherited from the server."""
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """On top of the sandbox's own few variables; nothing is inherited from the server. As if the script began by
+    exporting them: what has to hold before it, such as limits, none of them can change. Secrets may be among them."""
 
 
 @dataclass(frozen=True, slots=True)

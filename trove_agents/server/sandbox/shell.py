@@ -1,28 +1,39 @@
 """How a script of any length becomes a command line for bash."""
 
+import re
 import resource
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from trove_agents.server.sandbox.port import Limits
 
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 ARGUMENT_BYTES = 100_000
 """Linux takes no argument longer than 128 KB (MAX_ARG_STRLEN); a longer script goes through a descriptor."""
 
 
 def bash(
-    script: str, descriptor: Callable[[bytes], int], *, begin: str = "", lifeline: int | None = None
+    script: str,
+    descriptor: Callable[[bytes], int],
+    *,
+    env: Mapping[str, str],
+    begin: str = "",
+    lifeline: int | None = None,
 ) -> list[bytes]:
     """What runs `script` as ``bash -c`` does: with its ``$0``, line numbers, ``set -e`` and standard input.
 
     Args:
         script: of any length.
         descriptor: opens a file with the content it is given, to be inherited.
+        env: exported by the shell itself after ``begin``: a shell that is started with them would let ``BASH_ENV``,
+            ``SHELLOPTS`` or ``LD_PRELOAD`` run code before its limits are set. Through a descriptor, since the whole
+            machine can read a command line.
         begin: run before it, by the same shell.
         lifeline: reads the end when the server has died; the script is not begun then. The kernel's signal at the
             death of a parent comes only to those who asked before, and the sandbox asks while it is set up.
 
     Raises:
-        ValueError: there is a NUL in it.
+        ValueError: there is a NUL in it, or a name that no shell variable can have.
     """
     text = script.encode("utf-8", "surrogateescape")
     if b"\0" in text:
@@ -30,6 +41,9 @@ def bash(
     steps = [begin] if begin else []
     if lifeline is not None:
         steps += [f"read -t0 -u{lifeline} && exit 137", f"exec {lifeline}<&-"]
+    if env:
+        fd = descriptor(_exports(env))
+        steps += [f"source /dev/fd/{fd}", f"exec {fd}<&-"]
     arguments = []
     if len(text) > ARGUMENT_BYTES:
         fd = descriptor(text)
@@ -64,8 +78,12 @@ def rlimits(limits: Limits, timeout: float) -> str:
     return " && ".join(parts) + " || exit 137"
 
 
-def check_names(env: Mapping[str, str]) -> None:
-    """Raises ValueError for what cannot be an environment variable."""
+def _exports(env: Mapping[str, str]) -> bytes:
+    """Shell text that exports each."""
+    lines = []
     for name, value in env.items():
-        if not name or "=" in name or "\0" in name or "\0" in value:
-            raise ValueError(f"{name!r} cannot be an environment variable")
+        if not _NAME.fullmatch(name) or "\0" in value:
+            raise ValueError("a name or a value that no environment variable can have")
+        quoted = value.replace("'", "'\\''")
+        lines.append(f"export {name}='{quoted}'\n")
+    return "".join(lines).encode("utf-8", "surrogateescape")
