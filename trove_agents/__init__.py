@@ -43,6 +43,7 @@ from trove_agents.wire.namespaces import NamespaceInfo
 from trove_agents.wire.references import StepReference
 from trove_agents.wire.restores import RestoredState
 from trove_agents.wire.snapshots import Snapshot
+from trove_agents.wire.steps import Step
 from trove_agents.wire.webhooks import WebhookCreated, WebhookEvent, WebhookMetadata, WebhookTestResult
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ __all__ = [
     "Settings",
     "Snapshot",
     "State",
+    "Step",
     "StepReference",
     "Transferred",
     "Transport",

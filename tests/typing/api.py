@@ -37,6 +37,7 @@ def runtime(client: ta.TroveClient) -> None:
     assert_type(client.diff("snap-1", 5), list[ta.Difference])
     assert_type(client.history("a"), Iterator[ta.HistoryEntry])
     assert_type(client.fork("b", "snap-1").key, ta.KeyCreated | None)
+    assert_type(client.with_step(thread="t", call="c"), ta.TroveClient)
     assert_type(client.me(), ta.Me)
     with client as same:
         assert_type(same, ta.TroveClient)
@@ -69,6 +70,8 @@ async def asynchronous(client: ta.AsyncTroveClient, admin: ta.AsyncTroveAdminCli
     assert_type(await client.bootstrap(), ta.WorkspaceBootstrap)
     async for event in admin.list_events(types=["file.written"]):
         assert_type(event, ta.ListedEvent)
+        if event.step:
+            assert_type(event.step, ta.Step)
     async with client as same:
         assert_type(same, ta.AsyncTroveClient)
 

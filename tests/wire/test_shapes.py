@@ -4,6 +4,8 @@ import msgspec
 import pytest
 
 from trove_agents.wire import errors, events, exec, files, keys, limits, namespaces, snapshots, webhooks
+from trove_agents.wire.steps import Step
+
 
 T = "2026-05-07T20:00:00.000000Z"
 KEY = '"key_id":"key-1","name":"n","prefix":"trove-sk-abc","scope":"workspace"'
@@ -62,6 +64,10 @@ GOLDEN = [
     (
         webhooks.WebhookEvent("evt-1", "webhook.test", events.API_VERSION, "ws-1", T),
         f'{{{EVENT},"namespace":null,"actor":null,"data":{{}}}}',
+    ),
+    (
+        webhooks.WebhookEvent("evt-1", "webhook.test", events.API_VERSION, "ws-1", T, step=Step(thread="t")),
+        f'{{{EVENT},"namespace":null,"actor":null,"data":{{}},"step":{{"thread":"t"}}}}',
     ),
     (
         events.EventPage(

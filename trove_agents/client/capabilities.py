@@ -25,12 +25,13 @@ class Capabilities:
         yield from self.check(name)
         return (yield from step)
 
-    def check(self, name: str) -> Flow[None]:
-        """``need`` for what is no step."""
+    def check(self, *names: str) -> Flow[None]:
+        """``need`` for what is no step, and for all of several capabilities."""
         if self._names is None:
             self._names = yield from _ask()
-        if name not in self._names:
-            raise NotSupported(f"this server does not have {name}")
+        for name in names:
+            if name not in self._names:
+                raise NotSupported(f"this server does not have {name}")
 
 
 def _ask() -> Flow[frozenset[str]]:

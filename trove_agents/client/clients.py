@@ -16,6 +16,7 @@ from trove_agents.client.references import AsyncReferencesMethods, ReferencesMet
 from trove_agents.client.restores import AsyncRestoresMethods, RestoresMethods
 from trove_agents.client.retry import Retries
 from trove_agents.client.snapshots import AsyncSnapshotsMethods, SnapshotsMethods
+from trove_agents.client.steps import AsyncStepsMethods, StepsMethods
 from trove_agents.client.trees import AsyncTreesMethods, TreesMethods
 from trove_agents.client.webhooks import AsyncWebhooksMethods, WebhooksMethods
 from trove_agents.config import DEFAULT_BASE_URL
@@ -34,6 +35,7 @@ class TroveClient(
     HistoryMethods,
     ForksMethods,
     BootstrapMethods,
+    StepsMethods,
     NamespacesMethods,
     MeMethods,
 ):
@@ -84,6 +86,7 @@ class AsyncTroveClient(
     AsyncHistoryMethods,
     AsyncForksMethods,
     AsyncBootstrapMethods,
+    AsyncStepsMethods,
     AsyncNamespacesMethods,
     AsyncMeMethods,
 ):

@@ -3,11 +3,13 @@
 This is the only logic that exists twice. Everything above is calls and flows, everything below a ``Transport``.
 """
 
+import copy
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from trove_agents.client.acting import Acting
 from trove_agents.client.call import Call, Flow, Pairs, Step, Together
 from trove_agents.client.capabilities import Capabilities
 from trove_agents.client.failures import failure
@@ -47,6 +49,8 @@ class Driver:
         self._timeout = timeout
         self._retries = retries if retries is not None and transport.retries else None
         self._capabilities = Capabilities()
+        self._acting = Acting()
+        self._shares = False
 
     def send(self, call: Call[T]) -> T:
         """The result of one call.
@@ -54,6 +58,7 @@ class Driver:
         Raises:
             TroveError: the server refused, or no answer came.
         """
+        self._check(call)
         return self.repeat(
             lambda: call.parse(_good(self._transport.send(self._outgoing(call)))), lambda: call.repeatable
         )
@@ -78,6 +83,7 @@ class Driver:
     @contextmanager
     def stream(self, call: Call[Any]) -> Iterator[StreamedReply]:
         """The answer of a call as its body comes in. Sent once: who reads the body knows whether to repeat."""
+        self._check(call)
         with self._transport.stream(self._outgoing(call)) as reply:
             if not _is_success(reply.status):
                 raise failure(Reply(reply.status, reply.headers, b"".join(reply.chunks)))
@@ -88,8 +94,9 @@ class Driver:
         return once() if self._retries is None else self._retries.call(once, may_repeat)
 
     def close(self) -> None:
-        """Closes the connections. The client cannot be used afterwards."""
-        self._transport.close()
+        """Closes the connections, unless they are another client's. The client cannot be used afterwards."""
+        if not self._shares:
+            self._transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -106,9 +113,20 @@ class Driver:
             return tuple([self._perform(each) for each in step.steps])
         return self.run(step)
 
+    def _saying(self, acting: Acting) -> Self:
+        """This client, with its connections, saying something else with the calls that act."""
+        other = copy.copy(self)
+        other._acting, other._shares = acting, True  # noqa: SLF001 - of this class
+        return other
+
+    def _check(self, call: Call[Any]) -> None:
+        """Raises ``NotSupported`` where the server would not understand what is said with the call."""
+        if needs := self._acting.needs_of(call):
+            self.run(self._capabilities.check(*needs))
+
     def _outgoing(self, call: Call[Any]) -> Outgoing:
         body = call.body.chunks() if isinstance(call.body, Upload) else call.body
-        return call.outgoing(self._headers, self._timeout, body)
+        return call.outgoing((*self._headers, *self._acting.headers_of(call)), self._timeout, body)
 
 
 class AsyncDriver:
@@ -122,9 +140,12 @@ class AsyncDriver:
         self._timeout = timeout
         self._retries = retries if retries is not None and transport.retries else None
         self._capabilities = Capabilities()
+        self._acting = Acting()
+        self._shares = False
 
     async def send(self, call: Call[T]) -> T:
         """As :meth:`Driver.send`."""
+        await self._check(call)
 
         async def once() -> T:
             return call.parse(_good(await self._transport.send(self._outgoing(call))))
@@ -151,6 +172,7 @@ class AsyncDriver:
     @asynccontextmanager
     async def stream(self, call: Call[Any]) -> AsyncIterator[AsyncStreamedReply]:
         """As :meth:`Driver.stream`."""
+        await self._check(call)
         async with self._transport.stream(self._outgoing(call)) as reply:
             if not _is_success(reply.status):
                 raise failure(
@@ -164,7 +186,8 @@ class AsyncDriver:
 
     async def aclose(self) -> None:
         """As :meth:`Driver.close`."""
-        await self._transport.aclose()
+        if not self._shares:
+            await self._transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -193,9 +216,18 @@ class AsyncDriver:
             await asyncio.gather(*tasks, return_exceptions=True)
             raise
 
+    def _saying(self, acting: Acting) -> Self:
+        other = copy.copy(self)
+        other._acting, other._shares = acting, True  # noqa: SLF001 - of this class
+        return other
+
+    async def _check(self, call: Call[Any]) -> None:
+        if needs := self._acting.needs_of(call):
+            await self.run(self._capabilities.check(*needs))
+
     def _outgoing(self, call: Call[Any]) -> Outgoing:
         body = call.body.achunks() if isinstance(call.body, Upload) else call.body
-        return call.outgoing(self._headers, self._timeout, body)
+        return call.outgoing((*self._headers, *self._acting.headers_of(call)), self._timeout, body)
 
 
 def _good(reply: Reply) -> Reply:

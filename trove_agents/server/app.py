@@ -43,8 +43,8 @@ from trove_agents.server.snapshots.restores import Restores
 from trove_agents.server.snapshots.service import SnapshotService
 from trove_agents.server.snapshots.upkeep import SnapshotUpkeep
 
-CAPABILITIES: Final = ("exec.stdin",)
-"""The optional features of the public API that this server has; routes add those of their own."""
+CAPABILITIES: Final = ("exec.stdin", "steps")
+"""What this server has beside its routes, which name their own."""
 
 
 class Server:

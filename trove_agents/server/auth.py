@@ -12,6 +12,7 @@ from trove_agents.server.errors import BadRequest, Forbidden, Unauthorized
 from trove_agents.wire import namespaces
 from trove_agents.wire.events import Actor
 from trove_agents.wire.keys import Scope
+from trove_agents.wire.steps import Step
 
 _SCHEME: Final = "bearer "
 _BY_DIGEST = select(keys.c.workspace, keys.c.id, keys.c.name, keys.c.scope, keys.c.namespace).where(
@@ -21,7 +22,7 @@ _BY_DIGEST = select(keys.c.workspace, keys.c.id, keys.c.name, keys.c.scope, keys
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The key behind a call."""
+    """The key behind a call, and what the call is for."""
 
     workspace: str
     key_id: str
@@ -29,6 +30,8 @@ class Principal:
     scope: Scope
     lock: str | None
     """The namespace the key is locked to."""
+    step: Step | None = None
+    """The step of an agent's, where the caller names one."""
 
     @property
     def actor(self) -> Actor:

@@ -19,7 +19,7 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, ParamSpec, TypeVar
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -28,7 +28,7 @@ import msgspec
 from trove_agents.server import errors
 from trove_agents.server.auth import Principal
 from trove_agents.wire import headers as header_names
-from trove_agents.wire import names
+from trove_agents.wire import names, steps
 from trove_agents.wire.errors import ErrorBody
 
 P = ParamSpec("P")
@@ -161,6 +161,8 @@ class Request:
             principal.within(self.params["workspace_id"])
         elif access == "admin":
             principal.administers(self.params["workspace_id"])
+        if (step := self.headers.get(_STEP)) is not None:
+            principal = replace(principal, step=_step(step))
         self._principal = principal
 
     @property
@@ -522,7 +524,7 @@ def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Headers by lower-case name.
 
     Raises:
-        Ambiguous: one that decides who may do what was repeated, or the body's end is told in two ways.
+        Ambiguous: one that there is only once was repeated, or the body's end is told in two ways.
     """
     found: dict[str, str] = {}
     for name, value in raw:
@@ -535,4 +537,13 @@ def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return found
 
 
-_SINGLE: Final = frozenset({"authorization", header_names.NAMESPACE.lower(), "content-length"})
+def _step(text: str) -> steps.Step | None:
+    try:
+        step = steps.from_header(text)
+    except ValueError as error:
+        raise errors.BadRequest(f"{header_names.STEP}: {error}") from None
+    return None if step == steps.Step() else step
+
+
+_STEP: Final = header_names.STEP.lower()
+_SINGLE: Final = frozenset({"authorization", header_names.NAMESPACE.lower(), "content-length", _STEP})

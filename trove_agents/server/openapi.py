@@ -6,12 +6,12 @@ from typing import Any, Final
 import msgspec
 
 from trove_agents.server.http import Route
-from trove_agents.wire import headers
+from trove_agents.wire import headers, steps
 from trove_agents.wire.errors import ErrorBody
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 _REASONS: Final = {
-    400: "Bad path, namespace or cursor",
+    400: "Bad path, namespace, cursor or header",
     401: "No key, or one that is unknown or revoked",
     403: "Not allowed with this key",
     404: "Not found",
@@ -92,7 +92,7 @@ def _statuses(route: Route) -> set[int]:
         found |= {500, 503, 507}
     if route.access != "open":
         found |= {401, 403}
-    if route.access == "runtime":
+    if route.access == "runtime" or (route.access != "open" and route.method != "GET"):
         found.add(400)
     if route.body is not None:
         found |= {413, 422}
@@ -120,11 +120,14 @@ def _query_parameters(route: Route, components: dict[str, Any]) -> list[dict[str
 
 
 def _header_parameters(route: Route) -> list[dict[str, Any]]:
-    own = [
-        {"name": name, "in": "header", "required": False, "schema": {"type": "string"}}
-        for name in route.request_headers
-    ]
+    own = [_header(name) for name in route.request_headers]
+    if route.method != "GET" and route.access != "open":
+        own.append(_header(headers.STEP, steps.PATTERN))
     if route.access != "runtime":
         return own
-    schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,128}$"}
-    return [{"name": headers.NAMESPACE, "in": "header", "required": False, "schema": schema}, *own]
+    return [_header(headers.NAMESPACE, "^[A-Za-z0-9_-]{1,128}$"), *own]
+
+
+def _header(name: str, pattern: str | None = None) -> dict[str, Any]:
+    schema = {"type": "string"} if pattern is None else {"type": "string", "pattern": pattern}
+    return {"name": name, "in": "header", "required": False, "schema": schema}

@@ -3,6 +3,9 @@
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
+
+from trove_agents.wire.steps import Step
 
 API_VERSION: Final = "2026-04-30"
 
@@ -28,6 +31,8 @@ class Event(msgspec.Struct, frozen=True):
     actor: Actor | None = None
     """None for automatic acts."""
     data: dict[str, Any] = {}
+    step: Step | UnsetType = UNSET
+    """Not there, and false, where the caller named none: the envelope is then the public API's."""
 
 
 class ListedEvent(Event, frozen=True, kw_only=True):

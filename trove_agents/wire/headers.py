@@ -11,6 +11,9 @@ SIZE: Final = "X-Trove-Size"
 TRUNCATED: Final = "X-Trove-Truncated"
 """Response of a download: the text ``1``, only when the body was cut."""
 
+STEP: Final = "X-Trove-Step"
+"""Request: the step of an agent's that a change is for; see ``steps.py``."""
+
 SIGNATURE: Final = "X-Trove-Signature"
 EVENT: Final = "X-Trove-Event"
 EVENT_ID: Final = "X-Trove-Event-Id"

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from trove_agents.wire.events import Actor
+from trove_agents.wire.steps import Step
 
 Change = Literal["added", "removed", "changed"]
 
@@ -53,7 +54,8 @@ class HistoryEntry(msgspec.Struct, frozen=True):
     """What made it: ``write``, ``upload``, ``delete``, ``exec``, ``snapshot``, ``restore``, ``create``, ``fork`` ..."""
     actor: Actor | None = None
     """None for automatic acts."""
-    step: str | None = None
+    step: Step | None = None
+    """None where the caller named none."""
     change: Change | None = None
     """What became of the path; None in the history of the namespace."""
     size_bytes: int | None = None

@@ -4,6 +4,7 @@ from sqlalchemy import select
 from trove_agents.server import timelines
 from trove_agents.server.db.tables import blobs, entries, log, timelines as timeline_rows
 from trove_agents.server.timelines import At, Change, Kind, Payload
+from trove_agents.wire.steps import Step
 
 WORKSPACE = "ws-0000000000000001"
 
@@ -37,7 +38,7 @@ def test_the_log_says_who_did_what_and_what_is_there_then(store):
             kind="exec",
             now_ns=77_000,
             actor="key-1",
-            step="s",
+            step=Step(step="s"),
         )
         change.put_file("a/b", payload)
         change.put_link("a/l", b"elsewhere")
@@ -47,7 +48,7 @@ def test_the_log_says_who_did_what_and_what_is_there_then(store):
     space = store.database.write(commit)
     assert (space.files, space.bytes) == (2, 5)
     (row,) = rows(store, select(log).where(log.c.kind == "exec"))
-    assert row == (space.id, space.at.version, space.at.timeline, "exec", "key-1", "s", 2, 5, 77)
+    assert row == (space.id, space.at.version, space.at.timeline, "exec", "key-1", '{"step":"s"}', 2, 5, 77)
 
 
 def test_two_changes_from_one_head_conflict(store):

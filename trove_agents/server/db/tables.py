@@ -189,6 +189,7 @@ events = Table(
     _text("actor_id", null=True),
     _text("actor_name", null=True),
     _text("data"),
+    _text("step", null=True),
     UniqueConstraint("workspace", "created_us", name="events_time"),
     Index("events_by_namespace", "workspace", "namespace", "created_us"),
 )

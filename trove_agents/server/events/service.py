@@ -13,6 +13,7 @@ from trove_agents.server.errors import BadRequest, Forbidden, Unprocessable
 from trove_agents.server.events import store
 from trove_agents.wire import limits, times
 from trove_agents.wire.events import API_VERSION, Actor, EventPage, ListedEvent
+from trove_agents.wire.steps import Step
 
 _MAX_US: Final = 2**63 - 1
 
@@ -36,6 +37,7 @@ def record(
         namespace=namespace,
         kind=kind,
         actor=principal.actor,
+        step=principal.step,
         data=data,
         now_us=now_ns // 1000,
     )
@@ -51,6 +53,7 @@ def record_automatic(
         namespace=namespace,
         kind=kind,
         actor=None,
+        step=None,
         data=data,
         now_us=now_ns // 1000,
     )
@@ -105,7 +108,7 @@ class Events:
 
 
 def _event(workspace: str, row: store.Row) -> ListedEvent:
-    event_id, kind, namespace, created_us, actor_id, actor_name, data = row
+    event_id, kind, namespace, created_us, actor_id, actor_name, step, data = row
     return ListedEvent(
         id=event_id,
         event_id=event_id,
@@ -116,6 +119,7 @@ def _event(workspace: str, row: store.Row) -> ListedEvent:
         namespace=namespace,
         actor=None if actor_id is None else Actor(actor_id, actor_name),
         data=msgspec.json.decode(data, type=dict[str, Any]),
+        step=msgspec.UNSET if step is None else msgspec.json.decode(step, type=Step),
     )
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import Select, bindparam, func, insert, literal_column, select
 from trove_agents.server.db.connection import Connection
 from trove_agents.server.db.tables import events
 from trove_agents.wire.events import Actor
+from trove_agents.wire.steps import Step
 
 _LAST = select(func.max(events.c.created_us)).where(events.c.workspace == bindparam("workspace"))
 _ADD = insert(events)
@@ -20,6 +21,7 @@ _COLUMNS = (
     events.c.created_us,
     events.c.actor_id,
     events.c.actor_name,
+    events.c.step,
     events.c.data,
 )
 Row = tuple[Any, ...]
@@ -32,6 +34,7 @@ def add(
     namespace: str | None,
     kind: str,
     actor: Actor | None,
+    step: Step | None,
     data: Mapping[str, Any],
     now_us: int,
 ) -> str:
@@ -49,6 +52,7 @@ def add(
         created_us=created,
         actor_id=actor.key_id if actor else None,
         actor_name=actor.key_name if actor else None,
+        step=None if step is None else msgspec.json.encode(step).decode(),
         data=msgspec.json.encode(data).decode(),
     )
     return event_id

@@ -12,6 +12,7 @@ from trove_agents.server import timelines
 from trove_agents.server.db import Connection
 from trove_agents.server.exec.scan import Found, Scan
 from trove_agents.server.timelines import At, Change, Difference, Entry, Kind, Namespace, Payload
+from trove_agents.wire.steps import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,19 @@ class Ingested:
     """All paths that others changed."""
 
 
-def ingest(tx: Connection, head: Namespace, start: At, scan: Scan, *, now_ns: int, actor: str) -> Ingested:
+def ingest(
+    tx: Connection,
+    head: Namespace,
+    start: At,
+    scan: Scan,
+    *,
+    now_ns: int,
+    actor: str,
+    step: Step | None = None,
+) -> Ingested:
     """Commits what a command changed on top of a head of the same timeline, which may be newer than its start."""
     others = {} if head.at == start else {d.path: d for d in timelines.differences(tx, start, head.at)}
-    change = Change(tx, head, kind="exec", now_ns=now_ns, actor=actor)
+    change = Change(tx, head, kind="exec", now_ns=now_ns, actor=actor, step=step)
     clashes = Clashes(others, scan)
     for path in clashes.removals():
         with contextlib.suppress(timelines.Missing):  # others removed it as well

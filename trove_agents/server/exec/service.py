@@ -201,7 +201,8 @@ class ExecService:
                     raise Conflict(
                         "the namespace was restored or taken over while the command ran; nothing of it was kept"
                     )
-                done = ingest(tx, head, call.namespace.at, scan, now_ns=now, actor=call.principal.key_id)
+                who = call.principal
+                done = ingest(tx, head, call.namespace.at, scan, now_ns=now, actor=who.key_id, step=who.step)
                 told = _with_conflicts(result, done)
                 events.record(
                     tx,

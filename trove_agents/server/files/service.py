@@ -79,7 +79,7 @@ class Files:
             space = namespaces.ensure(tx, principal.workspace, namespace, now_ns=now)
             if only is not None:
                 only.check(tx, space.at, target)
-            change = Change(tx, space, kind=source, now_ns=now, actor=principal.key_id)
+            change = Change(tx, space, kind=source, now_ns=now, actor=principal.key_id, step=principal.step)
 
             def put(path: str) -> Entry:
                 return change.put_file(path, payload)
@@ -118,7 +118,7 @@ class Files:
             space = timelines.namespace(tx, principal.workspace, namespace)
             if space is None:
                 raise _missing(target)
-            change = Change(tx, space, kind="delete", now_ns=now, actor=principal.key_id)
+            change = Change(tx, space, kind="delete", now_ns=now, actor=principal.key_id, step=principal.step)
             try:
                 past_links(tx, space.at, target, change.remove, timelines.Missing)
             except timelines.Missing:

@@ -38,7 +38,7 @@ class Trees:
             _, there = follow(tx, space.at, target)
             if there is not None and there.is_dir:
                 return Directory(shown, created=False)
-            change = Change(tx, space, kind="mkdir", now_ns=now, actor=principal.key_id)
+            change = Change(tx, space, kind="mkdir", now_ns=now, actor=principal.key_id, step=principal.step)
             try:
                 past_links(tx, space.at, target, change.put_directory, timelines.NotADirectory)
             except timelines.NotADirectory as error:
@@ -92,7 +92,7 @@ class Trees:
             _check_apart(real, aim)
             if there is not None and not overwrite:
                 raise Conflict(f"{paths.shown(end)} exists; send overwrite to replace it")
-            change = Change(tx, space, kind=verb, now_ns=now, actor=principal.key_id)
+            change = Change(tx, space, kind=verb, now_ns=now, actor=principal.key_id, step=principal.step)
             if there is not None:
                 change.remove(aim)
             files = 0

@@ -54,7 +54,13 @@ class Forks:
                 raise _taken(name)
             try:
                 made = timelines.create_namespace(
-                    tx, principal.workspace, name, now_ns=now, at=at, actor=principal.key_id
+                    tx,
+                    principal.workspace,
+                    name,
+                    now_ns=now,
+                    at=at,
+                    actor=principal.key_id,
+                    step=principal.step,
                 )
             except timelines.AlreadyExists:
                 raise _taken(name) from None

@@ -90,7 +90,7 @@ class NamespaceService:
             if not locks.free(tx, space.id):
                 return None
             now = self._database.now_ns()
-            timelines.forget(tx, space, now_ns=now, actor=principal.key_id)
+            timelines.forget(tx, space, now_ns=now, actor=principal.key_id, step=principal.step)
             events.record(
                 tx,
                 principal=principal,

@@ -45,7 +45,14 @@ class Restores:
             now = self._database.now_ns()
             files, size = timelines.totals(tx, at)
             restored = timelines.restore(
-                tx, space, at, files=files, bytes=size, now_ns=now, actor=principal.key_id
+                tx,
+                space,
+                at,
+                files=files,
+                bytes=size,
+                now_ns=now,
+                actor=principal.key_id,
+                step=principal.step,
             )
             data: dict[str, Any] = {"to": at.version, **named(to), "files_restored": files}
             events.record(

@@ -36,7 +36,9 @@ class SnapshotService:
             now = self._database.now_ns()
             space = namespaces.ensure(tx, principal.workspace, namespace, now_ns=now)
             identity = f"snap-{secrets.token_hex(8)}"
-            row = timelines.snapshot(tx, space, id=identity, label=label, now_ns=now, actor=principal.key_id)
+            row = timelines.snapshot(
+                tx, space, id=identity, label=label, now_ns=now, actor=principal.key_id, step=principal.step
+            )
             data = {"snapshot_id": identity, "label": label, "size_bytes": row.bytes}
             events.record(
                 tx, principal=principal, namespace=namespace, kind="snapshot.created", data=data, now_ns=now
@@ -104,7 +106,7 @@ class SnapshotService:
                 bytes=row.bytes,
                 now_ns=now,
                 actor=principal.key_id,
-                step=None,
+                step=principal.step,
             )
             data = {"snapshot_id": snapshot_id, "files_restored": row.files}
             events.record(

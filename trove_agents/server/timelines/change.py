@@ -16,6 +16,7 @@ from trove_agents.server.timelines import chain, contents, namespaces
 from trove_agents.server.timelines.errors import IsADirectory, Missing, NotADirectory
 from trove_agents.server.timelines.reads import Row, lookup, root, split, tree
 from trove_agents.server.timelines.values import At, Entry, Kind, Namespace, Payload
+from trove_agents.wire.steps import Step
 
 _e = entries.c
 _ADD = insert(entries)
@@ -61,7 +62,7 @@ class Change:
         kind: str,
         now_ns: int,
         actor: str | None = None,
-        step: str | None = None,
+        step: Step | None = None,
     ) -> None:
         self.version = namespaces.next_version(namespace, now_ns)
         """The version that ``commit`` makes."""

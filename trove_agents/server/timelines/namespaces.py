@@ -1,7 +1,8 @@
 """Namespaces and their heads. A version is the namespace's clock: it ticks with each mutation, snapshot and restore."""
 
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 from sqlalchemy import bindparam, insert, select, update
 
 from trove_agents.server.db import Connection
@@ -10,6 +11,7 @@ from trove_agents.server.timelines.chain import ONE, cut
 from trove_agents.server.timelines.errors import AlreadyExists, Conflict, NotFound
 from trove_agents.server.timelines.retention import horizon
 from trove_agents.server.timelines.values import At, LogRow, Namespace
+from trove_agents.wire.steps import Step
 
 _n, _l, _h = namespaces.c, log.c, heads.c
 HEAD: Final = (_n.id, _n.workspace, _n.name, _n.timeline, _n.version, _n.files, _n.bytes)
@@ -36,6 +38,8 @@ THEN: Final = (
     .order_by(_h.since.desc())
     .limit(ONE)
 )
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(Step).decode
 LOG: Final = (_l.version, _l.timeline, _l.kind, _l.actor, _l.step, _l.files, _l.bytes, _l.at_us)
 ONE_LOG: Final = select(*LOG).where(_l.namespace == bindparam("ns"), _l.version == bindparam("version"))
 LOGGED: Final = (
@@ -83,7 +87,14 @@ def from_row(row: tuple[int, str, str, int, int, int, int]) -> Namespace:
 
 
 def create_namespace(
-    db: Connection, workspace: str, name: str, *, now_ns: int, at: At | None = None, actor: str | None = None
+    db: Connection,
+    workspace: str,
+    name: str,
+    *,
+    now_ns: int,
+    at: At | None = None,
+    actor: str | None = None,
+    step: Step | None = None,
 ) -> Namespace:
     """A new namespace: empty, or a fork that starts as another state, in the same time whatever its size.
 
@@ -110,7 +121,7 @@ def create_namespace(
     db.run(_OWN, key=timeline, owner=key)
     made = Namespace(key, workspace, name, At(timeline, version), files, size)
     db.run(_NEW_HEAD, namespace=key, since=version, timeline=timeline)
-    add_log(db, made, kind="create" if at is None else "fork", now_ns=now_ns, actor=actor, step=None)
+    add_log(db, made, kind="create" if at is None else "fork", now_ns=now_ns, actor=actor, step=step)
     return made
 
 
@@ -171,7 +182,7 @@ def move(
     kind: str,
     now_ns: int,
     actor: str | None,
-    step: str | None,
+    step: Step | None,
 ) -> Namespace:
     """Moves a head by compare-and-swap, and writes the log row.
 
@@ -196,7 +207,7 @@ def move(
 
 
 def add_log(
-    db: Connection, state: Namespace, *, kind: str, now_ns: int, actor: str | None, step: str | None
+    db: Connection, state: Namespace, *, kind: str, now_ns: int, actor: str | None, step: Step | None
 ) -> None:
     """Writes down what made a version."""
     db.run(
@@ -206,11 +217,17 @@ def add_log(
         timeline=state.at.timeline,
         kind=kind,
         actor=actor,
-        step=step,
+        step=None if step is None else _encode(step).decode(),
         files=state.files,
         bytes=state.bytes,
         at_us=now_ns // 1000,
     )
+
+
+def from_log(row: tuple[Any, ...]) -> LogRow:
+    """A log row from ``LOG`` columns."""
+    version, timeline, kind, actor, step, *rest = row
+    return LogRow(version, timeline, kind, actor, None if step is None else _decode(step), *rest)
 
 
 def log_row(db: Connection, namespace_id: int, version: int) -> LogRow:
@@ -222,9 +239,9 @@ def log_row(db: Connection, namespace_id: int, version: int) -> LogRow:
     row = db.one(ONE_LOG, ns=namespace_id, version=version)
     if row is None:
         raise NotFound(f"version {version} of namespace {namespace_id}")
-    return LogRow(*row)
+    return from_log(row)
 
 
 def log_rows(db: Connection, namespace_id: int, *, before: int, limit: int) -> list[LogRow]:
     """What made the versions below ``before``, newest first."""
-    return [LogRow(*row) for row in db.all(LOGGED, ns=namespace_id, before=before, most=limit)]
+    return [from_log(row) for row in db.all(LOGGED, ns=namespace_id, before=before, most=limit)]

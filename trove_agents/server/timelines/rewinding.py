@@ -9,6 +9,7 @@ from trove_agents.server.db.tables import namespaces as spaces
 from trove_agents.server.db.tables import snapshots as rows
 from trove_agents.server.timelines import namespaces, referring
 from trove_agents.server.timelines.values import At, Namespace, SnapshotRow
+from trove_agents.wire.steps import Step
 
 _s = rows.c
 _COLUMNS = (
@@ -46,7 +47,7 @@ def snapshot(
     now_ns: int,
     automatic: bool = False,
     actor: str | None = None,
-    step: str | None = None,
+    step: Step | None = None,
 ) -> SnapshotRow:
     """Keeps the namespace's head, which was read in this transaction, under an id. It is a version of its own.
 
@@ -108,7 +109,7 @@ def restore(
     bytes: int,  # noqa: A002 - as above
     now_ns: int,
     actor: str | None = None,
-    step: str | None = None,
+    step: Step | None = None,
 ) -> Namespace:
     """Makes a namespace what another state is; ``files`` and ``bytes`` are that state's totals.
 
@@ -133,7 +134,14 @@ def restore(
     )
 
 
-def forget(db: Connection, namespace: Namespace, *, now_ns: int, actor: str | None = None) -> None:
+def forget(
+    db: Connection,
+    namespace: Namespace,
+    *,
+    now_ns: int,
+    actor: str | None = None,
+    step: Step | None = None,
+) -> None:
     """Gives a namespace's name free and deletes its snapshots and step references.
 
     The row stays under a name that none can have, so that its key is not used again, and its head becomes empty:
@@ -154,7 +162,7 @@ def forget(db: Connection, namespace: Namespace, *, now_ns: int, actor: str | No
         kind="forget",
         now_ns=now_ns,
         actor=actor,
-        step=None,
+        step=step,
     )
     db.run(_DELETE_ALL, ns=namespace.id)
     referring.delete_all(db, namespace.id)

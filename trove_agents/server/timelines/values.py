@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from trove_agents.server.blobs import Stored
+from trove_agents.wire.steps import Step
 
 
 class Kind(IntEnum):
@@ -104,7 +105,7 @@ class LogRow:
     timeline: int
     kind: str
     actor: str | None
-    step: str | None
+    step: Step | None
     files: int
     bytes: int
     at_us: int

@@ -16,6 +16,7 @@ def upgrade() -> None:
     op.add_column("namespaces", sa.Column("quota_files", _INT, nullable=True))
     op.add_column("namespaces", sa.Column("quota_bytes", _INT, nullable=True))
     op.add_column("namespaces", sa.Column("workdir", sa.Text(), nullable=True))
+    op.add_column("events", sa.Column("step", sa.Text(), nullable=True))
     op.create_table(
         "step_references",
         sa.Column("id", sa.Text(), nullable=False),
