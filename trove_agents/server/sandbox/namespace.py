@@ -73,7 +73,13 @@ class Namespace:
         self.first()
 
     def kill(self) -> None:
-        """Kills the namespace, and with it every process in it."""
+        """Kills the namespace, and with it every process in it.
+
+        One that is only being set up waits for its monitor's word, for ever if that is dead; so first it is named.
+        """
+        while self.first() is None and not self._silent:
+            if not select.select((self._status,), (), (), SETUP_SECONDS)[0]:
+                break
         if self._first is not None:
             self._first.kill()
         self._monitor.kill()
@@ -97,9 +103,6 @@ class Namespace:
 
     def close(self) -> None:
         """Kills what is left and gives up the descriptors."""
-        while self.first() is None and not self._silent:
-            if not select.select((self._status,), (), (), SETUP_SECONDS)[0]:
-                break
         self.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._bwrap.wait(REAP_SECONDS)
