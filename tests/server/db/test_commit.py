@@ -19,16 +19,18 @@ class Memory:
     def __init__(self):
         self.kept = []
         self.batches = []
+        self.durable = []
         self.fault = None  # an exception for the next commit
         self._busy = threading.Lock()
         self._work = None
 
-    def begin(self):
+    def begin(self, *, durable):
         if not self._held():
             assert self._busy.acquire(blocking=False), "two leaders"
             self._holder = threading.get_ident()
         assert self._work is None
         self._work = []
+        self.durable.append(durable)
         return self
 
     def _held(self):
@@ -93,10 +95,10 @@ class Together:
         self.start(name, wait)
         assert self.leading.wait(SECONDS)
 
-    def start(self, name, function):
+    def start(self, name, function, **more):
         def run():
             try:
-                self.results[name] = self.group.write(function)
+                self.results[name] = self.group.write(function, **more)
             except BaseException as error:
                 self.results[name] = error
 
@@ -104,9 +106,9 @@ class Together:
         self.threads.append(thread)
         thread.start()
 
-    def queue(self, name, function=None):
+    def queue(self, name, function=None, **more):
         before = len(self.group._pending)
-        self.start(name, function or (lambda tx: tx.add(name)))
+        self.start(name, function or (lambda tx: tx.add(name)), **more)
         limit = time.monotonic() + SECONDS
         while len(self.group._pending) == before and time.monotonic() < limit:
             time.sleep(0.0005)
@@ -145,6 +147,25 @@ def test_what_queued_behind_a_leader_is_one_batch(together, memory):
         together.queue(name)
     together.finish()
     assert memory.batches == [["leader"], ["a", "b", "c"]]
+
+
+def test_a_batch_is_durable_if_one_in_it_must_be(group, memory):
+    group.write(lambda tx: tx.add("alone"), durable=False)
+    group.write(lambda tx: tx.add("must"))
+    assert memory.durable == [False, True]
+    together = Together(group, memory)
+    together.lead()
+    before = len(memory.durable)
+    for name in "abc":
+        together.queue(name, durable=name == "b")
+    together.finish()
+    together = Together(group, memory)
+    together.lead()
+    for name in "de":
+        together.queue(name, durable=False)
+    together.finish()
+    assert memory.durable[before:] == [True, True, False]
+    assert memory.batches[-3:] == [["a", "b", "c"], ["leader"], ["d", "e"]]
 
 
 def test_a_request_that_fails_takes_only_itself_back(together, memory):

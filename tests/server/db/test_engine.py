@@ -542,3 +542,34 @@ def test_ctrl_c_on_a_waiter_withdraws_its_request(tmp_path):
     process = run(WAITER, tmp_path)
     said, _ = process.communicate(timeout=SECONDS)
     assert said.strip() == "['interrupted', 'leader', 'next'] 1"
+
+
+def test_what_need_not_be_durable_is_not_synced_and_the_next_is_again(database):
+    def synchronous(tx):
+        return pragma(tx, "synchronous")
+
+    told = [database.write(synchronous, durable=durable) for durable in (False, True, False, False, True)]
+    assert told == [1, 2, 1, 1, 2]
+    assert database.write(synchronous) == 2
+
+
+PASSING = """
+    import os, pathlib, signal, sys
+    from sqlalchemy import insert
+    from trove_agents.server.db import Database
+    from trove_agents.server.db.tables import workspaces
+
+    database = Database.open(pathlib.Path(sys.argv[1]))
+    for name, durable in (("synced", True), ("passing", False)):
+        row = {"id": name, "name": "n", "created_us": 0}
+        database.write(lambda tx: tx.run(insert(workspaces), **row), durable=durable)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_need_not_be_durable_outlives_its_process_and_is_seen_by_others(database, tmp_path):
+    process = run(PASSING, tmp_path / "state")
+    assert process.wait(SECONDS) == -signal.SIGKILL
+    process.stdout.close()
+    with database.read() as db:
+        assert db.all(IDS) == [("passing",), ("synced",)]

@@ -197,7 +197,7 @@ async def test_a_lock_that_cannot_be_given_back_does_not_spoil_the_result_nor_th
                 pass
 
 
-def full(function):
+def full(function, **more):
     raise CommitFailed("the disk is full")
 
 

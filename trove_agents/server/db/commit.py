@@ -41,7 +41,10 @@ class Closed(Exception):
 class Transactions(Protocol):
     """One writing connection, used by one thread at a time. Every method but ``begin`` may be called twice."""
 
-    def begin(self) -> Connection: ...
+    def begin(self, *, durable: bool) -> Connection:
+        """Starts a transaction. If it is not ``durable``, its commit need not reach the disk."""
+        ...
+
     def open(self) -> bool:
         """Whether the transaction is still there."""
         ...
@@ -66,10 +69,11 @@ class Transactions(Protocol):
 
 
 class _Item:
-    __slots__ = ("_gate", "done", "error", "function", "value")
+    __slots__ = ("_gate", "done", "durable", "error", "function", "value")
 
-    def __init__(self, function: Callable[[Connection], object] | None) -> None:
+    def __init__(self, function: Callable[[Connection], object] | None, *, durable: bool = True) -> None:
         self.function = function
+        self.durable = durable
         self.value: object = None
         self.error: Exception | None = None
         self.done = False
@@ -106,8 +110,10 @@ class GroupCommit:
         self._failure: Exception | None = None
         self._interlude: _Item | None = None
 
-    def write(self, function: Callable[[Connection], T]) -> T:
+    def write(self, function: Callable[[Connection], T], *, durable: bool = True) -> T:
         """What ``function`` returned, once that is durable. Its exception, if it raised one: nothing of it was kept.
+
+        What need not be ``durable`` is so only if it shares its commit with something that must.
 
         Raises:
             CommitFailed: the transaction was lost, with all the requests in it.
@@ -115,7 +121,7 @@ class GroupCommit:
         """
         if self._leading_thread == threading.get_ident():
             raise RuntimeError("write() inside a function that write() runs")
-        item = _Item(function)
+        item = _Item(function, durable=durable)
         try:
             self._queue(item)
             while not item.done and self._leader is not item:
@@ -183,7 +189,7 @@ class GroupCommit:
 
     def _transact(self, batch: list[_Item]) -> None:
         transactions = self._transactions
-        connection = transactions.begin()
+        connection = transactions.begin(durable=any(item.durable for item in batch))
         alone = len(batch) == 1
         for item in batch:
             if not alone:

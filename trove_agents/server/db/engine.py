@@ -56,13 +56,17 @@ class Database(ABC):
         """
 
     @abstractmethod
-    def write(self, function: Callable[[Connection], T]) -> T:
+    def write(self, function: Callable[[Connection], T], *, durable: bool = True) -> T:
         """Runs ``function`` in one transaction and returns what it returned, once that is durable.
 
         What the function raises is raised here, and nothing it did is kept. It may run on another thread, together
         with other callers' functions in one commit, and again when that commit was interrupted or lost a race: so
         it works on the connection alone, is short, and never calls ``write``. An interrupt of the caller while it
         waits leaves it open whether the function ran.
+
+        What need not be ``durable`` may be lost, whole, when the machine stops before the next durable write, and costs
+        no wait for the disk. Every process sees it at once, and it outlives this one. For what only processes need
+        that end with the machine; a database that others share keeps it anyway.
 
         Raises:
             CommitFailed: the database dropped the transaction.

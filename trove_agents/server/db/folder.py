@@ -68,9 +68,9 @@ class FileDatabase(Database):
         _refuse(self._folder)
         return self._readers.lend()
 
-    def write(self, function: Callable[[Connection], T]) -> T:
+    def write(self, function: Callable[[Connection], T], *, durable: bool = True) -> T:
         _refuse(self._folder)
-        return self._commits.write(function)
+        return self._commits.write(function, durable=durable)
 
     def close(self) -> None:
         if self._closed:

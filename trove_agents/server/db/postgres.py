@@ -189,7 +189,7 @@ class PostgresDatabase(Database):
         with self._readers.lend() as raw:
             yield ServerConnection(raw, writes=False)
 
-    def write(self, function: Callable[[Connection], T]) -> T:
+    def write(self, function: Callable[[Connection], T], *, durable: bool = True) -> T:  # noqa: ARG002 - it is, always
         if getattr(self._own, "writing", False):
             raise RuntimeError("write() inside a function that write() runs")
         self._own.writing = True

@@ -42,6 +42,9 @@ class Writer:
         self._raw: sqlite3.Connection | None = None
         self._lock: int | None = None
         self._changes = 0
+        self._durable: bool | None = None
+        """Whether commits wait for the disk, as the connection was last told. Without it they are only written to the
+        log, in whose order everything becomes durable with the next one that waits (https://sqlite.org/wal.html)."""
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[sqlite3.Connection]:
@@ -52,9 +55,13 @@ class Writer:
         finally:
             self.release()
 
-    def begin(self) -> Connection:
+    def begin(self, *, durable: bool) -> Connection:
         self._acquire()
         raw = self._opened()
+        if durable is not self._durable:
+            self._durable = None  # an interrupt leaves it unknown
+            raw.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
         raw.execute("BEGIN IMMEDIATE")
         return self._connection
 
@@ -132,6 +139,7 @@ class Writer:
             raw.execute("PRAGMA journal_mode=WAL")
             raw.execute("PRAGMA cache_size=-16384")
             self._connection, self._changes = FileConnection(raw, self._statements), 0
+            self._durable = None
             self._raw = raw  # last: an interrupt before it leaves all as it was
         return self._raw
 

@@ -186,7 +186,8 @@ class ExecLocks:
             tx.run(_TAKE, ns=namespace, was=row[1], by=self.holder, next=token, until=until)
             return Lease(namespace, self.holder, token)
 
-        return self._database.write(take)
+        # It keeps living processes apart: none of them survives the machine
+        return self._database.write(take, durable=False)
 
     def _free(self, namespace: int, row: tuple[Any, ...]) -> bool:
         holder, token, expires = row
@@ -219,7 +220,7 @@ class ExecLocks:
             with self._database.read() as db:
                 row = db.one(_HELD, ns=lease.namespace)
             if row is not None and row[:2] == (lease.holder, lease.token) and row[2] != 0:
-                self._database.write(lambda tx: release(tx, lease))
+                self._database.write(lambda tx: release(tx, lease), durable=False)
         except Exception as error:  # noqa: BLE001 - a full disk, for instance
             self._stuck.add((lease.namespace, lease.token))
             _log.warning("a lock could not be given back; this server goes on without it: %r", error)
