@@ -144,6 +144,28 @@ def test_many_are_deleted_a_thousand_at_a_time(colour: Colour):
     assert colour.call(client, "delete_references", []) == 0
 
 
+def test_with_each_change(colour: Colour):
+    done = {"path": "workspace/a", "size_bytes": 1}
+    server = Server([*USES, "steps"], {**done, "reference_id": "ref-9"}, done, MADE, done)
+    client, transport = client_of(colour, server)
+    referring = client.with_references()
+    assert colour.call(referring, "write", "a", "x").reference_id == "ref-9"
+    assert colour.call(client, "write", "a", "x").reference_id is None
+    colour.call(referring, "get_reference", "ref-1")
+    named = referring.with_step(thread="t")
+    colour.call(named, "write", "a", "x")
+    said = [dict(request.headers) for request in transport.requests[1:]]
+    assert [each.get("x-trove-reference") for each in said] == ["1", None, None, "1"]
+    assert said[3]["x-trove-step"] == 'thread="t"'
+
+
+def test_with_each_change_only_where_the_server_can(colour: Colour):
+    client, transport = client_of(colour, Server(["restore"]))
+    with pytest.raises(NotSupported):
+        colour.call(client.with_references(), "write", "a", "x")
+    assert [request.path for request in transport.requests] == ["/v1/me"]
+
+
 @pytest.mark.parametrize("named", [{}, {"ids": [], "thread": "t"}, {"ids": [], "before": "t"}])
 def test_it_must_be_said_which(colour: Colour, named):
     client, transport = client_of(colour, Server())

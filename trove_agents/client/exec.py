@@ -266,6 +266,7 @@ class _Answer(msgspec.Struct, frozen=True):
     stderr_truncated: bool = False
     warnings: list[str] = []
     conflicts: list[str] = []
+    reference_id: str | None = None
 
 
 _ANSWER = value(_Answer)
@@ -282,6 +283,7 @@ def _exec_result(reply: Reply) -> ExecResult:
         answer.stderr_truncated,
         answer.warnings,
         answer.conflicts,
+        answer.reference_id,
     )
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime
+from typing import Self
 
+from trove_agents.client.acting import Acting
 from trove_agents.client.call import Call, Flow, delete, get, post, value
 from trove_agents.client.drive import AsyncDriver, Driver
 from trove_agents.client.states import wire_state
-from trove_agents.wire import limits
+from trove_agents.wire import headers, limits
 from trove_agents.wire.references import (
     ReferencePage,
     ReferenceRequest,
@@ -61,6 +63,11 @@ def delete_references(
     return count
 
 
+def with_references(acting: Acting) -> Acting:
+    """What asks for a reference with each change."""
+    return acting.saying("references", headers.REFERENCE, "1")
+
+
 class ReferencesMethods(Driver):
     """Step references of one namespace. For servers that have them: others raise ``NotSupported``."""
 
@@ -73,13 +80,24 @@ class ReferencesMethods(Driver):
         the result is that one.
 
         Args:
-            thread: Your name for the run or the conversation, at most 512 bytes; ``references`` lists by it.
-            step: Your name for the step, at most 512 bytes.
+            thread: Your name for the run or the conversation, at most 512 bytes; ``references`` lists by it. None:
+                that of ``with_step``.
+            step: Your name for the step, at most 512 bytes. None: as for ``thread``.
 
         Raises:
             NotSupported: the server has no references.
         """
         return self.run(self._capabilities.need("references", create_reference(thread=thread, step=step)))
+
+    def with_references(self) -> Self:
+        """A client that takes a reference with each of its changes, so that nobody else's come in between.
+
+        Its id is ``reference_id`` of what ``write``, ``upload``, ``move``, ``copy``, ``exec_detailed`` and ``restore_to``
+        return. Thread and step are those of ``with_step``; ``create_reference`` in the same step gives the last one
+        again while nothing changes. It shares everything with this client and needs no closing. Its calls that change
+        something raise ``NotSupported`` where the server has no references.
+        """
+        return self._saying(with_references(self._acting))
 
     def get_reference(self, reference_id: str) -> StepReference:
         """A reference by its id.
@@ -149,6 +167,10 @@ class AsyncReferencesMethods(AsyncDriver):
         return await self.run(
             self._capabilities.need("references", create_reference(thread=thread, step=step))
         )
+
+    def with_references(self) -> Self:
+        """See :meth:`TroveClient.with_references`."""
+        return self._saying(with_references(self._acting))
 
     async def get_reference(self, reference_id: str) -> StepReference:
         """See :meth:`TroveClient.get_reference`."""

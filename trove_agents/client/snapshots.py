@@ -1,9 +1,11 @@
 """Snapshots of one namespace: make, list, restore, delete."""
 
+import msgspec
+
 from trove_agents.client.call import Call, delete, get, post, value
 from trove_agents.client.drive import AsyncDriver, Driver
 from trove_agents.client.transport import Reply
-from trove_agents.wire.snapshots import Restored, Snapshot, SnapshotRequest, Snapshots
+from trove_agents.wire.snapshots import Snapshot, SnapshotRequest, Snapshots
 
 _PATH = ("v1", "snapshots")
 
@@ -75,10 +77,10 @@ class AsyncSnapshotsMethods(AsyncDriver):
         await self.send(delete_snapshot(snapshot_id))
 
 
-class _Restored(Restored, frozen=True, kw_only=True):
-    """Other servers may leave out the id."""
+class _Restored(msgspec.Struct, frozen=True):
+    """What is read of ``Restored``; other servers may leave it out."""
 
-    snapshot_id: str = ""
+    files_restored: int = 0
 
 
 _SNAPSHOT = value(Snapshot)

@@ -32,6 +32,8 @@ class Principal:
     """The namespace the key is locked to."""
     step: Step | None = None
     """The step of an agent's, where the caller names one."""
+    refers: bool = False
+    """Whether a step reference is wanted to what the call leads to."""
 
     @property
     def actor(self) -> Actor:

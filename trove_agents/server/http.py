@@ -163,6 +163,8 @@ class Request:
             principal.administers(self.params["workspace_id"])
         if (step := self.headers.get(_STEP)) is not None:
             principal = replace(principal, step=_step(step))
+        if (wish := self.headers.get(_REFERENCE)) is not None:
+            principal = replace(principal, refers=_wish(wish))
         self._principal = principal
 
     @property
@@ -545,5 +547,12 @@ def _step(text: str) -> steps.Step | None:
     return None if step == steps.Step() else step
 
 
+def _wish(text: str) -> bool:
+    if text != "1":
+        raise errors.BadRequest(f"{header_names.REFERENCE}: 1 is all that it can say")
+    return True
+
+
 _STEP: Final = header_names.STEP.lower()
+_REFERENCE: Final = header_names.REFERENCE.lower()
 _SINGLE: Final = frozenset({"authorization", header_names.NAMESPACE.lower(), "content-length", _STEP})

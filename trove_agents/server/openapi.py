@@ -10,6 +10,7 @@ from trove_agents.wire import headers, steps
 from trove_agents.wire.errors import ErrorBody
 
 _REFERENCE: Final = "#/components/schemas/{name}"
+_PATTERNS: Final = {headers.REFERENCE: "^1$"}
 _REASONS: Final = {
     400: "Bad path, namespace, cursor or header",
     401: "No key, or one that is unknown or revoked",
@@ -120,7 +121,7 @@ def _query_parameters(route: Route, components: dict[str, Any]) -> list[dict[str
 
 
 def _header_parameters(route: Route) -> list[dict[str, Any]]:
-    own = [_header(name) for name in route.request_headers]
+    own = [_header(name, _PATTERNS.get(name)) for name in route.request_headers]
     if route.method != "GET" and route.access != "open":
         own.append(_header(headers.STEP, steps.PATTERN))
     if route.access != "runtime":

@@ -37,3 +37,5 @@ class ExecResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """What could not be kept: devices, sockets and FIFOs that the command left behind."""
     conflicts: list[str] = []
     """Paths (``workspace/...``) that others changed while the command ran and whose change it replaced."""
+    reference_id: str | None = None
+    """The step reference that was asked for with the call."""

@@ -29,13 +29,17 @@ class FileResult(msgspec.Struct, frozen=True, omit_defaults=True):
     size_bytes: int
     etag: str | None = None
     """Quoted, for ``If-Match``; None from servers without conditions."""
+    reference_id: str | None = None
+    """The step reference that was asked for with the call."""
 
 
-class Deleted(msgspec.Struct, frozen=True):
+class Deleted(msgspec.Struct, frozen=True, omit_defaults=True):
     """Answer of ``POST /delete``."""
 
     deleted: str
     """``workspace/...``"""
+    reference_id: str | None = None
+    """The step reference that was asked for with the call."""
 
 
 class DirectoryRequest(msgspec.Struct, frozen=True):
@@ -44,13 +48,15 @@ class DirectoryRequest(msgspec.Struct, frozen=True):
     path: str
 
 
-class Directory(msgspec.Struct, frozen=True):
+class Directory(msgspec.Struct, frozen=True, omit_defaults=True):
     """Answer of ``POST /v1/files/mkdir``."""
 
     path: str
     """``workspace/...``"""
     created: bool
     """False: it was there, and nothing changed."""
+    reference_id: str | None = None
+    """The step reference that was asked for with the call."""
 
 
 class TransferRequest(msgspec.Struct, frozen=True):
@@ -62,7 +68,7 @@ class TransferRequest(msgspec.Struct, frozen=True):
     """What is at ``to`` goes, a directory with all it holds."""
 
 
-class Transferred(msgspec.Struct, frozen=True):
+class Transferred(msgspec.Struct, frozen=True, omit_defaults=True):
     """What was moved or copied."""
 
     source: str = msgspec.field(name="from")
@@ -71,6 +77,8 @@ class Transferred(msgspec.Struct, frozen=True):
     """``workspace/...``"""
     files: int
     """How many files and links that were."""
+    reference_id: str | None = None
+    """The step reference that was asked for with the call."""
 
 
 class FileInfo(msgspec.Struct, frozen=True):

@@ -14,6 +14,9 @@ TRUNCATED: Final = "X-Trove-Truncated"
 STEP: Final = "X-Trove-Step"
 """Request: the step of an agent's that a change is for; see ``steps.py``."""
 
+REFERENCE: Final = "X-Trove-Reference"
+"""Request: the text ``1`` with a change of files, to take a step reference to what it leads to."""
+
 SIGNATURE: Final = "X-Trove-Signature"
 EVENT: Final = "X-Trove-Event"
 EVENT_ID: Final = "X-Trove-Event-Id"

@@ -10,7 +10,7 @@ class RestoreRequest(msgspec.Struct, frozen=True):
     """The id of a snapshot or a step reference, a version, or a timestamp."""
 
 
-class RestoredState(msgspec.Struct, frozen=True):
+class RestoredState(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a namespace is after going back to a state."""
 
     to: int
@@ -19,5 +19,7 @@ class RestoredState(msgspec.Struct, frozen=True):
     """The namespace's own version now."""
     files_restored: int
     """Files and symbolic links that it holds."""
-    changed: bool = True
+    changed: bool
     """False: it was that state already, so there is no new version."""
+    reference_id: str | None = None
+    """The step reference that was asked for with the call."""

@@ -28,12 +28,14 @@ class Snapshots(msgspec.Struct, frozen=True):
     snapshots: list[Snapshot] = []
 
 
-class Restored(msgspec.Struct, frozen=True):
+class Restored(msgspec.Struct, frozen=True, omit_defaults=True):
     """Answer of a restore."""
 
     snapshot_id: str
-    files_restored: int = 0
+    files_restored: int
     """Regular files and links in the namespace afterwards."""
+    reference_id: str | None = None
+    """The step reference that was asked for with the call."""
 
 
 class SnapshotDeleted(msgspec.Struct, frozen=True):

@@ -163,3 +163,19 @@ def test_options(api):
     answer = api("POST", "/v1/exec", body=body | {"cwd": "none"})  # never 404, see above
     assert (answer.status, answer.json["detail"]) == (400, "cwd: workspace/none is no directory")
     assert "exec.options" in api("GET", "/v1/me").json["capabilities"]
+
+
+def test_a_command_takes_a_reference_along(api):
+    step = ("X-Trove-Step", 'thread="t", step="1"')
+    asked = [("X-Trove-Reference", "1"), step]
+    made = run(api, "echo one > workspace/f", headers=asked).json["reference_id"]
+    run(api, "echo two > workspace/f")
+    assert api.get("f", query={"at": made}).body == b"one\n"
+    same = [run(api, "true", headers=asked).json["reference_id"] for _ in range(2)]
+    assert same[0] == same[1] != made
+    assert api.get("f", query={"at": same[0]}).body == b"two\n"
+    assert "reference_id" not in run(api, "true").json
+    run(api, "echo three > workspace/f", path="/exec", headers=asked)
+    told = api("POST", "/v1/references", headers=[step]).json["reference_id"]
+    assert api("GET", "/v1/references").json["references"][0]["reference_id"] == told
+    assert len(api("GET", "/v1/references").json["references"]) == 3

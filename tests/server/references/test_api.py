@@ -281,6 +281,95 @@ def test_workspaces_are_apart(api, trove):
     assert api("GET", "/v1/references", key=other).json["references"] == []
 
 
+ASKED = ("X-Trove-Reference", "1")
+STEP = ("X-Trove-Step", 'thread="t", step="4", call="c"')
+
+
+def snapshot_restore(api, headers):
+    taken = api.snapshot()["snapshot_id"]
+    return api("POST", f"/v1/snapshots/{taken}/restore", headers=headers)
+
+
+CHANGES = {
+    "write": lambda api, headers: api("POST", "/write", body={"path": "n", "content": "x"}, headers=headers),
+    "upload": lambda api, headers: api.put("n", b"x" * 20_000, headers=headers),
+    "delete": lambda api, headers: api.delete("f", headers=headers),
+    "mkdir": lambda api, headers: api("POST", "/v1/files/mkdir", body={"path": "d"}, headers=headers),
+    "mkdir again": lambda api, headers: api("POST", "/v1/files/mkdir", body={"path": "e"}, headers=headers),
+    "move": lambda api, headers: api(
+        "POST", "/v1/files/move", body={"from": "f", "to": "g"}, headers=headers
+    ),
+    "copy": lambda api, headers: api(
+        "POST", "/v1/files/copy", body={"from": "f", "to": "g"}, headers=headers
+    ),
+    "restore a snapshot": snapshot_restore,
+    "restore": None,
+}
+
+
+def change(api, name, headers):
+    api.write("f", "one")
+    version = api("GET", "/v1/files/stat", query={"path": "f"}).json["version"]
+    api("POST", "/v1/files/mkdir", body={"path": "e"})
+    if name == "restore":
+        return api("POST", "/v1/restore", body={"to": str(version)}, headers=headers)
+    return CHANGES[name](api, headers)
+
+
+def head(api):
+    return api("GET", "/v1/history", query={"limit": 1}).json["entries"][0]["version"]
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_takes_one_along(api, name):
+    answer = change(api, name, [ASKED, STEP])
+    assert answer.status == 200, answer.body
+    made = api("GET", f"/v1/references/{answer.json['reference_id']}").json
+    assert (made["version"], made["thread"], made["step"]) == (head(api), "t", "4")
+    entry = api("GET", "/v1/history", query={"limit": 1}).json["entries"][0]
+    assert (made["files"], made["size_bytes"]) == (entry["files"], entry["size_bytes"])
+    assert ids(listed(api)) == [made["reference_id"]]
+    assert api("POST", "/v1/references", headers=[STEP]).json == made
+    api.write("f", "later")
+    assert api("GET", "/v1/diff", query={"from": made["reference_id"]}).json["entries"]
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_none_unless_it_is_asked_for(api, name):
+    answer = change(api, name, [STEP])
+    assert answer.status == 200 and "reference_id" not in answer.json
+    assert listed(api)["references"] == []
+
+
+def test_a_refused_change_takes_none(api):
+    for answer in (
+        api.delete("missing", headers=[ASKED]),
+        api("POST", "/write", body={"path": "/", "content": ""}, headers=[ASKED]),
+        api("POST", "/write", body={"path": "a", "content": ""}, headers=[ASKED, ("If-Match", '"1"')]),
+    ):
+        assert answer.status in (400, 404, 412)
+    assert listed(api)["references"] == []
+
+
+@pytest.mark.parametrize("value", ["0", "true", "", "ref-0000000000000000"])
+def test_it_is_asked_for_in_one_way(api, value):
+    headers = [("X-Trove-Reference", value)]
+    answer = api("POST", "/write", body={"path": "a", "content": ""}, headers=headers)
+    assert answer.status == 400 and "X-Trove-Reference" in answer.json["detail"]
+    assert api.read("a").status == 404
+
+
+def test_the_step_of_the_call_is_that_of_the_reference(api):
+    api.write("f")
+    made = api("POST", "/v1/references", headers=[STEP]).json
+    assert (made["thread"], made["step"]) == ("t", "4")
+    other = api("POST", "/v1/references", body={"step": "5"}, headers=[STEP]).json
+    assert (other["thread"], other["step"]) == ("t", "5")
+    api("POST", "/v1/references/delete", body={"thread": "t"}, headers=[STEP])
+    [event] = api.events(types="references.deleted")["events"]
+    assert (event["data"], event["step"]["thread"]) == ({"count": 2, "thread": "t"}, "t")
+
+
 def test_a_reference_costs_the_same_at_any_size(tmp_path):
     """In rows that change, which SQLite counts."""
     with Trove.local(tmp_path / "state") as trove:

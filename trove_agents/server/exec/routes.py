@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 from trove_agents.server.exec.service import ExecService
 from trove_agents.server.http import Disconnected, Reply, Request, Route
-from trove_agents.wire import limits
+from trove_agents.wire import headers, limits
 from trove_agents.wire.exec import ExecRequest, ExecResult
 
 T = TypeVar("T")
@@ -38,6 +38,7 @@ def routes(service: ExecService) -> list[Route]:
             body=ExecRequest,
             reply=ExecResult,
             errors=_ERRORS,
+            request_headers=(headers.REFERENCE,),
             body_bytes=_BODY_BYTES,
             capability="exec.options",
         ),
@@ -51,6 +52,7 @@ def routes(service: ExecService) -> list[Route]:
             body=ExecRequest,
             media_type="text/plain",
             errors=_ERRORS,
+            request_headers=(headers.REFERENCE,),
             body_bytes=_BODY_BYTES,
         ),
     ]

@@ -34,6 +34,7 @@ from trove_agents.server.namespaces import locks
 from trove_agents.server.namespaces import service as namespaces
 from trove_agents.server.namespaces.locks import ExecLocks, Hop, Lease
 from trove_agents.server.paths import ROOT, shown
+from trove_agents.server.references import service as references
 from trove_agents.server.sandbox import Command, Outcome, Sandbox, SandboxFailed, network_hint
 from trove_agents.server.timelines import At, Kind, Namespace
 from trove_agents.server.waiting import whole
@@ -203,7 +204,10 @@ class ExecService:
                     )
                 who = call.principal
                 done = ingest(tx, head, call.namespace.at, scan, now_ns=now, actor=who.key_id, step=who.step)
-                told = _with_conflicts(result, done)
+                told = msgspec.structs.replace(
+                    _with_conflicts(result, done),
+                    reference_id=references.with_change(tx, who, done.namespace, now_ns=now),
+                )
                 events.record(
                     tx,
                     principal=call.principal,

@@ -24,7 +24,7 @@ from trove_agents.wire.files import (
 )
 
 _OCTETS = b"application/octet-stream"
-_CONDITIONS = ("If-Match", "If-None-Match")
+_OF_CHANGES = ("If-Match", "If-None-Match", headers.REFERENCE)
 
 
 class ListQuery(msgspec.Struct, frozen=True):
@@ -91,7 +91,7 @@ def routes(files: Files, blobs: BlobStore) -> list[Route]:
             body=WriteRequest,
             reply=FileResult,
             errors=(409, 412),
-            request_headers=_CONDITIONS,
+            request_headers=_OF_CHANGES,
             capability="files.conditions",
             body_bytes=8 * limits.WRITE_BYTES,
         ),
@@ -105,7 +105,7 @@ def routes(files: Files, blobs: BlobStore) -> list[Route]:
             reply=FileResult,
             raw_body=True,
             errors=(409, 412, 413),
-            request_headers=_CONDITIONS,
+            request_headers=_OF_CHANGES,
         ),
         Route(
             "GET",
@@ -131,7 +131,7 @@ def routes(files: Files, blobs: BlobStore) -> list[Route]:
             body=DeleteRequest,
             reply=Deleted,
             errors=(404, 412),
-            request_headers=_CONDITIONS,
+            request_headers=_OF_CHANGES,
         ),
         Route(
             "GET",

@@ -15,6 +15,7 @@ from trove_agents.server.files.conditions import Conditions, tag
 from trove_agents.server.files.links import find_itself, follow, past_links
 from trove_agents.server.namespaces import service as namespaces
 from trove_agents.server.namespaces.states import recheck, state
+from trove_agents.server.references import service as references
 from trove_agents.server.timelines import At, Change, Entry, Kind, Payload
 from trove_agents.wire import limits, names, times
 from trove_agents.wire.files import Deleted, FileContent, FileInfo, FileKind, FileResult, FileStat, Listing
@@ -90,14 +91,16 @@ class Files:
                 raise Conflict(f"{paths.shown(target)} is a directory") from None
             except timelines.NotADirectory as error:
                 raise Conflict(f"{paths.shown(error.path)} is not a directory") from None
-            if change.commit() == space:  # the same bytes in the same tick of the clock
+            moved = change.commit()
+            if moved == space:  # the same bytes in the same tick of the clock
                 entry = timelines.find(tx, space.at, entry.path) or entry
             shown = paths.shown(target)
             data = {"path": shown, "size_bytes": payload.size, "source": source}
             events.record(
                 tx, principal=principal, namespace=namespace, kind="file.written", data=data, now_ns=now
             )
-            return FileResult(shown, payload.size, tag(entry.since))
+            reference = references.with_change(tx, principal, moved, now_ns=now)
+            return FileResult(shown, payload.size, tag(entry.since), reference)
 
         return self._database.write(commit)
 
@@ -125,7 +128,7 @@ class Files:
                 raise _missing(target) from None
             if only is not None:
                 only.check(tx, space.at, target)
-            change.commit()
+            moved = change.commit()
             shown = paths.shown(target)
             events.record(
                 tx,
@@ -135,7 +138,7 @@ class Files:
                 data={"path": shown},
                 now_ns=now,
             )
-            return Deleted(shown)
+            return Deleted(shown, references.with_change(tx, principal, moved, now_ns=now))
 
         return self._database.write(commit)
 

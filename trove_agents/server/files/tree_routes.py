@@ -2,7 +2,10 @@
 
 from trove_agents.server.files.trees import Trees
 from trove_agents.server.http import Request, Route
+from trove_agents.wire import headers
 from trove_agents.wire.files import Directory, DirectoryRequest, Transferred, TransferRequest
+
+_OF_CHANGES = (headers.REFERENCE,)
 
 
 def routes(trees: Trees) -> list[Route]:
@@ -28,6 +31,7 @@ def routes(trees: Trees) -> list[Route]:
             body=DirectoryRequest,
             reply=Directory,
             errors=(409,),
+            request_headers=_OF_CHANGES,
             capability="files.mkdir",
         ),
         Route(
@@ -40,6 +44,7 @@ def routes(trees: Trees) -> list[Route]:
             body=TransferRequest,
             reply=Transferred,
             errors=(404, 409),
+            request_headers=_OF_CHANGES,
             capability="files.move",
         ),
         Route(
@@ -52,6 +57,7 @@ def routes(trees: Trees) -> list[Route]:
             body=TransferRequest,
             reply=Transferred,
             errors=(404, 409),
+            request_headers=_OF_CHANGES,
             capability="files.copy",
         ),
     ]

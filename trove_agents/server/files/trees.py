@@ -10,6 +10,7 @@ from trove_agents.server.errors import Conflict, NotFound
 from trove_agents.server.events import service as events
 from trove_agents.server.files.links import find_itself, follow, past_links
 from trove_agents.server.namespaces import service as namespaces
+from trove_agents.server.references import service as references
 from trove_agents.server.timelines import At, Change, Entry, Kind
 from trove_agents.wire.files import Directory, Transferred
 
@@ -37,13 +38,14 @@ class Trees:
             shown = paths.shown(target)
             _, there = follow(tx, space.at, target)
             if there is not None and there.is_dir:
-                return Directory(shown, created=False)
+                reference = references.with_change(tx, principal, space, now_ns=now)
+                return Directory(shown, created=False, reference_id=reference)
             change = Change(tx, space, kind="mkdir", now_ns=now, actor=principal.key_id, step=principal.step)
             try:
                 past_links(tx, space.at, target, change.put_directory, timelines.NotADirectory)
             except timelines.NotADirectory as error:
                 raise _not_a_directory(error) from None
-            change.commit()
+            moved = change.commit()
             events.record(
                 tx,
                 principal=principal,
@@ -52,7 +54,8 @@ class Trees:
                 data={"path": shown},
                 now_ns=now,
             )
-            return Directory(shown, created=True)
+            reference = references.with_change(tx, principal, moved, now_ns=now)
+            return Directory(shown, created=True, reference_id=reference)
 
         return self._database.write(commit)
 
@@ -106,8 +109,9 @@ class Trees:
                 raise _not_a_directory(error) from None
             if verb == "move":
                 change.remove(real)
-            change.commit()
-            done = Transferred(paths.shown(start), paths.shown(end), files)
+            moved = change.commit()
+            reference = references.with_change(tx, principal, moved, now_ns=now)
+            done = Transferred(paths.shown(start), paths.shown(end), files, reference)
             events.record(
                 tx,
                 principal=principal,

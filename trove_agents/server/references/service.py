@@ -21,6 +21,7 @@ from trove_agents.wire.references import (
     ReferencesDeleted,
     StepReference,
 )
+from trove_agents.wire.steps import Step
 
 _LAST: Final = 2**63 - 1
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -37,7 +38,7 @@ class References:
     ) -> StepReference:
         """Refers to the namespace as it is now; one that was never used comes into being, and is empty.
 
-        Where the same step of the same thread has referred to this very state, that reference is the answer.
+        What is not given is that of the step in which the call is made. Where the same step of the same thread has referred to this very state, that reference is the answer.
 
         Raises:
             Unprocessable: ``thread`` or ``step`` is over 512 bytes, or no plain text.
@@ -48,7 +49,7 @@ class References:
         def commit(tx: Connection) -> StepReference:
             now = self._database.now_ns()
             space = namespaces.ensure(tx, principal.workspace, namespace, now_ns=now)
-            return _shown(_take(tx, space, thread, step, now_ns=now), namespace)
+            return _shown(_take(tx, space, principal.step, thread, step, now_ns=now), namespace)
 
         return self._database.write(commit)
 
@@ -149,9 +150,27 @@ class References:
         return count
 
 
+def with_change(tx: Connection, principal: Principal, space: Namespace, *, now_ns: int) -> str | None:
+    """The id of the reference that the caller of a change wants with it: to the head that the change led to, in its
+    transaction. None where none was asked for.
+    """
+    if not principal.refers:
+        return None
+    return _take(tx, space, principal.step, now_ns=now_ns).id
+
+
 def _take(
-    tx: Connection, space: Namespace, thread: str | None, step: str | None, *, now_ns: int
+    tx: Connection,
+    space: Namespace,
+    context: Step | None,
+    thread: str | None = None,
+    step: str | None = None,
+    *,
+    now_ns: int,
 ) -> ReferenceRow:
+    if context is not None:
+        thread = context.thread if thread is None else thread
+        step = context.step if step is None else step
     identity = f"ref-{secrets.token_hex(8)}"
     return timelines.refer(tx, space, id=identity, thread=thread, step=step, now_ns=now_ns)
 

@@ -3,6 +3,7 @@
 from trove_agents.server.http import Request, Route
 from trove_agents.server.namespaces.locks import ExecLocks
 from trove_agents.server.snapshots.restores import Restores
+from trove_agents.wire import headers
 from trove_agents.wire.restores import RestoredState, RestoreRequest
 
 
@@ -26,6 +27,7 @@ def routes(restores: Restores, locks: ExecLocks) -> list[Route]:
             body=RestoreRequest,
             reply=RestoredState,
             errors=(404, 503),
+            request_headers=(headers.REFERENCE,),
             capability="restore",
         )
     ]

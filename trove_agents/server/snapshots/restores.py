@@ -9,6 +9,7 @@ from trove_agents.server.errors import NotFound
 from trove_agents.server.events import service as events
 from trove_agents.server.namespaces.locks import ExecLocks
 from trove_agents.server.namespaces.states import named, state
+from trove_agents.server.references import service as references
 from trove_agents.server.timelines import At, Namespace
 from trove_agents.wire.restores import RestoredState
 
@@ -40,9 +41,12 @@ class Restores:
             space, at = _find(tx, principal, namespace, to)
             if not locks.free(tx, space.id):
                 return None
-            if timelines.unchanged(tx, space.at, at):
-                return RestoredState(at.version, space.at.version, space.files, changed=False)
             now = self._database.now_ns()
+            if timelines.unchanged(tx, space.at, at):
+                reference = references.with_change(tx, principal, space, now_ns=now)
+                return RestoredState(
+                    at.version, space.at.version, space.files, changed=False, reference_id=reference
+                )
             files, size = timelines.totals(tx, at)
             restored = timelines.restore(
                 tx,
@@ -58,7 +62,8 @@ class Restores:
             events.record(
                 tx, principal=principal, namespace=namespace, kind="namespace.restored", data=data, now_ns=now
             )
-            return RestoredState(at.version, restored.at.version, files)
+            reference = references.with_change(tx, principal, restored, now_ns=now)
+            return RestoredState(at.version, restored.at.version, files, changed=True, reference_id=reference)
 
         return self._database.write(commit)
 

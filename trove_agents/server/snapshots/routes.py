@@ -3,6 +3,7 @@
 from trove_agents.server.http import Request, Route
 from trove_agents.server.namespaces.locks import ExecLocks
 from trove_agents.server.snapshots.service import SnapshotService
+from trove_agents.wire import headers
 from trove_agents.wire.snapshots import Restored, Snapshot, SnapshotDeleted, SnapshotRequest, Snapshots
 
 
@@ -60,6 +61,7 @@ def routes(snapshots: SnapshotService, locks: ExecLocks) -> list[Route]:
             summary="Go back to a snapshot",
             reply=Restored,
             errors=(404, 503),
+            request_headers=(headers.REFERENCE,),
         ),
         Route(
             "DELETE",

@@ -9,6 +9,7 @@ from trove_agents.server.errors import NotFound, Unprocessable
 from trove_agents.server.events import service as events
 from trove_agents.server.namespaces import service as namespaces
 from trove_agents.server.namespaces.locks import ExecLocks
+from trove_agents.server.references import service as references
 from trove_agents.server.snapshots.upkeep import AUTOMATIC_DAYS, expiry_us
 from trove_agents.server.timelines import Namespace, SnapshotRow
 from trove_agents.wire import limits, times
@@ -98,7 +99,7 @@ class SnapshotService:
             if not locks.free(tx, space.id):
                 return None
             now = self._database.now_ns()
-            timelines.restore(
+            restored = timelines.restore(
                 tx,
                 space,
                 row.at,
@@ -112,7 +113,8 @@ class SnapshotService:
             events.record(
                 tx, principal=principal, namespace=namespace, kind="snapshot.restored", data=data, now_ns=now
             )
-            return Restored(snapshot_id, row.files)
+            reference = references.with_change(tx, principal, restored, now_ns=now)
+            return Restored(snapshot_id, row.files, reference)
 
         return self._database.write(commit)
 
