@@ -13,9 +13,9 @@ def test_every_choice_is_taken(tmp_path, name, network):
     assert (settings.sandbox, settings.network) == (name, network)
 
 
-@pytest.mark.parametrize("name", ["", "None", "docker", "bwrap", "seatbelt"])
+@pytest.mark.parametrize("name", ["", "None", "docker", "bwrap", "Seatbelt"])
 def test_an_unknown_sandbox_is_refused_with_the_choices(tmp_path, name):
-    with pytest.raises(ValueError, match="one of bubblewrap, none"):
+    with pytest.raises(ValueError, match="one of bubblewrap, seatbelt, none"):
         Settings(tmp_path, sandbox=name)
     with pytest.raises(ValueError, match="no sandbox"):
         sandbox.choose(name)

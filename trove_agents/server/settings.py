@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, get_args
 
-from trove_agents.server.sandbox import Network
+from trove_agents.server.sandbox import SANDBOXES, Network
 
-_SANDBOXES: Final = ("bubblewrap", "none")
 _URLS: Final = ("postgresql://", "postgres://")
 _NETWORKS: Final[tuple[str, ...]] = get_args(Network)
 _DAY: Final = 86_400
@@ -42,8 +41,8 @@ class Settings:
     """The longest time that a caller may ask for a command. One that asks for none gets 30 seconds, or this if less."""
 
     def __post_init__(self) -> None:
-        if self.sandbox is not None and self.sandbox not in _SANDBOXES:
-            raise ValueError(f"there is no sandbox {self.sandbox!r}: it is one of {', '.join(_SANDBOXES)}")
+        if self.sandbox is not None and self.sandbox not in SANDBOXES:
+            raise ValueError(f"there is no sandbox {self.sandbox!r}: it is one of {', '.join(SANDBOXES)}")
         if self.network not in _NETWORKS:
             raise ValueError(f"there is no network {self.network!r}: it is one of {', '.join(_NETWORKS)}")
         if self.database_url is not None and not self.database_url.startswith(_URLS):

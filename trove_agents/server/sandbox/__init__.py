@@ -1,6 +1,6 @@
 """Where commands run: one folder, no network unless asked for, nothing left when a command ends."""
 
-from trove_agents.server.sandbox.choose import choose, probe
+from trove_agents.server.sandbox.choose import SANDBOXES, choose, probe
 from trove_agents.server.sandbox.hint import network_hint
 from trove_agents.server.sandbox.port import (
     Command,
@@ -15,6 +15,7 @@ from trove_agents.server.sandbox.port import (
 from trove_agents.server.sandbox.report import Report
 
 __all__ = [
+    "SANDBOXES",
     "Command",
     "Limits",
     "Network",

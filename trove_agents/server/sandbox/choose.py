@@ -7,6 +7,9 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from typing import Final
+
+import msgspec
 
 from trove_agents.server.sandbox import binary, diagnose, egress
 from trove_agents.server.sandbox.bubblewrap import Bubblewrap
@@ -21,9 +24,11 @@ from trove_agents.server.sandbox.port import (
     SandboxUnavailable,
 )
 from trove_agents.server.sandbox.report import Report
+from trove_agents.server.sandbox.seatbelt import PROGRAM, Seatbelt
 from trove_agents.server.sandbox.tools import SCAN
 
-_checked: dict[tuple[Network, Limits], Bubblewrap] = {}
+SANDBOXES: Final = ("bubblewrap", "seatbelt", "none")
+_checked: dict[tuple[Network, Limits], Bubblewrap | Seatbelt] = {}
 """Those that worked once in this process. A failure is tried again: somebody may have followed the remedy."""
 
 
@@ -39,7 +44,7 @@ def choose(name: str | None, *, network: Network = "none", limits: Limits | None
     _known(name)
     if name == "none":
         return Unisolated(limits=limits)
-    found = _bubblewrap(network, limits or Limits())
+    found = _isolating(name, network, limits or Limits())
     if isinstance(found, Report):
         raise SandboxUnavailable(found)
     return found
@@ -55,28 +60,54 @@ def probe(name: str | None = None, *, network: Network = "none", limits: Limits 
     limits = limits or Limits()
     if name == "none":
         return _unisolated(limits)
-    found = _bubblewrap(network, limits)
+    found = _isolating(name, network, limits)
     if isinstance(found, Report):
         return found
+    if isinstance(found, Seatbelt):
+        return _on_mac(found)
     answer = found.try_out("bash", "-c", SCAN)
     return _isolated(found, answer.stdout.decode(errors="replace").split())
 
 
 def _known(name: str | None) -> None:
-    if name not in {None, "bubblewrap", "none"}:
-        raise ValueError(f"There is no sandbox {name!r}: it is bubblewrap or none.")
+    if name is not None and name not in SANDBOXES:
+        raise ValueError(f"There is no sandbox {name!r}: it is one of {', '.join(SANDBOXES)}.")
+
+
+def _isolating(name: str | None, network: Network, limits: Limits) -> Bubblewrap | Seatbelt | Report:
+    """The sandbox if it works, else why not."""
+    if (sandbox := _checked.get((network, limits))) is not None and name in {None, sandbox.name}:
+        return sandbox
+    mac = name == "seatbelt" or (name is None and _platform() == "darwin")
+    found = _seatbelt(network, limits) if mac else _bubblewrap(network, limits)
+    if not isinstance(found, Report):
+        _checked[network, limits] = found
+    return found
+
+
+def _platform() -> str:
+    return sys.platform  # through a function: type checkers take the name itself for the machine they run on
+
+
+def _seatbelt(network: Network, limits: Limits) -> Seatbelt | Report:
+    refusal = Report(sandbox="seatbelt", network=network, executable=PROGRAM, ok=False)
+    if _platform() != "darwin":
+        return msgspec.structs.replace(refusal, problems=["seatbelt is of macOS."], remedy=[diagnose.BY_NAME])
+    try:
+        sandbox = Seatbelt(network=network, limits=limits)
+    except ValueError as error:
+        return msgspec.structs.replace(refusal, problems=[f"{error}."], remedy=[diagnose.BY_NAME])
+    if said := sandbox.complaint():
+        problems, remedy = diagnose.seatbelt(said)
+        return msgspec.structs.replace(refusal, problems=problems, remedy=remedy)
+    return sandbox
 
 
 def _bubblewrap(network: Network, limits: Limits) -> Bubblewrap | Report:
-    """The sandbox if it works, else why not."""
-    sandbox = _checked.get((network, limits))
-    if sandbox is not None:
-        return sandbox
-    bwrap = binary.find() if sys.platform == "linux" else None
+    bwrap = binary.find() if _platform() == "linux" else None
     if bwrap is None:
         problems, remedy = diagnose.absent()
-        name = "seatbelt" if sys.platform == "darwin" else "bubblewrap"
-        return Report(sandbox=name, network=network, problems=problems, remedy=remedy, ok=False)
+        return Report(sandbox="bubblewrap", network=network, problems=problems, remedy=remedy, ok=False)
     sandbox = Bubblewrap(bwrap, network=network, limits=limits)
     said = _complaint(sandbox)
     problems, remedy = diagnose.refused(said) if said else ([], [])
@@ -93,7 +124,6 @@ def _bubblewrap(network: Network, limits: Limits) -> Bubblewrap | Report:
             remedy=remedy,
             ok=False,
         )
-    _checked[network, limits] = sandbox
     return sandbox
 
 
@@ -169,6 +199,39 @@ def _isolated(sandbox: Bubblewrap, missing_tools: list[str]) -> Report:
         },
         missing_tools=missing_tools,
         problems=problems,
+    )
+
+
+def _on_mac(sandbox: Seatbelt) -> Report:
+    limits = sandbox.limits
+    missing = "missing: macOS has nothing for a whole tree of processes"
+    watched = "looked at every 50 ms, so passed for a moment"
+    return Report(
+        sandbox=sandbox.name,
+        network=sandbox.network,
+        executable=PROGRAM,
+        runs_as="the server's own user",
+        isolated={
+            "files": True,
+            "network": sandbox.network != "host",
+            "processes": True,
+            "environment": True,
+            "system_calls": False,
+        },
+        limits={
+            "memory": missing,
+            "processes": missing,
+            "cpu": "processor time a process, by RLIMIT_CPU; of all together only by the time limit",
+            "file_size": f"{limits.file_size // MB} MB a file, by RLIMIT_FSIZE",
+            "open_files": f"{limits.open_files} a process, by RLIMIT_NOFILE",
+            "disk": f"{limits.written // MB} MB written, {limits.free_space // MB} MB left free, {watched}",
+            "files": f"{limits.entries} made or changed, {watched}",
+            "bandwidth": "missing: nothing limits the use of the disk",
+        },
+        problems=[
+            "The sandbox for macOS was never tried on a real one: its rules are tested as text only.",
+            "Commands see this machine's real paths; one that hides from the end of its command stays, within its rules.",
+        ],
     )
 
 

@@ -31,14 +31,17 @@ _CONTAINER = ("/.dockerenv", "/run/.containerenv")
 
 def absent() -> tuple[list[str], list[str]]:
     """Problems and remedies where there is no bwrap."""
-    if sys.platform == "darwin":
-        return (
-            ["The sandbox for macOS (seatbelt) is not part of this version yet."],
-            ["Run the server on Linux, in a virtual machine for example.", BY_NAME],
-        )
     if sys.platform != "linux":
         return [f"There is no sandbox for {sys.platform}."], [BY_NAME]
     return ["bubblewrap (bwrap) was not found."], [INSTALL, BY_NAME]
+
+
+def seatbelt(said: str) -> tuple[list[str], list[str]]:
+    """Problems and remedies where ``sandbox-exec`` ends with the words `said`."""
+    return [f"sandbox-exec cannot isolate here: {said}"], [
+        "Run the server outside of other sandboxes: they cannot be nested.",
+        BY_NAME,
+    ]
 
 
 def offline(said: str) -> tuple[list[str], list[str]]:

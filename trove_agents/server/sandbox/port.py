@@ -86,7 +86,7 @@ class Sandbox(Protocol):
 
     @property
     def name(self) -> str:
-        """``bubblewrap`` or ``none``."""
+        """``bubblewrap``, ``seatbelt`` or ``none``."""
 
     @property
     def inner_root(self) -> str | None:

@@ -7,7 +7,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """One structured report; `ok` is what decides whether commands run."""
 
     sandbox: str
-    """``bubblewrap`` or ``none``."""
+    """``bubblewrap``, ``seatbelt`` or ``none``."""
     network: str
     """As asked for: ``none``, ``internet`` or ``host``."""
     version: str | None = None

@@ -54,8 +54,8 @@ def bash(
     return [b"bash", b"-c", "; ".join((*steps, 'eval "$BASH_EXECUTION_STRING"')).encode(), *arguments]
 
 
-def rlimits(limits: Limits, timeout: float) -> str:
-    """Shell commands that set the limits of a process and of those it starts.
+def rlimits(limits: Limits, timeout: float, *, only: str = "cvunfSH") -> str:
+    """Shell commands that set the limits of a process and of those it starts; ``only`` has letters of ``ulimit``.
 
     In the sandbox and not before: processes are counted per user namespace, so that a limit set outside would count
     whatever else the server's user runs. None is set higher than this process's own, which nobody could.
@@ -73,6 +73,8 @@ def rlimits(limits: Limits, timeout: float) -> str:
     )
     parts = []
     for flag, kind, most, unit in wanted:
+        if flag[1] not in only:
+            continue
         own = resource.getrlimit(kind)[1]
         parts.append(f"ulimit {flag} {(most if own == resource.RLIM_INFINITY else min(most, own)) // unit}")
     return " && ".join(parts) + " || exit 137"
