@@ -1,6 +1,12 @@
 """Snapshots: a namespace as it was at one version."""
 
+import re
+from typing import Final
+
 import msgspec
+
+SNAPSHOT: Final = re.compile(r"(snap|auto)-[0-9a-f]{16}")
+"""An id, for ``fullmatch``."""
 
 
 class SnapshotRequest(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from trove_agents.server import texts
 from trove_agents.server.auth import Principal
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import BadRequest, Forbidden, Unprocessable
@@ -81,13 +82,15 @@ class Events:
         Raises:
             BadRequest: a cursor that this server did not give.
             Forbidden: a locked key asked for another namespace.
-            Unprocessable: a limit below 1, or ``since`` is no timestamp.
+            Unprocessable: a limit below 1, ``since`` is no timestamp, or a filter holds a NUL.
         """
         namespace = query.namespace
         if principal.lock is not None:
             if namespace not in {None, principal.lock}:
                 raise Forbidden(f"this key is locked to namespace '{principal.lock}'")
             namespace = principal.lock
+        texts.check("namespace", namespace)
+        texts.check("types", query.types)
         if query.limit < 1:
             raise Unprocessable("limit is at least 1", errors=[{"field": "limit", "message": "at least 1"}])
         limit = min(query.limit, limits.EVENTS_PAGE)

@@ -4,6 +4,7 @@ import re
 import secrets
 from typing import Final
 
+from trove_agents.server import texts
 from trove_agents.server.auth import Principal, digest
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import Conflict, Forbidden, NotFound, Unprocessable
@@ -70,7 +71,7 @@ class KeyService:
 
         def commit(tx: Connection) -> KeyRevoked:
             tx.alone(f"workspace {principal.workspace}")  # two must not revoke each other
-            row = store.one(tx, principal.workspace, key_id)
+            row = store.one(tx, principal.workspace, key_id) if texts.storable(key_id) else None
             if row is None:
                 raise NotFound("no such key")
             if row[3] == "admin" and store.admins(tx, principal.workspace) == 1:
@@ -217,6 +218,7 @@ def _metadata(row: store.Row) -> KeyMetadata:
 
 
 def _check_name(name: str) -> None:
+    texts.check("name", name)
     if not name.strip() or len(name) > _NAME_CHARACTERS:
         raise _field("name", f"a name is 1 to {_NAME_CHARACTERS} characters")
 

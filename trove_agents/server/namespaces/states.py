@@ -5,9 +5,10 @@ from typing import Final
 from trove_agents.server import timelines
 from trove_agents.server.db import Connection
 from trove_agents.server.errors import NotFound, Unprocessable
-from trove_agents.server.timelines import At, Namespace, ReferenceRow
+from trove_agents.server.timelines import At, Namespace, ReferenceRow, SnapshotRow
 from trove_agents.wire import times
 from trove_agents.wire.references import REFERENCE
+from trove_agents.wire.snapshots import SNAPSHOT
 
 _SNAPSHOTS: Final = ("snap-", "auto-")
 _REFERENCES: Final = "ref-"
@@ -28,10 +29,7 @@ def state(db: Connection, space: Namespace, at: str | None, *, field: str = "at"
     if at is None:
         return space.at
     if at.startswith(_SNAPSHOTS):
-        row = timelines.snapshot_by_id(db, at)
-        if row is None or row.namespace != space.id:
-            raise NotFound("no such snapshot in this namespace")
-        return row.at
+        return snapshot(db, space, at).at
     if at.startswith(_REFERENCES):
         return reference(db, space, at).at
     version = min(_version(at, field), _LAST)
@@ -48,6 +46,18 @@ def named(at: str) -> dict[str, str]:
     if at.startswith(_SNAPSHOTS):
         return {"snapshot_id": at}
     return {"reference_id": at} if at.startswith(_REFERENCES) else {}
+
+
+def snapshot(db: Connection, space: Namespace, id: str) -> SnapshotRow:  # noqa: A002 - the word of the wire
+    """A namespace's snapshot.
+
+    Raises:
+        NotFound: unknown, or another namespace's.
+    """
+    row = timelines.snapshot_by_id(db, id) if SNAPSHOT.fullmatch(id) else None
+    if row is None or row.namespace != space.id:
+        raise NotFound("no such snapshot in this namespace")
+    return row
 
 
 def reference(db: Connection, space: Namespace, id: str) -> ReferenceRow:  # noqa: A002 - the word of the wire

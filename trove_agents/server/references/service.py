@@ -4,7 +4,7 @@ import re
 import secrets
 from typing import Any, Final
 
-from trove_agents.server import cursors, timelines
+from trove_agents.server import cursors, texts, timelines
 from trove_agents.server.auth import Principal
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import NotFound, Unprocessable
@@ -200,13 +200,10 @@ def _shown(row: ReferenceRow, namespace: str) -> StepReference:
 def _check_name(field: str, name: str | None) -> None:
     if name is None:
         return
+    texts.check(field, name)
     if _CONTROL.search(name):
         raise _invalid(field, f"{field} holds a control character")
-    try:
-        size = len(name.encode())
-    except UnicodeEncodeError:
-        raise _invalid(field, f"{field} is not Unicode text: it holds lone surrogates") from None
-    if size > limits.REFERENCE_NAME_BYTES:
+    if len(name.encode()) > limits.REFERENCE_NAME_BYTES:
         raise _invalid(field, f"{field} is at most {limits.REFERENCE_NAME_BYTES} bytes")
 
 

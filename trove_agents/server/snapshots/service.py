@@ -2,12 +2,13 @@
 
 import secrets
 
-from trove_agents.server import timelines
+from trove_agents.server import texts, timelines
 from trove_agents.server.auth import Principal
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import NotFound, Unprocessable
 from trove_agents.server.events import service as events
 from trove_agents.server.namespaces import service as namespaces
+from trove_agents.server.namespaces import states
 from trove_agents.server.namespaces.locks import ExecLocks
 from trove_agents.server.references import service as references
 from trove_agents.server.snapshots.upkeep import AUTOMATIC_DAYS, expiry_us
@@ -27,8 +28,9 @@ class SnapshotService:
         """The namespace as it is now; one that was never used is an empty snapshot.
 
         Raises:
-            Unprocessable: a label over 128 characters.
+            Unprocessable: a label over 128 characters, or one that holds a NUL or a lone surrogate.
         """
+        texts.check("label", label)
         if label is not None and len(label) > limits.SNAPSHOT_LABEL_CHARACTERS:
             message = f"a label is at most {limits.SNAPSHOT_LABEL_CHARACTERS} characters"
             raise Unprocessable(message, errors=[{"field": "label", "message": message}])
@@ -122,10 +124,9 @@ class SnapshotService:
         self, db: Connection, principal: Principal, namespace: str, snapshot_id: str
     ) -> tuple[Namespace, SnapshotRow]:
         space = timelines.namespace(db, principal.workspace, namespace)
-        row = timelines.snapshot_by_id(db, snapshot_id)
-        if space is None or row is None or row.namespace != space.id:
+        if space is None:
             raise NotFound("no such snapshot in this namespace")
-        return space, row
+        return space, states.snapshot(db, space, snapshot_id)
 
     def _shown(self, row: SnapshotRow, namespace: str) -> Snapshot:
         expires = expiry_us(row.created_us, AUTOMATIC_DAYS if row.automatic else self._manual_days)
