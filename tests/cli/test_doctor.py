@@ -4,6 +4,7 @@ import json
 import platform
 import sqlite3
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -53,6 +54,10 @@ def test_the_real_machine_is_judged_alike_by_status_json_and_probe(diagnose, tmp
     assert found["state"]["path"] == str(tmp_path / "state")
     assert found["state"]["exists"] is False and found["state"]["writable"] is True
     assert not (tmp_path / "state").exists()
+    if found["sandbox"]["ok"]:
+        form, _, why = found["sandbox"]["working_copies"].partition(": ")
+        assert form == "overlay" or (form == "directory" and why)
+    assert not list(tmp_path.iterdir())
 
 
 def test_none_by_name_is_good_enough(diagnose):
@@ -94,6 +99,9 @@ def test_serve_tells_the_same_in_a_line_or_two():
         "not isolated: system calls",
         "not limited: cpu",
     ]
+    assert list(standing.lines(msgspec.structs.replace(GOOD, working_copies="directory: too old")))[1] == (
+        "working copies: directory: too old"
+    )
     [refused] = standing.lines(BAD)
     assert refused.startswith("refused: ")
     [unprotected] = standing.lines(Report(sandbox="none", network="host"))

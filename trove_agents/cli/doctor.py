@@ -50,9 +50,10 @@ def doctor(
 
     Status 0 if commands can run as asked, 1 if they would be refused.
     """
+    from trove_agents.server.exec.forms import examined
     from trove_agents.server.sandbox import probe
 
-    report = probe(sandbox, network=network.value)
+    report = examined(probe(sandbox, network=network.value), _nearest(data.absolute()), network.value)
     found = Diagnosis(
         trove_agents=importlib.metadata.version("trove-agents"),
         python=platform.python_version(),
@@ -69,8 +70,13 @@ def doctor(
         raise typer.Exit(1)
 
 
+def _nearest(folder: Path) -> Path:
+    """The folder itself, or what will hold it."""
+    return next(place for place in (folder, *folder.parents) if place.exists())
+
+
 def _state(folder: Path) -> State:
-    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    nearest = _nearest(folder)
     return State(
         path=str(folder),
         exists=folder.exists(),
@@ -96,6 +102,7 @@ def _show(found: Diagnosis) -> None:
         "found at": report.executable,
         "commands run as": report.runs_as,
         "network": report.network,
+        "working copies": report.working_copies,
     }
     _rows(console, None, [(name, Text(value)) for name, value in facts.items() if value])
     _rows(

@@ -19,6 +19,8 @@ def lines(report: Report) -> Iterator[str]:
     name = f"{report.sandbox} {report.version}" if report.version else report.sandbox
     kept = [_words(subject) for subject, isolated in report.isolated.items() if isolated]
     yield f"under {name}: {', '.join(kept)} isolated; network: {report.network}"
+    if report.working_copies:
+        yield f"working copies: {report.working_copies}"
     open_to = [_words(subject) for subject, isolated in report.isolated.items() if not isolated]
     unlimited = [_words(limit) for limit, how in report.limits.items() if how.startswith(MISSING)]
     if open_to:

@@ -17,6 +17,7 @@ from trove_agents.embedded import credentials
 from trove_agents.embedded.driver import AsyncInProcess, InProcess
 from trove_agents.embedded.loop import LoopThread
 from trove_agents.server.app import Server
+from trove_agents.server.exec.forms import examined
 from trove_agents.server.http import Edge
 from trove_agents.server.sandbox import Network, Report, probe
 from trove_agents.server.settings import Settings
@@ -162,7 +163,8 @@ class Trove:
 
     def report(self) -> Report:
         """What isolates commands here, what does not, and what would help. Looks, so it takes a moment."""
-        return probe(self._settings.sandbox, network=self._settings.network)
+        network = self._settings.network
+        return examined(probe(self._settings.sandbox, network=network), self.folder, network)
 
     def serve(
         self,

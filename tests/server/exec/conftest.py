@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import tempfile
 import time
@@ -17,6 +18,7 @@ from trove_agents.server.events import service as events
 from trove_agents.server.exec.contents import Contents
 from trove_agents.server.exec.copies import DirectoryCopies
 from trove_agents.server.exec.ingest import ingest
+from trove_agents.server.exec.overlay.copies import OverlayCopies
 from trove_agents.server.exec.scan import Quota
 from trove_agents.server.exec.service import ExecService
 from trove_agents.server.namespaces.locks import ExecLocks
@@ -24,6 +26,70 @@ from trove_agents.server.timelines import Change, Kind
 from trove_agents.wire.exec import ExecRequest
 
 WORKSPACE = "ws-0000000000000001"
+FORMS = {"directory": DirectoryCopies, "overlay": OverlayCopies}
+needs_mount = pytest.mark.skipif(os.getuid() != 0, reason="only root can mount an overlay in its own process")
+BOTH = ["directory", pytest.param("overlay", marks=needs_mount)]
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(result):
+    if result != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+@contextlib.contextmanager
+def _root_again():
+    if os.getuid() != 0:
+        yield
+        return
+    user, group = os.geteuid(), os.getegid()
+    os.seteuid(0)
+    os.setegid(0)
+    try:
+        yield
+    finally:
+        os.setegid(group)
+        os.seteuid(user)
+
+
+@contextlib.contextmanager
+def mounted(place, lowers, upper=None, work=None):
+    """Folders as a command would see them: mounted by root, with the options of a mount in a user namespace."""
+    options = f"lowerdir={':'.join(map(str, lowers))},userxattr,redirect_dir=nofollow,metacopy=off"
+    if upper is not None:
+        options += f",upperdir={upper},workdir={work}"
+    with _root_again():
+        place.mkdir(exist_ok=True)
+        _checked(_libc.mount(b"overlay", os.fsencode(place), b"overlay", 0, os.fsencode(options)))
+    try:
+        yield place
+    finally:
+        with _root_again():
+            _checked(_libc.umount2(os.fsencode(place), 0))
+            if work is not None:  # of a mount in a user namespace it would be the server's own
+                os.chown(work / "work", os.stat(work).st_uid, -1)
+
+
+@contextlib.contextmanager
+def shown(copy, place):
+    """The folder that a command sees as its own, between ``start`` and ``changes``."""
+    if copy.overlay is None:
+        yield copy.root
+        return
+    with mounted(place, copy.overlay.lowers, copy.root, copy.overlay.work) as root:
+        yield root
+
+
+def look_through(copy, place):
+    """What is on disk in an idle copy, as a command would find it."""
+    with _root_again():
+        if copy.overlay is None:
+            return on_disk(copy.root)
+        lowers = copy.overlay.lowers
+        if len(lowers) == 1:
+            return on_disk(lowers[0])
+        with mounted(place, lowers) as root:
+            return on_disk(root)
 
 
 def on_disk(root):
@@ -49,17 +115,37 @@ def on_disk(root):
 class Bench:
     """What the service does around a command, with a function in place of the command."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, form="directory"):
         self.folder = folder
+        self.form = form
+        self.place = folder / "seen"
         self.database = Database.open(folder / "state")
         self.blobs = BlobStore.local(folder / "blobs")
         self.contents = Contents(self.blobs, WORKSPACE)
-        self.copies = DirectoryCopies(folder / "copies")
+        self.copies = self.new_copies()
         self.space = self.database.write(
             lambda tx: timelines.create_namespace(tx, WORKSPACE, "main", now_ns=time.time_ns())
         )
 
     on_disk = staticmethod(on_disk)
+
+    def new_copies(self, name="copies"):
+        return FORMS[self.form](self.folder / name)
+
+    def restart(self):
+        """Another process after this one."""
+        self.copies.close()
+        self.copies = self.new_copies()
+
+    def on_hand(self, copies=None, at=None):
+        """What is on disk in the namespace's copy, brought to a state, the head by default."""
+        copy = (copies or self.copies).take(self.head())
+        try:
+            with self.database.read() as db:
+                copy.bring_to(db, at or self.head().at, self.contents)
+            return look_through(copy, self.place)
+        finally:
+            copy.give_back()
 
     def close(self):
         self.copies.close()
@@ -91,9 +177,11 @@ class Bench:
                 copy.bring_to(db, start.at, self.contents)
             time.sleep(0.005)  # past a tick of a coarse clock: else all that is young is read again
             copy.start()
-            command(copy.root)
-            during()
-            scan = copy.changes(self.contents, quota)
+            with shown(copy, self.place) as root:
+                command(root)
+                during()
+            with self.database.read() as db:
+                scan = copy.changes(db, self.contents, quota)
             done = self.database.write(
                 lambda tx: ingest(
                     tx,
@@ -111,16 +199,6 @@ class Bench:
         finally:
             copy.give_back()
 
-    def look(self, at):
-        """The copy's files after it was brought to a state."""
-        start = self.head()
-        copy = self.copies.take(start)
-        with self.database.read() as db:
-            copy.bring_to(db, at, self.contents)
-        found = on_disk(copy.root)
-        copy.give_back()
-        return found
-
     def store(self, at=None):
         """The store's tree in the form of ``on_disk``."""
         with self.database.read() as db:
@@ -137,21 +215,27 @@ class Bench:
             return found
 
 
+@pytest.fixture(scope="session")
+def form():
+    """Of the copies in a bench; a service chooses by itself. The tests of the port have each of them in turn."""
+    return "directory"
+
+
 @pytest.fixture
-def bench(tmp_path):
-    bench = Bench(tmp_path)
+def bench(tmp_path, form):
+    bench = Bench(tmp_path, form)
     yield bench
     bench.close()
 
 
 @pytest.fixture(scope="session")
-def bench_maker():
+def bench_maker(form):
     """Benches for the examples of one property, which each need their own."""
 
     @contextlib.contextmanager
     def make():
         with tempfile.TemporaryDirectory() as folder:
-            bench = Bench(Path(folder))
+            bench = Bench(Path(folder), form)
             try:
                 yield bench
             finally:
@@ -177,9 +261,23 @@ GATE = "touch started; until [ -e gate ]; do sleep 0.01; done; rm gate started"
 
 async def gates(bench, count=1):
     """What lets commands go on that wait at a ``GATE``, once all of them do."""
-    while len(found := list(bench.folder.glob("copies/*/*/started"))) < count:
+    while len(found := [*bench.folder.glob("copies/*/*/started"), *inside(bench.folder)]) < count:
         await asyncio.sleep(0.005)
     return [started.with_name("gate") for started in found]
+
+
+def inside(folder):
+    """The same as the commands see it: into what an overlay is mounted over nobody else may write meanwhile."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            started = process / "root" / "workspace" / "started"
+            mounts = (process / "mountinfo").read_text()
+            if f"{folder}/" in mounts and " /workspace rw,relatime - overlay " in mounts:
+                if (process / "comm").read_text() == "bash\n":  # others come and go
+                    about = started.stat()
+                    found[about.st_dev, about.st_ino] = started
+    return found.values()
 
 
 async def hop(function, *args, **more):

@@ -4,8 +4,16 @@ import contextlib
 import os
 import shutil
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from .conftest import BOTH
+
+
+@pytest.fixture(scope="session", params=BOTH)
+def form(request):
+    return request.param
 
 
 PATHS = st.sampled_from(["a", "b", "a/a", "a/b", "b/a", "a/a/a", "a.b", "\udcff"])
@@ -122,8 +130,8 @@ def test_the_store_has_what_the_folder_has(bench_maker, rounds):
                 model.update(expected(root, bench))
 
             bench.exec(command)
-            assert bench.store() == model == bench.on_disk(bench.root)
+            assert bench.store() == model == bench.on_hand()
             states.append(bench.head().at)
         assert not bench.exec()[0]
         for at in [*states, *reversed(states), states[-1], states[0]]:
-            assert bench.look(at) == bench.store(at)
+            assert bench.on_hand(at=at) == bench.store(at)

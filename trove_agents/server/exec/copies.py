@@ -1,7 +1,7 @@
 """Working copies: what a command finds as its files. Caches of the store, each to be made anew at any time.
 
 A port, and the form that works everywhere: a directory per namespace and server process, kept between commands and
-compared with what was known of it.
+compared with what was known of it. The other form is in ``overlay/``.
 """
 
 import os
@@ -22,6 +22,7 @@ from trove_agents.server.exec.lay import Layer
 from trove_agents.server.exec.scan import Quota, Scan, Scanner
 from trove_agents.server.exec.slots import Slot
 from trove_agents.server.exec.tree import ROOT_MODE, Tree
+from trove_agents.server.sandbox import Overlay
 from trove_agents.server.timelines import At, Namespace
 
 _KEPT: Final = 64
@@ -35,7 +36,12 @@ class WorkingCopy(Protocol):
 
     @property
     def root(self) -> Path:
-        """The folder that the sandbox shows."""
+        """The folder that the sandbox shows, and that takes what the command changes."""
+        ...
+
+    @property
+    def overlay(self) -> Overlay | None:
+        """What it shows through the root."""
         ...
 
     def bring_to(self, db: Connection, at: At, contents: Contents) -> None:
@@ -46,7 +52,7 @@ class WorkingCopy(Protocol):
         """Says that a command is about to run: until ``keep`` the copy is worth nothing to anybody else."""
         ...
 
-    def changes(self, contents: Contents, quota: Quota) -> Scan:
+    def changes(self, db: Connection, contents: Contents, quota: Quota) -> Scan:
         """What the command did, found once all its processes are dead.
 
         Raises:
@@ -91,6 +97,10 @@ class DirectoryCopy:
     def root(self) -> Path:
         return self._root
 
+    @property
+    def overlay(self) -> None:
+        return None
+
     def recall(self) -> None:
         """Takes up what a state file says of the directory, if there is a valid one."""
         found = state.load(self._state)
@@ -117,12 +127,12 @@ class DirectoryCopy:
         finally:
             os.close(stamp)
 
-    def changes(self, contents: Contents, quota: Quota) -> Scan:
+    def changes(self, db: Connection, contents: Contents, quota: Quota) -> Scan:  # noqa: ARG002 - of the port
         with Tree(self._root) as tree:
             return Scanner(tree, self._index, contents).scan(started_ns=self._started_ns, quota=quota)
 
     def keep(self, db: Connection, at: At, others: Iterable[str], contents: Contents) -> None:
-        wanted = {path: timelines.find(db, at, path) for path in _with_parents(others)}
+        wanted = {path: timelines.find(db, at, path) for path in with_parents(others)}
         if wanted:
             with Tree(self._root) as tree:
                 Layer(tree, self._index, db, contents).apply(wanted.items())
@@ -137,7 +147,7 @@ class DirectoryCopy:
         self._at = None
         self._state.unlink(missing_ok=True)
         self._stamp.unlink(missing_ok=True)
-        _remove(self._root)
+        remove_folder(self._root)
 
     def _advance(self, db: Connection, was: At, at: At, contents: Contents) -> bool:
         """Applies what differs; False when the directory is not what it should be."""
@@ -153,7 +163,7 @@ class DirectoryCopy:
 
     def _rebuild(self, db: Connection, at: At, contents: Contents) -> None:
         """A new directory under the old name: what may still be open of the old one leads nowhere."""
-        _remove(self._root)
+        remove_folder(self._root)
         self._root.mkdir(ROOT_MODE)
         self._index = {}
         with Tree(self._root) as tree:
@@ -223,7 +233,8 @@ class DirectoryCopies:
         return self._slot
 
 
-def _with_parents(paths: Iterable[str]) -> set[str]:
+def with_parents(paths: Iterable[str]) -> set[str]:
+    """Paths, and every directory above them."""
     found: set[str] = set()
     for path in paths:
         while path and path not in found:
@@ -232,7 +243,8 @@ def _with_parents(paths: Iterable[str]) -> set[str]:
     return found
 
 
-def _remove(root: Path) -> None:
+def remove_folder(root: Path) -> None:
+    """Removes a folder with all it holds, or what is in its place, if anything is."""
     try:
         found = root.lstat()
     except FileNotFoundError:

@@ -24,12 +24,13 @@ from trove_agents.server.exec.tree import Tree
 from trove_agents.server.paths import shown
 from trove_agents.server.timelines import Kind, Payload
 
-_SPECIAL: Final = {
+SPECIAL: Final = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+"""What the store does not keep, in words."""
 _MOST_WARNINGS: Final = 100
 
 
@@ -41,6 +42,18 @@ class Quota:
     """Sum of the sizes of its files; a sparse file counts whole."""
     entries: int = 200_000
     """Files, links and directories."""
+
+    def check(self, size: int, entries: int) -> None:
+        """Refuses what is more.
+
+        Raises:
+            QuotaExceeded: there are more bytes or more entries.
+        """
+        if entries > self.entries or size > self.bytes:
+            raise QuotaExceeded(
+                f"the command left more than {self.bytes:,} bytes or {self.entries:,} entries in the "
+                "workspace; nothing of it was kept"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +132,7 @@ class Scanner:
             directory = pending.pop()
             visited.add(directory)
             pending += self._look(directory, started_ns)
-            if self._entries > quota.entries or self._bytes > quota.bytes:
-                raise QuotaExceeded(
-                    f"the command left more than {quota.bytes:,} bytes or {quota.entries:,} entries in the "
-                    "workspace; nothing of it was kept"
-                )
+            quota.check(self._bytes, self._entries)
         return visited
 
     def _look(self, directory: str, started_ns: int) -> list[str]:
@@ -161,7 +170,7 @@ class Scanner:
     def _drop(self, path: str) -> None:
         directory, _, name = path.rpartition("/")
         kind = stat.S_IFMT(self._tree.lstat(path).st_mode)
-        self._result.warn(path, f"{_SPECIAL.get(kind, 'a special file')} is not kept")
+        self._result.warn(path, f"{SPECIAL.get(kind, 'a special file')} is not kept")
         self._tree.remove(path)
         if self._index[directory].pop(name, None) is not None:
             self._result.removed.append(path)
@@ -182,13 +191,13 @@ class Scanner:
             if now.st_mode != new.mode:
                 self._tree.set_directory_mode(path, mode)
             if was is None or was.mode != new.mode:
-                self._result.found.append(Found(path, Kind.DIRECTORY, mode, _time(now)))
+                self._result.found.append(Found(path, Kind.DIRECTORY, mode, kept_time(now)))
         else:
             above, own = self._tree.parent(path)
             target = os.fsencode(os.readlink(own, dir_fd=above))
             new = known(now, blake3(target).digest())
             if was is None or (was.digest, was.mtime_ns) != (new.digest, new.mtime_ns):
-                self._result.found.append(Found(path, Kind.LINK, PERMISSIONS, _time(now), target=target))
+                self._result.found.append(Found(path, Kind.LINK, PERMISSIONS, kept_time(now), target=target))
         self._index[directory][name] = new
 
     def _take_in(self, files: dict[str, os.stat_result]) -> None:
@@ -201,7 +210,7 @@ class Scanner:
             was = before[path]
             if payload is not None or was is None or (was.mode, was.mtime_ns) != (new.mode, new.mtime_ns):
                 mode = new.mode & PERMISSIONS
-                self._result.found.append(Found(path, Kind.FILE, mode, _time(files[path]), payload))
+                self._result.found.append(Found(path, Kind.FILE, mode, kept_time(files[path]), payload))
 
 
 def _same(was: Known, now: os.stat_result, started_ns: int) -> bool:
@@ -214,6 +223,6 @@ def _same(was: Known, now: os.stat_result, started_ns: int) -> bool:
     )
 
 
-def _time(found: os.stat_result) -> int:
+def kept_time(found: os.stat_result) -> int:
     """The store keeps 64 bits; some file systems keep times further off than that (1677 to 2262)."""
     return max(-(2**63), min(found.st_mtime_ns, 2**63 - 1))

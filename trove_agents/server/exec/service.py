@@ -25,7 +25,8 @@ from trove_agents.server.errors import (
 from trove_agents.server.events import service as events
 from trove_agents.server.exec import shell
 from trove_agents.server.exec.contents import Contents
-from trove_agents.server.exec.copies import DirectoryCopies, WorkingCopies, WorkingCopy
+from trove_agents.server.exec.copies import WorkingCopy
+from trove_agents.server.exec.forms import Copies
 from trove_agents.server.exec.ingest import Ingested, ingest
 from trove_agents.server.exec.options import Options
 from trove_agents.server.exec.scan import Quota, Scan
@@ -89,7 +90,7 @@ class ExecService:
         self._blobs = blobs
         self._locks = exec_locks
         self._sandbox = sandbox
-        self._copies: WorkingCopies = DirectoryCopies(folder)
+        self._copies = Copies(folder)
         self._seconds = min(seconds, max_seconds)
         self._max_seconds = max_seconds
         self._quota = quota or Quota()
@@ -122,7 +123,7 @@ class ExecService:
 
         async with self._locks.hold(space.id, seconds=options.seconds + _LOCK_SECONDS, hop=hop) as lease:
             try:
-                copy = await whole(hop(self._prepare, call))
+                copy = await whole(hop(self._prepare, call, sandbox))
                 outcome = await self._execute(sandbox, copy, call)
                 result: ExecResult = await whole(hop(self._finish, sandbox, call, outcome, lease))
             finally:
@@ -147,7 +148,7 @@ class ExecService:
             )
         return sandbox, found
 
-    def _prepare(self, call: _Call) -> WorkingCopy:
+    def _prepare(self, call: _Call, sandbox: Sandbox) -> WorkingCopy:
         """The copy, at the head, and the text of init.sh."""
         with self._database.read() as db:
             called = call.namespace.name
@@ -155,7 +156,7 @@ class ExecService:
             if call.namespace.name != called:
                 raise Conflict("the namespace was deleted before the command began")
             call.directory = _directory(db, call.namespace.at, call.options.cwd)
-            call.copy = copy = self._copies.take(call.namespace)
+            call.copy = copy = self._copies.take(call.namespace, sandbox, plain=False)
             copy.bring_to(db, call.namespace.at, call.contents)
             call.init = _init(db, call.namespace.at, call)
         copy.start()
@@ -170,6 +171,7 @@ class ExecService:
                 Command(
                     script,
                     copy.root,
+                    overlay=copy.overlay,
                     stdin=options.stdin,
                     timeout=options.seconds,
                     output_bytes=limits.EXEC_OUTPUT_BYTES,
@@ -189,7 +191,8 @@ class ExecService:
         copy = call.copy
         assert copy is not None, "a command ran in it"
         try:
-            scan = copy.changes(call.contents, self._quota)
+            with self._database.read() as db:
+                scan = copy.changes(db, call.contents, self._quota)
             call.warnings += _warnings(scan)
             result = _result(sandbox, copy, call, outcome)
 

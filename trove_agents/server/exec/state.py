@@ -51,7 +51,11 @@ def save(path: Path, at: At, index: Index) -> None:
         data = _encode(_State(_FORM, boot(), at.timeline, at.version, index))
     except UnicodeEncodeError:
         return
-    # In place: where it is not replaced, the file system does not hurry to write it
+    write(path, data)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Writes a file in place: where it is not replaced, the file system does not hurry to write it."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         os.write(descriptor, data)

@@ -8,14 +8,15 @@ import contextlib
 import os
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
 from trove_agents.server.sandbox import cgroup, egress, seccomp
-from trove_agents.server.sandbox.binary import Bwrap
+from trove_agents.server.sandbox.binary import PREFERRED, Bwrap
 from trove_agents.server.sandbox.cgroup import Group
 from trove_agents.server.sandbox.layout import ENVIRONMENT, INNER_ROOT, USER, layout
 from trove_agents.server.sandbox.namespace import Namespace
 from trove_agents.server.sandbox.pipes import memory_file
-from trove_agents.server.sandbox.port import Command, Limits, Network, Outcome, SandboxFailed
+from trove_agents.server.sandbox.port import Command, Limits, Network, Outcome, Overlay, SandboxFailed
 from trove_agents.server.sandbox.shell import bash, rlimits
 from trove_agents.server.sandbox.supervise import Streams, supervise
 from trove_agents.server.sandbox.watch import Watcher
@@ -79,12 +80,26 @@ class Bubblewrap:
         """Whether system calls are filtered."""
         return self._filter is not None
 
-    def try_out(self, *program: str) -> subprocess.CompletedProcess[bytes]:
-        """Runs a program of this machine, waiting for it, in a sandbox with an empty folder and no limits."""
+    def layered(self, root: Path, overlay: Overlay, script: str) -> str | None:
+        """See `Sandbox.layered`."""
+        if self.bwrap.version < PREFERRED:
+            return f"bwrap is older than {'.'.join(map(str, PREFERRED))}"
+        try:
+            done = self.try_out("bash", "-c", script, folder=_folder(root, overlay))
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+        if done.returncode == 0:
+            return None
+        return done.stderr.decode(errors="replace").strip() or f"the trial ended with {done.returncode}"
+
+    def try_out(
+        self, *program: str, folder: tuple[str, ...] = ("--dir", INNER_ROOT)
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Runs a program of this machine, waiting for it, without limits; by default with an empty folder."""
         with contextlib.ExitStack() as handed:
             options = _Options(handed, self._environment())
             options.add(*ISOLATION)
-            options.add(*self._mounts(options), "--dir", INNER_ROOT, *CLOSING)
+            options.add(*self._mounts(options), *folder, *CLOSING)
             return subprocess.run(  # noqa: S603 - fixed programs
                 [self.bwrap.path, "--args", str(options.file()), "--", *program],
                 env={},
@@ -125,7 +140,7 @@ class Bubblewrap:
                 options.hand(lifeline_reader, "--block-fd")
             options.add(*ISOLATION)
             options.add(*self._mounts(options))
-            options.add("--bind", os.fspath(command.root), INNER_ROOT, *CLOSING)
+            options.add(*_folder(command.root, command.overlay), *CLOSING)
             begin = rlimits(self.limits, command.timeout)
             shell = bash(command.script, options.memory, env=command.env, begin=begin, lifeline=shell_end)
             arguments: list[str | bytes] = [self.bwrap.path, "--args", str(options.file()), "--", *shell]
@@ -193,6 +208,14 @@ class _Options:
         for name, value in self._environment.items():
             options += ["--setenv", name, value]
         return self.memory(b"\0".join(map(_bytes, options)) + b"\0")
+
+
+def _folder(root: Path, overlay: Overlay | None) -> tuple[str, ...]:
+    """The mount that is the command's folder."""
+    if overlay is None:
+        return "--bind", os.fspath(root), INNER_ROOT
+    lowers = (part for lower in reversed(overlay.lowers) for part in ("--overlay-src", os.fspath(lower)))
+    return (*lowers, "--overlay", os.fspath(root), os.fspath(overlay.work), INNER_ROOT)
 
 
 def _bytes(text: str) -> bytes:

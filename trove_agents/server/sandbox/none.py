@@ -3,9 +3,10 @@
 import contextlib
 import logging
 import tempfile
+from pathlib import Path
 
 from trove_agents.server.sandbox.plain import start
-from trove_agents.server.sandbox.port import Command, Limits, Network, Outcome
+from trove_agents.server.sandbox.port import Command, Limits, Network, Outcome, Overlay
 from trove_agents.server.sandbox.supervise import Streams, supervise
 from trove_agents.server.sandbox.watch import Watcher
 
@@ -26,6 +27,10 @@ class Unisolated:
     def __init__(self, *, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         _log.warning(WARNING)
+
+    def layered(self, root: Path, overlay: Overlay, script: str) -> str:  # noqa: ARG002 - of the port
+        """See `Sandbox.layered`."""
+        return "without a sandbox nothing is mounted"
 
     async def run(self, command: Command) -> Outcome:
         """See `Sandbox.run`; only processes that keep their group or their environment are sure to be killed."""

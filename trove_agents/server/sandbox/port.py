@@ -19,6 +19,16 @@ Network: TypeAlias = Literal["none", "internet", "host"]
 
 
 @dataclass(frozen=True, slots=True)
+class Overlay:
+    """Folders that a command sees through one of its own, which takes whatever it changes."""
+
+    lowers: tuple[Path, ...]
+    """The topmost first; they are only read. Nothing else may write into them while the command runs."""
+    work: Path
+    """An empty folder for the kernel, on the file system of the upper one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """One command line, ready to run."""
 
@@ -26,6 +36,8 @@ class Command:
     """What ``bash -c`` gets, of any length."""
     root: Path
     """The folder of this machine that the command sees as ``Sandbox.inner_root``; also its working directory."""
+    overlay: Overlay | None = None
+    """What the command sees through ``root``, for a sandbox that can show it: see `Sandbox.layered`."""
     stdin: bytes | None = None
     """Piped; None is ``/dev/null``, ``b""`` an immediate end of input."""
     timeout: float = 30.0
@@ -95,6 +107,9 @@ class Sandbox(Protocol):
     @property
     def network(self) -> Network:
         """What commands reach."""
+
+    def layered(self, root: Path, overlay: Overlay, script: str) -> str | None:
+        """What goes wrong where a script runs in `root` over `overlay`; None when nothing does, and it ends with 0."""
 
     async def run(self, command: Command) -> Outcome:
         """Runs `command` to its end and leaves no process of it.

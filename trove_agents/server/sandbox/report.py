@@ -21,6 +21,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Limit by limit, how it is kept, or ``missing: `` and why."""
     missing_tools: list[str] | None = None
     """Programs that scripts of the public API call and that commands would not find; None: not looked for."""
+    working_copies: str | None = None
+    """How commands get their files: ``overlay``, or ``directory: `` and why; None: not looked at."""
     problems: list[str] = []
     """What is wrong, in sentences."""
     remedy: list[str] = []

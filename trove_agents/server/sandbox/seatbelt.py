@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from trove_agents.server.sandbox.plain import start
-from trove_agents.server.sandbox.port import Command, Limits, Network, Outcome
+from trove_agents.server.sandbox.port import Command, Limits, Network, Outcome, Overlay
 from trove_agents.server.sandbox.shell import rlimits
 from trove_agents.server.sandbox.supervise import Streams, supervise
 from trove_agents.server.sandbox.watch import Watcher
@@ -103,6 +103,10 @@ class Seatbelt:
         self.network: Network = network
         self.limits = limits or Limits()
         self._program = program
+
+    def layered(self, root: Path, overlay: Overlay, script: str) -> str:  # noqa: ARG002 - of the port
+        """See `Sandbox.layered`."""
+        return "macOS has no overlays"
 
     async def run(self, command: Command) -> Outcome:
         """See `Sandbox.run`; a process that leaves the group and wipes its environment is not found."""

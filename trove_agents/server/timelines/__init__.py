@@ -10,7 +10,7 @@ Knows nothing of HTTP, quotas, rights or events: services call this inside their
 from trove_agents.server.timelines.chain import unchanged
 from trove_agents.server.timelines.change import Change
 from trove_agents.server.timelines.collection import Collection
-from trove_agents.server.timelines.comparison import differences, history
+from trove_agents.server.timelines.comparison import ancestry, differences, history, some
 from trove_agents.server.timelines.contents import (
     INLINE_BYTES,
     digests,
@@ -84,6 +84,7 @@ __all__ = [
     "Retention",
     "SnapshotRow",
     "TimelineError",
+    "ancestry",
     "at_version",
     "children",
     "create_namespace",
@@ -111,6 +112,7 @@ __all__ = [
     "snapshot",
     "snapshot_by_id",
     "snapshots",
+    "some",
     "totals",
     "unchanged",
     "walk",

@@ -1,7 +1,7 @@
 """What differs between two states, and what happened to a path."""
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -68,7 +68,7 @@ def differences(db: Connection, a: At, b: At) -> list[Difference]:
 
 def _changed(db: Connection, a: At, b: At) -> dict[bytes, set[bytes]]:
     """Directory to names: every path with a row between the common ancestor of two states and either of them."""
-    left, right = _lineage(db, a), _lineage(db, b)
+    left, right = ancestry(db, a), ancestry(db, b)
     meeting = {state.timeline: state.version for state in left}
     shared = next((state for state in right if state.timeline in meeting), None)
     low = -1 if shared is None else min(shared.version, meeting[shared.timeline])
@@ -83,6 +83,14 @@ def _changed(db: Connection, a: At, b: At) -> dict[bytes, set[bytes]]:
             if meets:
                 break
     return changed
+
+
+def some(db: Connection, at: At, path: str, wanted: Iterable[str]) -> dict[str, Entry]:
+    """Of a directory's entries those of some names, by name."""
+    below = f"{path}/" if path else ""
+    rows = _pick(db, at, names.to_bytes(path), {names.to_bytes(name) for name in wanted})
+    found = ((names.from_bytes(name), row) for name, row in rows.items())
+    return {name: entry(below + name, row) for name, row in found}
 
 
 def _pick(db: Connection, at: At, directory: bytes, wanted: set[bytes]) -> dict[bytes, Row]:
@@ -136,7 +144,7 @@ def _history(
         end = since
 
 
-def _lineage(db: Connection, at: At) -> list[At]:
+def ancestry(db: Connection, at: At) -> list[At]:
     """A state's timeline and those it was cut from, nearest first, without the copies that flattening made."""
     found: list[At] = []
     state: At | None = at
