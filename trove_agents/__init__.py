@@ -11,12 +11,14 @@ from trove_agents.client.call import Call, Flow, gather
 from trove_agents.client.clients import AsyncTroveAdminClient, AsyncTroveClient, TroveAdminClient, TroveClient
 from trove_agents.client.download import Downloaded
 from trove_agents.client.files import ListResult
+from trove_agents.client.leases import AsyncHeldLease, HeldLease
 from trove_agents.client.retry import Retries
 from trove_agents.client.states import State
 from trove_agents.client.transport import AsyncTransport, Transport
 from trove_agents.client.webhooks import verify_webhook
 from trove_agents.config import Settings
 from trove_agents.errors import (
+    LeaseLost,
     NotSupported,
     Recovery,
     TroveAuthError,
@@ -32,6 +34,7 @@ from trove_agents.errors import (
     TroveTimeoutError,
     TruncatedWarning,
     WebhookSignatureError,
+    WorkspaceLeased,
 )
 from trove_agents.wire.events import Actor, ListedEvent
 from trove_agents.wire.exec import ExecResult
@@ -39,6 +42,7 @@ from trove_agents.wire.files import BytesContent, FileContent, FileInfo, FileRes
 from trove_agents.wire.forks import Fork
 from trove_agents.wire.history import Difference, HistoryEntry
 from trove_agents.wire.keys import KeyCreated, KeyMetadata, Me
+from trove_agents.wire.leases import Lease, LeaseHolder
 from trove_agents.wire.namespaces import NamespaceInfo
 from trove_agents.wire.references import StepReference
 from trove_agents.wire.restores import RestoredState
@@ -52,6 +56,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Actor",
+    "AsyncHeldLease",
     "AsyncHttpTransport",
     "AsyncTransport",
     "AsyncTroveAdminClient",
@@ -67,10 +72,14 @@ __all__ = [
     "FileStat",
     "Flow",
     "Fork",
+    "HeldLease",
     "HistoryEntry",
     "HttpTransport",
     "KeyCreated",
     "KeyMetadata",
+    "Lease",
+    "LeaseHolder",
+    "LeaseLost",
     "ListResult",
     "ListedEvent",
     "Me",
@@ -107,6 +116,7 @@ __all__ = [
     "WebhookSignatureError",
     "WebhookTestResult",
     "WorkspaceBootstrap",
+    "WorkspaceLeased",
     "connect",
     "gather",
     "verify_webhook",

@@ -4,7 +4,9 @@
     ├── TroveAuthError                  401, 403: key missing, revoked, or not allowed here
     ├── TroveNotFoundError              404: file, snapshot, key or webhook unknown
     ├── TroveConflictError              409: the present state forbids it
-    │   └── TrovePreconditionError          412: not as if_match or if_none_match said
+    │   ├── TrovePreconditionError          412: not as if_match or if_none_match said
+    │   ├── WorkspaceLeased                 ... another holds a lease on the namespace
+    │   └── LeaseLost                       ... your lease ran out, or was given back
     ├── TroveTimeoutError               408, 504: a command or a server took too long
     ├── TroveRateLimitError             429: too many requests
     ├── TroveServerError                other 5xx, or an answer that makes no sense
@@ -33,7 +35,7 @@ class TroveError(Exception):
         status_code: The HTTP status; None when no answer came or the failure is local.
         code: The stable name of the reason, as the server sends it; each class has one of its own.
         recovery: What a caller can do, when it differs from what the class says.
-        retry_after: Seconds after which the server wants to be asked again, on 429 and 503.
+        retry_after: Seconds after which the server wants to be asked again, on 429, 503 and some 409.
         errors: One mapping for each field that failed validation.
     """
 
@@ -84,6 +86,26 @@ class TrovePreconditionError(TroveConflictError):
     """412: the file is not as ``if_match`` or ``if_none_match`` said, and nothing was done: read it again."""
 
     code = "precondition-failed"
+
+
+class WorkspaceLeased(TroveConflictError):
+    """409: another holds a lease on the namespace, and nothing was done; ``retry_after`` says when to try again.
+
+    ``holder`` is what it calls itself, where the server says so.
+    """
+
+    code = "workspace-leased"
+    recovery: Recovery = "retry"
+    holder: str | None = None
+
+
+class LeaseLost(TroveConflictError):
+    """409: the lease that the call was made under is not held any more, and nothing was done.
+
+    Others may have changed the namespace since: look at it before going on.
+    """
+
+    code = "lease-lost"
 
 
 class TroveTimeoutError(TroveError):

@@ -37,6 +37,11 @@ def runtime(client: ta.TroveClient) -> None:
     assert_type(client.diff("snap-1", 5), list[ta.Difference])
     assert_type(client.history("a"), Iterator[ta.HistoryEntry])
     assert_type(client.fork("b", "snap-1").key, ta.KeyCreated | None)
+    with client.lease(ttl=5, wait=1.5) as held:
+        assert_type(held.client, ta.TroveClient)
+        assert_type(held.lease, ta.Lease)
+        held.renew()
+    assert_type(client.lease_holder(), ta.LeaseHolder | None)
     assert_type(client.with_step(thread="t", call="c"), ta.TroveClient)
     assert_type(client.me(), ta.Me)
     with client as same:
@@ -66,6 +71,9 @@ async def asynchronous(client: ta.AsyncTroveClient, admin: ta.AsyncTroveAdminCli
         yield b"x"
 
     assert_type(await client.exec("ls"), str)
+    async with client.lease() as held:
+        assert_type(held.client, ta.AsyncTroveClient)
+        await held.renew(9)
     assert_type(await client.upload("a", pieces()), ta.FileResult)
     assert_type(await client.bootstrap(), ta.WorkspaceBootstrap)
     async for event in admin.list_events(types=["file.written"]):

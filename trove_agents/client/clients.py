@@ -11,6 +11,7 @@ from trove_agents.client.files import AsyncFilesMethods, FilesMethods
 from trove_agents.client.forks import AsyncForksMethods, ForksMethods
 from trove_agents.client.history import AsyncHistoryMethods, HistoryMethods
 from trove_agents.client.keys import AsyncKeysMethods, AsyncMeMethods, KeysMethods, MeMethods
+from trove_agents.client.leases import AsyncLeasesMethods, LeasesMethods
 from trove_agents.client.namespaces import AsyncNamespacesMethods, NamespacesMethods
 from trove_agents.client.references import AsyncReferencesMethods, ReferencesMethods
 from trove_agents.client.restores import AsyncRestoresMethods, RestoresMethods
@@ -36,6 +37,7 @@ class TroveClient(
     ForksMethods,
     BootstrapMethods,
     StepsMethods,
+    LeasesMethods,
     NamespacesMethods,
     MeMethods,
 ):
@@ -87,6 +89,7 @@ class AsyncTroveClient(
     AsyncForksMethods,
     AsyncBootstrapMethods,
     AsyncStepsMethods,
+    AsyncLeasesMethods,
     AsyncNamespacesMethods,
     AsyncMeMethods,
 ):

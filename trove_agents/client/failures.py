@@ -10,6 +10,7 @@ import msgspec
 
 from trove_agents.client.transport import Reply
 from trove_agents.errors import (
+    LeaseLost,
     Recovery,
     TroveAuthError,
     TroveConflictError,
@@ -19,6 +20,7 @@ from trove_agents.errors import (
     TroveRateLimitError,
     TroveServerError,
     TroveTimeoutError,
+    WorkspaceLeased,
 )
 
 _CLASSES: Final[Mapping[int, type[TroveError]]] = {
@@ -30,6 +32,11 @@ _CLASSES: Final[Mapping[int, type[TroveError]]] = {
     412: TrovePreconditionError,
     429: TroveRateLimitError,
     504: TroveTimeoutError,
+}
+
+_BY_CODE: Final[Mapping[str, type[TroveError]]] = {
+    "lease-lost": LeaseLost,
+    "workspace-leased": WorkspaceLeased,
 }
 
 _RECOVERY: Final[Mapping[int, Recovery]] = {
@@ -54,14 +61,16 @@ def failure(reply: Reply, *, now: float | None = None) -> TroveError:
     detail = fields.get("detail")
     code = fields.get("code")
     errors = fields.get("errors") or detail
-    kind = _CLASSES.get(status) or (
-        TroveServerError if status >= HTTPStatus.INTERNAL_SERVER_ERROR else TroveError
+    kind = (
+        (_BY_CODE.get(code) if isinstance(code, str) else None)
+        or _CLASSES.get(status)
+        or (TroveServerError if status >= HTTPStatus.INTERNAL_SERVER_ERROR else TroveError)
     )
     if code == "quota-exceeded":
         recovery: Recovery | None = "adapt"
     else:
         recovery = _RECOVERY.get(status)
-    return kind(
+    error = kind(
         _message(detail, reply),
         status,
         code=code if isinstance(code, str) else None,
@@ -69,6 +78,9 @@ def failure(reply: Reply, *, now: float | None = None) -> TroveError:
         retry_after=_seconds(reply.headers.get("retry-after"), time.time() if now is None else now),
         errors=[error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else (),
     )
+    if isinstance(error, WorkspaceLeased) and isinstance(holder := fields.get("holder"), str):
+        error.holder = holder
+    return error
 
 
 def _fields(body: bytes) -> dict[str, Any]:

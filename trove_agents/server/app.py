@@ -30,7 +30,9 @@ from trove_agents.server.http import Edge, Reply, Request, Route
 from trove_agents.server.jobs import DAY, HOUR, Jobs
 from trove_agents.server.keys import routes as key_routes
 from trove_agents.server.keys.service import KeyService
+from trove_agents.server.namespaces import lease_routes
 from trove_agents.server.namespaces import routes as namespace_routes
+from trove_agents.server.namespaces.leases import Leases
 from trove_agents.server.namespaces.listing import NamespaceService
 from trove_agents.server.namespaces.locks import ExecLocks
 from trove_agents.server.references import routes as reference_routes
@@ -102,6 +104,7 @@ class Server:
             *restore_routes.routes(Restores(self.database), self.locks),
             *reference_routes.routes(References(self.database)),
             *namespace_routes.routes(NamespaceService(self.database), self.locks),
+            *lease_routes.routes(Leases(self.database)),
             *history_routes.routes(History(self.database)),
             *fork_routes.routes(Forks(self.database)),
             *event_routes.routes(Events(self.database)),

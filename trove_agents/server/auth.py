@@ -34,6 +34,8 @@ class Principal:
     """The step of an agent's, where the caller names one."""
     refers: bool = False
     """Whether a step reference is wanted to what the call leads to."""
+    lease: str | None = None
+    """The id of the lease that it is to be made under, as the caller sent it."""
 
     @property
     def actor(self) -> Actor:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final
 
 from trove_agents.server.db import failures
 from trove_agents.wire.errors import ErrorBody
+from trove_agents.wire.leases import LeasedBody
 
 
 class ServiceError(Exception):
@@ -59,6 +60,35 @@ class Conflict(ServiceError):
     """The state of the namespace does not allow it."""
 
     code = "conflict"
+
+
+class WorkspaceLeased(Conflict):
+    """Another holds a lease on the namespace; ask again in ``retry_after`` seconds."""
+
+    code = "workspace-leased"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        holder: str | None = None,
+        expires_at: str | None = None,
+        retry_after: int = 1,
+    ) -> None:
+        super().__init__(detail)
+        self.holder = holder
+        self.expires_at = expires_at
+        self.retry_after = retry_after
+
+    @property
+    def body(self) -> ErrorBody:
+        return LeasedBody(self.detail, self.code, holder=self.holder, expires_at=self.expires_at)
+
+
+class LeaseLost(Conflict):
+    """The lease that the call was to be made under is not held any more."""
+
+    code = "lease-lost"
 
 
 class PreconditionFailed(ServiceError):

@@ -165,6 +165,8 @@ class Request:
             principal = replace(principal, step=_step(step))
         if (wish := self.headers.get(_REFERENCE)) is not None:
             principal = replace(principal, refers=_wish(wish))
+        if (lease := self.headers.get(_LEASE)) is not None:
+            principal = replace(principal, lease=lease)
         self._principal = principal
 
     @property
@@ -463,7 +465,7 @@ def _failure(error: Exception, scope: Scope) -> tuple[int, bytes, Headers]:
 
 def _refusal(error: errors.ServiceError) -> tuple[int, bytes, Headers]:
     extra: Headers = []
-    if isinstance(error, errors.Busy):
+    if isinstance(error, errors.Busy | errors.WorkspaceLeased):
         extra.append((b"retry-after", str(error.retry_after).encode()))
     if isinstance(error, Ambiguous):
         extra.append((b"connection", b"close"))
@@ -555,4 +557,5 @@ def _wish(text: str) -> bool:
 
 _STEP: Final = header_names.STEP.lower()
 _REFERENCE: Final = header_names.REFERENCE.lower()
-_SINGLE: Final = frozenset({"authorization", header_names.NAMESPACE.lower(), "content-length", _STEP})
+_LEASE: Final = header_names.LEASE.lower()
+_SINGLE: Final = frozenset({"authorization", header_names.NAMESPACE.lower(), "content-length", _STEP, _LEASE})

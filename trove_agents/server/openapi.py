@@ -10,7 +10,7 @@ from trove_agents.wire import headers, steps
 from trove_agents.wire.errors import ErrorBody
 
 _REFERENCE: Final = "#/components/schemas/{name}"
-_PATTERNS: Final = {headers.REFERENCE: "^1$"}
+_PATTERNS: Final = {headers.REFERENCE: "^1$", headers.LEASE: "^lease-[0-9a-f]{32}$"}
 _REASONS: Final = {
     400: "Bad path, namespace, cursor or header",
     401: "No key, or one that is unknown or revoked",

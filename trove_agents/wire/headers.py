@@ -17,6 +17,9 @@ STEP: Final = "X-Trove-Step"
 REFERENCE: Final = "X-Trove-Reference"
 """Request: the text ``1`` with a change of files, to take a step reference to what it leads to."""
 
+LEASE: Final = "X-Trove-Lease"
+"""Request: the id of the lease that a change is made under."""
+
 SIGNATURE: Final = "X-Trove-Signature"
 EVENT: Final = "X-Trove-Event"
 EVENT_ID: Final = "X-Trove-Event-Id"

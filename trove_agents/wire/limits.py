@@ -30,6 +30,8 @@ EVENTS_PAGE: Final = 200
 NAMESPACES_PAGE: Final = 200
 DIFF_PAGE: Final = 1_000
 HISTORY_PAGE: Final = 200
+LEASE_SECONDS: Final = 3_600
+"""The longest time until a lease ends by itself."""
 REFERENCES_PAGE: Final = 200
 REFERENCES_DELETED: Final = 1_000
 """In one call."""

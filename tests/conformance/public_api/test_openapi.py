@@ -55,6 +55,10 @@ OPERATIONS = [
     "POST /v1/restore",
     "POST /v1/references",
     "GET /v1/references",
+    "POST /v1/leases",
+    "GET /v1/leases",
+    "POST /v1/leases/{lease_id}",
+    "DELETE /v1/leases/{lease_id}",
     "POST /v1/references/delete",
     "GET /v1/references/{reference_id}",
     "DELETE /v1/references/{reference_id}",
@@ -92,14 +96,18 @@ class Real:
         self.http = http
         self.keys = f"/v1/workspaces/{workspace.workspace_id}/keys"
         self.admin = admin
+        self.lease = None
 
     def put_into(self, case) -> None:
+        self.release()
         for name in case.path_parameters:
             case.path_parameters[name] = getattr(self, name)()
         for values in (case.query, case.body):
             for name in ("path", "from"):
                 if isinstance(values, dict) and name in values:
                     values[name] = self.path()
+        if "X-Trove-Lease" in (case.headers or {}):
+            case.headers["X-Trove-Lease"] = self.lease_id()
 
     def put_what_fits_into(self, case) -> None:
         for path, name in (("mkdir", "path"), ("move", "to"), ("copy", "to")):
@@ -134,6 +142,16 @@ class Real:
 
     def reference_id(self) -> str:
         return self.http.post("/v1/references").raise_for_status().json()["reference_id"]
+
+    def lease_id(self) -> str:
+        self.release()
+        self.lease = self.http.post("/v1/leases").raise_for_status().json()["lease_id"]
+        return self.lease
+
+    def release(self) -> None:
+        if self.lease is not None:
+            self.http.delete(f"/v1/leases/{self.lease}").raise_for_status()
+            self.lease = None
 
     def key_id(self) -> str:
         return self.admin.post(self.keys, json={"name": "generated"}).raise_for_status().json()["key_id"]

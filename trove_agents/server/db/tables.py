@@ -75,6 +75,7 @@ namespaces = Table(
     _int("quota_files", null=True),
     _int("quota_bytes", null=True),
     _text("workdir", null=True),
+    _int("leased_until_us", null=True),
     UniqueConstraint("workspace", "name", name="namespaces_name"),
 )
 timelines = Table(
@@ -223,6 +224,7 @@ leases = Table(
     "leases",
     metadata,
     Column("namespace", _Int, primary_key=True, autoincrement=False),
+    _text("id"),
     _text("holder"),
     _int("token"),
     _int("expires_us"),

@@ -38,7 +38,7 @@ def routes(service: ExecService) -> list[Route]:
             body=ExecRequest,
             reply=ExecResult,
             errors=_ERRORS,
-            request_headers=(headers.REFERENCE,),
+            request_headers=(headers.REFERENCE, headers.LEASE),
             body_bytes=_BODY_BYTES,
             capability="exec.options",
         ),
@@ -52,7 +52,7 @@ def routes(service: ExecService) -> list[Route]:
             body=ExecRequest,
             media_type="text/plain",
             errors=_ERRORS,
-            request_headers=(headers.REFERENCE,),
+            request_headers=(headers.REFERENCE, headers.LEASE),
             body_bytes=_BODY_BYTES,
         ),
     ]

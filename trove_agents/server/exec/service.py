@@ -31,7 +31,7 @@ from trove_agents.server.exec.ingest import Ingested, ingest
 from trove_agents.server.exec.options import Options
 from trove_agents.server.exec.scan import Quota, Scan
 from trove_agents.server.files import links
-from trove_agents.server.namespaces import locks
+from trove_agents.server.namespaces import leases, locks
 from trove_agents.server.namespaces import service as namespaces
 from trove_agents.server.namespaces.locks import ExecLocks, Hop, Lease
 from trove_agents.server.paths import ROOT, shown
@@ -116,6 +116,7 @@ class ExecService:
             CommandTimeout: it was killed when its time was up; its files are kept.
             QuotaExceeded: it used or left more than it may; nothing is kept.
             Conflict: the namespace was restored, or the lock lost, meanwhile; nothing is kept.
+            WorkspaceLeased, LeaseLost: as ``leases.check``, before it starts or when it has ended; nothing is kept.
         """
         options = Options.of(request, usual=self._seconds, most=self._max_seconds)
         sandbox, space = await hop(self._enter, principal, namespace)
@@ -155,6 +156,7 @@ class ExecService:
             call.namespace = timelines.head(db, call.namespace.id)
             if call.namespace.name != called:
                 raise Conflict("the namespace was deleted before the command began")
+            leases.refuse(db, call.namespace, call.principal, now_ns=self._database.now_ns())
             call.directory = _directory(db, call.namespace.at, call.options.cwd)
             call.copy = copy = self._copies.take(call.namespace, sandbox, plain=False)
             copy.bring_to(db, call.namespace.at, call.contents)
@@ -199,6 +201,7 @@ class ExecService:
             def commit(tx: Connection) -> tuple[Ingested, ExecResult]:
                 now = self._database.now_ns()
                 head = timelines.head(tx, call.namespace.id)
+                leases.check(tx, head, call.principal, now_ns=now)
                 if head.at.timeline != call.namespace.at.timeline or not locks.held(
                     tx, lease, now_us=now // 1000
                 ):

@@ -24,7 +24,7 @@ from trove_agents.wire.files import (
 )
 
 _OCTETS = b"application/octet-stream"
-_OF_CHANGES = ("If-Match", "If-None-Match", headers.REFERENCE)
+_OF_CHANGES = ("If-Match", "If-None-Match", headers.REFERENCE, headers.LEASE)
 
 
 class ListQuery(msgspec.Struct, frozen=True):
@@ -130,7 +130,7 @@ def routes(files: Files, blobs: BlobStore) -> list[Route]:
             summary="Delete a file or a directory",
             body=DeleteRequest,
             reply=Deleted,
-            errors=(404, 412),
+            errors=(404, 409, 412),
             request_headers=_OF_CHANGES,
         ),
         Route(

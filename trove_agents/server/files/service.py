@@ -13,6 +13,7 @@ from trove_agents.server.errors import BadRequest, Conflict, NotFound, TooLarge,
 from trove_agents.server.events import service as events
 from trove_agents.server.files.conditions import Conditions, tag
 from trove_agents.server.files.links import find_itself, follow, past_links
+from trove_agents.server.namespaces import leases
 from trove_agents.server.namespaces import service as namespaces
 from trove_agents.server.namespaces.states import recheck, state
 from trove_agents.server.references import service as references
@@ -51,6 +52,7 @@ class Files:
             BadRequest: a bad path.
             Conflict: a directory is there, or a file where a directory must be.
             TooLarge: over 10 MB of UTF-8.
+            WorkspaceLeased, LeaseLost: as ``leases.check``.
             PreconditionFailed: not ``only``.
         """
         target = paths.below_root(path)
@@ -78,6 +80,7 @@ class Files:
         def commit(tx: Connection) -> FileResult:
             now = self._database.now_ns()
             space = namespaces.ensure(tx, principal.workspace, namespace, now_ns=now)
+            leases.check(tx, space, principal, now_ns=now)
             if only is not None:
                 only.check(tx, space.at, target)
             change = Change(tx, space, kind=source, now_ns=now, actor=principal.key_id, step=principal.step)
@@ -112,6 +115,7 @@ class Files:
         Raises:
             BadRequest: a bad path, or the root.
             NotFound: nothing is there.
+            WorkspaceLeased, LeaseLost: as ``leases.check``.
             PreconditionFailed: something is, but not ``only``.
         """
         target = paths.below_root(path)
@@ -121,6 +125,7 @@ class Files:
             space = timelines.namespace(tx, principal.workspace, namespace)
             if space is None:
                 raise _missing(target)
+            leases.check(tx, space, principal, now_ns=now)
             change = Change(tx, space, kind="delete", now_ns=now, actor=principal.key_id, step=principal.step)
             try:
                 past_links(tx, space.at, target, change.remove, timelines.Missing)

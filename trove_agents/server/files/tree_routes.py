@@ -5,7 +5,7 @@ from trove_agents.server.http import Request, Route
 from trove_agents.wire import headers
 from trove_agents.wire.files import Directory, DirectoryRequest, Transferred, TransferRequest
 
-_OF_CHANGES = (headers.REFERENCE,)
+_OF_CHANGES = (headers.REFERENCE, headers.LEASE)
 
 
 def routes(trees: Trees) -> list[Route]:

@@ -9,6 +9,7 @@ from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import Conflict, NotFound
 from trove_agents.server.events import service as events
 from trove_agents.server.files.links import find_itself, follow, past_links
+from trove_agents.server.namespaces import leases
 from trove_agents.server.namespaces import service as namespaces
 from trove_agents.server.references import service as references
 from trove_agents.server.timelines import At, Change, Entry, Kind
@@ -29,12 +30,14 @@ class Trees:
         Raises:
             BadRequest: a bad path, or the root.
             Conflict: a file is there, or where a directory above must be.
+            WorkspaceLeased, LeaseLost: as ``leases.check``.
         """
         target = paths.below_root(path)
 
         def commit(tx: Connection) -> Directory:
             now = self._database.now_ns()
             space = namespaces.ensure(tx, principal.workspace, namespace, now_ns=now)
+            leases.check(tx, space, principal, now_ns=now)
             shown = paths.shown(target)
             _, there = follow(tx, space.at, target)
             if there is not None and there.is_dir:
@@ -69,6 +72,7 @@ class Trees:
             NotFound: nothing is there.
             Conflict: something is at the target, and not ``overwrite``; a file is where a directory above it must
                 be; or one of the two paths lies below the other.
+            WorkspaceLeased, LeaseLost: as ``leases.check``.
         """
         return self._transfer("move", principal, namespace, source, target, overwrite=overwrite)
 
@@ -88,6 +92,7 @@ class Trees:
             space = timelines.namespace(tx, principal.workspace, namespace)
             if space is None:
                 raise _missing(start)
+            leases.check(tx, space, principal, now_ns=now)
             real, entry = find_itself(tx, space.at, start)
             if entry is None:
                 raise _missing(start)

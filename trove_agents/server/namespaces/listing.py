@@ -10,6 +10,7 @@ from trove_agents.server.db import Connection, Database
 from trove_agents.server.db.tables import log, namespaces
 from trove_agents.server.errors import BadRequest, Forbidden, NotFound, Unprocessable
 from trove_agents.server.events import service as events
+from trove_agents.server.namespaces import leases
 from trove_agents.server.namespaces.locks import ExecLocks
 from trove_agents.server.timelines import Namespace
 from trove_agents.wire import limits, times
@@ -90,6 +91,7 @@ class NamespaceService:
             if not locks.free(tx, space.id):
                 return None
             now = self._database.now_ns()
+            leases.end(tx, space)
             timelines.forget(tx, space, now_ns=now, actor=principal.key_id, step=principal.step)
             events.record(
                 tx,

@@ -26,8 +26,8 @@ def routes(restores: Restores, locks: ExecLocks) -> list[Route]:
             summary="Go back to a state",
             body=RestoreRequest,
             reply=RestoredState,
-            errors=(404, 503),
-            request_headers=(headers.REFERENCE,),
+            errors=(404, 409, 503),
+            request_headers=(headers.REFERENCE, headers.LEASE),
             capability="restore",
         )
     ]

@@ -7,6 +7,7 @@ from trove_agents.server.auth import Principal
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import NotFound
 from trove_agents.server.events import service as events
+from trove_agents.server.namespaces import leases
 from trove_agents.server.namespaces.locks import ExecLocks
 from trove_agents.server.namespaces.states import named, state
 from trove_agents.server.references import service as references
@@ -39,9 +40,10 @@ class Restores:
 
         def commit(tx: Connection) -> RestoredState | None:
             space, at = _find(tx, principal, namespace, to)
+            now = self._database.now_ns()
+            leases.check(tx, space, principal, now_ns=now)
             if not locks.free(tx, space.id):
                 return None
-            now = self._database.now_ns()
             if timelines.unchanged(tx, space.at, at):
                 reference = references.with_change(tx, principal, space, now_ns=now)
                 return RestoredState(

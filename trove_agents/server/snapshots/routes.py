@@ -60,8 +60,8 @@ def routes(snapshots: SnapshotService, locks: ExecLocks) -> list[Route]:
             access="runtime",
             summary="Go back to a snapshot",
             reply=Restored,
-            errors=(404, 503),
-            request_headers=(headers.REFERENCE,),
+            errors=(404, 409, 503),
+            request_headers=(headers.REFERENCE, headers.LEASE),
         ),
         Route(
             "DELETE",

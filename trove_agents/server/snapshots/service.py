@@ -7,8 +7,8 @@ from trove_agents.server.auth import Principal
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import NotFound, Unprocessable
 from trove_agents.server.events import service as events
+from trove_agents.server.namespaces import leases, states
 from trove_agents.server.namespaces import service as namespaces
-from trove_agents.server.namespaces import states
 from trove_agents.server.namespaces.locks import ExecLocks
 from trove_agents.server.references import service as references
 from trove_agents.server.snapshots.upkeep import AUTOMATIC_DAYS, expiry_us
@@ -98,9 +98,10 @@ class SnapshotService:
 
         def commit(tx: Connection) -> Restored | None:
             space, row = self._find(tx, principal, namespace, snapshot_id)
+            now = self._database.now_ns()
+            leases.check(tx, space, principal, now_ns=now)
             if not locks.free(tx, space.id):
                 return None
-            now = self._database.now_ns()
             restored = timelines.restore(
                 tx,
                 space,

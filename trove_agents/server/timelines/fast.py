@@ -53,8 +53,8 @@ def read_head(
     """
     directory, last = split(path)
     row = db.one(READ, workspace=workspace, name=name, d=directory, n=last)
-    if row is None or row[7] == Kind.GONE:
+    if row is None or row[8] == Kind.GONE:
         return None
-    found = entry(path, row[7:13])
-    payload = None if found.content is None else stored_payload(db, found.content, row[13:])
-    return from_row(row[:7]), found, payload
+    found = entry(path, row[8:14])
+    payload = None if found.content is None else stored_payload(db, found.content, row[14:])
+    return from_row(row[:8]), found, payload

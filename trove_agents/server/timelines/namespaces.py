@@ -14,7 +14,7 @@ from trove_agents.server.timelines.values import At, LogRow, Namespace
 from trove_agents.wire.steps import Step
 
 _n, _l, _h = namespaces.c, log.c, heads.c
-HEAD: Final = (_n.id, _n.workspace, _n.name, _n.timeline, _n.version, _n.files, _n.bytes)
+HEAD: Final = (_n.id, _n.workspace, _n.name, _n.timeline, _n.version, _n.files, _n.bytes, _n.leased_until_us)
 NAMED: Final = select(*HEAD).where(_n.workspace == bindparam("workspace"), _n.name == bindparam("name"))
 _BY_ID = select(*HEAD).where(_n.id == bindparam("id"))
 _NEW_NAMESPACE = insert(namespaces)
@@ -80,10 +80,10 @@ def head(db: Connection, namespace_id: int) -> Namespace:
     return from_row(row)
 
 
-def from_row(row: tuple[int, str, str, int, int, int, int]) -> Namespace:
+def from_row(row: tuple[int, str, str, int, int, int, int, int | None]) -> Namespace:
     """A namespace from ``HEAD`` columns."""
-    key, workspace, name, timeline, version, files, size = row
-    return Namespace(key, workspace, name, At(timeline, version), files, size)
+    key, workspace, name, timeline, version, files, size, leased = row
+    return Namespace(key, workspace, name, At(timeline, version), files, size, leased or 0)
 
 
 def create_namespace(
@@ -189,7 +189,7 @@ def move(
     Raises:
         Conflict: the head is no longer where it was read.
     """
-    moved = Namespace(was.id, was.workspace, was.name, at, files, bytes)
+    moved = Namespace(was.id, was.workspace, was.name, at, files, bytes, was.leased_until_us)
     changed = db.run(
         _MOVE,
         key=was.id,

@@ -69,6 +69,8 @@ class Namespace:
     """Files and links."""
     bytes: int
     """Sum of the files' sizes."""
+    leased_until_us: int = 0
+    """When the lease on it ends, unless that was ended earlier; 0: there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ def upgrade() -> None:
     op.add_column("namespaces", sa.Column("quota_files", _INT, nullable=True))
     op.add_column("namespaces", sa.Column("quota_bytes", _INT, nullable=True))
     op.add_column("namespaces", sa.Column("workdir", sa.Text(), nullable=True))
+    op.add_column("namespaces", sa.Column("leased_until_us", _INT, nullable=True))
     op.add_column("events", sa.Column("step", sa.Text(), nullable=True))
     op.create_table(
         "step_references",
@@ -41,6 +42,7 @@ def upgrade() -> None:
     op.create_table(
         "leases",
         sa.Column("namespace", _INT, autoincrement=False, nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
         sa.Column("holder", sa.Text(), nullable=False),
         sa.Column("token", _INT, autoincrement=False, nullable=False),
         sa.Column("expires_us", _INT, autoincrement=False, nullable=False),
