@@ -37,7 +37,7 @@ from trove_agents.errors import (
     WorkspaceLeased,
 )
 from trove_agents.wire.events import Actor, ListedEvent
-from trove_agents.wire.exec import ExecResult
+from trove_agents.wire.exec import ExecChunk, ExecResult
 from trove_agents.wire.files import BytesContent, FileContent, FileInfo, FileResult, FileStat, Transferred
 from trove_agents.wire.forks import Fork
 from trove_agents.wire.history import Difference, HistoryEntry
@@ -65,6 +65,7 @@ __all__ = [
     "Call",
     "Difference",
     "Downloaded",
+    "ExecChunk",
     "ExecResult",
     "FileContent",
     "FileInfo",

@@ -15,6 +15,8 @@ def runtime(client: ta.TroveClient) -> None:
     assert_type(client.exec_detailed("ls", stdin="x").exit_code, int)
     assert_type(client.exec_chain(["a", "b"]), ta.ExecResult)
     assert_type(client.exec("ls", timeout=90, env={"A": "b"}, cwd="workspace/d"), str)
+    for part in client.exec_stream("ls", timeout=90):
+        assert_type(part, ta.ExecChunk | ta.ExecResult)
     assert_type(client.write("a", "x"), ta.FileResult)
     assert_type(client.delete("a"), str)
     assert_type(client.read("a"), str | bytes)
@@ -74,6 +76,8 @@ async def asynchronous(client: ta.AsyncTroveClient, admin: ta.AsyncTroveAdminCli
     async with client.lease() as held:
         assert_type(held.client, ta.AsyncTroveClient)
         await held.renew(9)
+    async for part in client.exec_stream("ls"):
+        assert_type(part, ta.ExecChunk | ta.ExecResult)
     assert_type(await client.upload("a", pieces()), ta.FileResult)
     assert_type(await client.bootstrap(), ta.WorkspaceBootstrap)
     async for event in admin.list_events(types=["file.written"]):

@@ -1,20 +1,19 @@
 """Commands, alone and chained, and the script that is sourced before each of them."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-import msgspec
-
 from trove_agents.client import files
-from trove_agents.client.call import Call, Flow, post, value, wire_text
+from trove_agents.client.call import Call, Flow, post, wire_text
 from trove_agents.client.capabilities import Capabilities
 from trove_agents.client.drive import AsyncDriver, Driver
-from trove_agents.client.transport import Reply
+from trove_agents.client.running import Running, exec_result
 from trove_agents.errors import TroveExecError, TruncatedWarning
-from trove_agents.wire.exec import ExecResult
+from trove_agents.wire.exec import ExecChunk, ExecResult
 from trove_agents.wire.files import FileContent, FileResult
+from trove_agents.wire.limits import EXEC_HEARTBEAT_SECONDS
 
 INIT: Final = "workspace/.trove/init.sh"
 
@@ -28,7 +27,7 @@ def execute(
     cwd: str | None = None,
 ) -> Call[ExecResult]:
     """Runs a command. Never repeated by itself: it may have run."""
-    call = post(("v1", "exec"), _exec_result, _body(command, stdin, timeout, env, cwd))
+    call = post(("v1", "exec"), exec_result, _body(command, stdin, timeout, env, cwd))
     return call if timeout is None else replace(call, work=timeout)
 
 
@@ -46,6 +45,20 @@ def run(
     if timeout is None and env is None and cwd is None:
         return (yield from call)
     return (yield from capabilities.need("exec.options", call))
+
+
+def stream(call: Call[ExecResult]) -> Call[ExecResult]:
+    """The same command, answered by server-sent events, which are read as they come: see ``Running``."""
+    return replace(
+        call, headers=(*call.headers, ("accept", "text/event-stream")), work=EXEC_HEARTBEAT_SECONDS
+    )
+
+
+def can_stream(capabilities: Capabilities, *options: object) -> Flow[None]:
+    """Asks the server whether it answers by events, and knows the options that are given."""
+    yield from capabilities.check("exec.stream")
+    if any(option is not None for option in options):
+        yield from capabilities.check("exec.options")
 
 
 def get_init() -> Flow[FileContent | None]:
@@ -166,6 +179,41 @@ class ExecMethods(Driver):
             run(self._capabilities, chain(commands), stdin=stdin, timeout=timeout, env=env, cwd=cwd)
         )
 
+    def exec_stream(
+        self,
+        command: str,
+        *,
+        stdin: str | None = None,
+        timeout: float | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+    ) -> Iterator[ExecChunk | ExecResult]:
+        """Runs a command and yields what it prints as it does so; the last of what is yielded is its ``ExecResult``.
+
+        Use it to the end: who stops reading, or closes the iterator, stops the command, and nothing of it is kept. A
+        slow reader does not slow the command; of each stream 1 MB is sent, as ``exec`` returns it. ::
+
+            for part in agent.exec_stream("make"):
+                if isinstance(part, ExecChunk):
+                    print(part.text, end="")
+                else:
+                    print("exit code", part.exit_code)
+
+        The options are those of ``exec``; a non-zero exit is a result here.
+
+        Raises:
+            TroveTimeoutError: it ran past its time and was stopped. Files it had written are kept.
+            TroveConnectionError: the answer broke off; the command may have run.
+            NotSupported: the server has no streams, or not these options; nothing was run.
+        """
+        self.run(can_stream(self._capabilities, timeout, env, cwd))
+        call = execute(command, stdin=stdin, timeout=timeout, env=env, cwd=cwd)
+        running = Running()
+        with self.stream(stream(call)) as reply:
+            for piece in reply.chunks:
+                yield from running.feed(piece)
+        running.end()
+
     def set_init(self, text: str) -> FileResult:
         """Sets the script that every command starts with, such as ``cd workspace/data``.
 
@@ -230,6 +278,25 @@ class AsyncExecMethods(AsyncDriver):
             run(self._capabilities, chain(commands), stdin=stdin, timeout=timeout, env=env, cwd=cwd)
         )
 
+    async def exec_stream(
+        self,
+        command: str,
+        *,
+        stdin: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 (of the command)
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+    ) -> AsyncIterator[ExecChunk | ExecResult]:
+        """See :meth:`TroveClient.exec_stream`; iterate with ``async for``, in ``contextlib.aclosing`` to stop early."""
+        await self.run(can_stream(self._capabilities, timeout, env, cwd))
+        call = execute(command, stdin=stdin, timeout=timeout, env=env, cwd=cwd)
+        running = Running()
+        async with self.stream(stream(call)) as reply:
+            async for piece in reply.chunks:
+                for part in running.feed(piece):
+                    yield part
+        running.end()
+
     async def set_init(self, text: str) -> FileResult:
         """See :meth:`TroveClient.set_init`."""
         return await self.send(files.write(INIT, text))
@@ -253,38 +320,6 @@ def _body(
         "cwd": None if cwd is None else wire_text(cwd),
     }
     return {"command": command, **{name: value for name, value in options.items() if value is not None}}
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    """Only the exit code is certain: other servers may leave out the rest, or send null."""
-
-    exit_code: int
-    stdout: str | None = None
-    stderr: str | None = None
-    duration_ms: int | None = None
-    stdout_truncated: bool = False
-    stderr_truncated: bool = False
-    warnings: list[str] = []
-    conflicts: list[str] = []
-    reference_id: str | None = None
-
-
-_ANSWER = value(_Answer)
-
-
-def _exec_result(reply: Reply) -> ExecResult:
-    answer = _ANSWER(reply)
-    return ExecResult(
-        answer.exit_code,
-        answer.stdout or "",
-        answer.stderr or "",
-        answer.duration_ms or 0,
-        answer.stdout_truncated,
-        answer.stderr_truncated,
-        answer.warnings,
-        answer.conflicts,
-        answer.reference_id,
-    )
 
 
 def _text(content: FileContent | None) -> str | None:

@@ -45,7 +45,7 @@ from trove_agents.server.snapshots.restores import Restores
 from trove_agents.server.snapshots.service import SnapshotService
 from trove_agents.server.snapshots.upkeep import SnapshotUpkeep
 
-CAPABILITIES: Final = ("exec.stdin", "steps")
+CAPABILITIES: Final = ("exec.stdin", "exec.options", "steps")
 """What this server has beside its routes, which name their own."""
 
 

@@ -86,6 +86,8 @@ class Route:
     It never waits; None says that it has done nothing, and the endpoint goes on."""
     request_headers: Sequence[str] = ()
     """Optional ones that it looks at, for the OpenAPI document."""
+    streams: bool = False
+    """Whether callers who accept ``text/event-stream`` are answered with one."""
     also: Mapping[int, str] = field(default_factory=dict)
     """Other statuses that are no errors, and what they say."""
     body_bytes: int = 64 * 1024
@@ -371,7 +373,7 @@ class Edge:
             if started:
                 _log.exception("%s %r broke off", scope["method"], scope["path"])
                 raise  # the head is out: only a broken connection can say that the rest is missing
-            status, content, extra = _failure(error, scope)
+            status, content, extra = failure(error, scope)
         if not started:
             await send(
                 {"type": "http.response.start", "status": status, "headers": _head(JSON, len(content), extra)}
@@ -452,7 +454,7 @@ def _located(message: str) -> dict[str, str]:
     return {"field": place.strip("`").removeprefix("$").removeprefix(".") or "$", "message": text}
 
 
-def _failure(error: Exception, scope: Scope) -> tuple[int, bytes, Headers]:
+def failure(error: Exception, scope: Scope) -> tuple[int, bytes, Headers]:
     """The answer instead of a result. What is nobody's refusal goes to the log, and only there in full."""
     if isinstance(error, errors.ServiceError):
         return _refusal(error)
@@ -488,11 +490,13 @@ async def _send_reply(send: Send, reply: Reply) -> None:
     body = reply.body
     length = len(body) if isinstance(body, bytes) else reply.length
     head = _head(reply.media_type, length, extra)
-    await send({"type": "http.response.start", "status": reply.status, "headers": head})
+    start = {"type": "http.response.start", "status": reply.status, "headers": head}
     if isinstance(body, bytes):
+        await send(start)
         await send({"type": "http.response.body", "body": body})
         return
-    async with contextlib.aclosing(body):
+    async with contextlib.aclosing(body):  # also if the head cannot be sent
+        await send(start)
         async for piece in body:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b""})

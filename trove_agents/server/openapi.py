@@ -84,7 +84,10 @@ def _operation(
 
 def _success(route: Route, by_type: dict[type[msgspec.Struct], dict[str, Any]]) -> dict[str, Any]:
     schema: dict[str, Any] = {} if route.reply is None else by_type[route.reply]
-    return {"description": route.summary, "content": {route.media_type: {"schema": schema}}}
+    content = {route.media_type: {"schema": schema}}
+    if route.streams:
+        content["text/event-stream"] = {"schema": {"type": "string"}}
+    return {"description": route.summary, "content": content}
 
 
 def _statuses(route: Route) -> set[int]:

@@ -1,5 +1,7 @@
 """Commands."""
 
+from typing import Literal
+
 import msgspec
 
 
@@ -19,6 +21,14 @@ class ExecRequest(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         """Without what may be secret."""
         return f"{type(self).__name__}({self.command!r})"
+
+
+class ExecChunk(msgspec.Struct, frozen=True):
+    """A piece of what a running command printed."""
+
+    stream: Literal["stdout", "stderr"]
+    text: str
+    """All pieces of a stream together are the result's ``stdout`` or ``stderr``."""
 
 
 class ExecResult(msgspec.Struct, frozen=True, omit_defaults=True):

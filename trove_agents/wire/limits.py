@@ -9,6 +9,8 @@ EXEC_SECONDS: Final = 30.0
 EXEC_STDIN_BYTES: Final = MB
 EXEC_OUTPUT_BYTES: Final = MB
 """Of each stream; the rest is drained and dropped."""
+EXEC_HEARTBEAT_SECONDS: Final = 15.0
+"""The longest silence of a stream."""
 EXEC_COMMAND_BYTES: Final = MB
 EXEC_ENV_NAMES: Final = 128
 EXEC_ENV_BYTES: Final = 64 * 1024

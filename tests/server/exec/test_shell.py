@@ -1,12 +1,14 @@
 """Composition and rewriting, against the rule's own words and against bash."""
 
+import codecs
+import re
 import subprocess
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trove_agents.server.exec.shell import compose, plain, prefix, rewrite, shown
+from trove_agents.server.exec.shell import Shown, compose, plain, prefix, rewrite, shown
 
 ROOT = "/workspace"
 
@@ -294,3 +296,66 @@ def test_any_text_survives_the_way_into_init(text):
         ["bash", "-c", f"printf %s {body}"], capture_output=True, timeout=20, env={"LC_ALL": "C.UTF-8"}
     ).stdout
     assert got.decode() == rewrite(text, ROOT).replace("\0", "")
+
+
+# Output that comes in pieces
+
+HOST = "/srv/state/copies/0/abc"
+WORDS = [
+    HOST,
+    ROOT,
+    "/dev/fd/61: ",
+    "/dev/fd/61",
+    ": ",
+    "/",
+    ".",
+    "-",
+    "x",
+    " ",
+    "\n",
+    "é",
+    "workspace",
+    "~",
+    "line 1: ",
+]
+
+
+@pytest.mark.parametrize("root", [ROOT, HOST])
+@given(data=st.data())
+def test_pieces_are_shown_as_the_whole_is(root, data):
+    def mangled(words):
+        text = "".join(words).encode()
+        return [text, text[: len(text) // 2], text[1:], text + b"\xc3"]
+
+    words = st.lists(st.sampled_from(WORDS), max_size=12)
+    output = data.draw(st.one_of(words.map(mangled).flatmap(st.sampled_from), st.binary(max_size=20)))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(output)), max_size=8)))
+    init, cut = data.draw(st.booleans()), data.draw(st.booleans())
+    pieces = Shown(root, init=init)
+    ends = [0, *cuts, len(output)]
+    found = [pieces.feed(output[a:b]) for a, b in zip(ends, ends[1:], strict=False)]
+    assert "".join(found) + pieces.end(cut=cut) == shown_at_once(output, root, cut=cut, init=init)
+
+
+def shown_at_once(output, root, *, cut, init):
+    """The rule in one expression."""
+    text = codecs.utf_8_decode(output, "replace", not cut)[0]
+    start = r"(?<![\w./~}-])" if root == ROOT else ""
+    text = re.sub(start + re.escape(root) + r"(?![\w-]|\.[\w.-])", "workspace", text)
+    return text.replace("/dev/fd/61: ", "workspace/.trove/init.sh: ") if init else text
+
+
+@pytest.mark.parametrize(
+    ("given", "shown_now"),
+    [
+        (b"building...", "building..."),
+        (b"50%\r", "50%\r"),
+        (b"at /workspace/a\n", "at workspace/a\n"),
+        (b"at /workspace", "at "),
+        (b"at /workspace/aaaaaaaaaaaa", "at workspace/aaaaaaaaaaaa"),
+        (b"1/2 done", "1/2 done"),
+        (b"\xc3", ""),
+    ],
+)
+def test_only_what_may_be_a_path_is_held_back(given, shown_now):
+    assert Shown(ROOT).feed(given) == shown_now

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
+from trove_agents.server.exec import streaming
 from trove_agents.server.exec.service import ExecService
 from trove_agents.server.http import Disconnected, Reply, Request, Route
 from trove_agents.wire import headers, limits
@@ -23,6 +24,18 @@ def routes(service: ExecService) -> list[Route]:
             request, service.run(request.principal, request.namespace, body, hop=request.hop)
         )
 
+    async def run_or_stream(request: Request, body: ExecRequest) -> ExecResult | Reply:
+        if not streaming.wanted(request):
+            return await run(request, body)
+        events = streaming.events(
+            request,
+            lambda output: service.run(
+                request.principal, request.namespace, body, hop=request.hop, output=output
+            ),
+        )
+        await anext(events)
+        return Reply(events, media_type=streaming.MEDIA_TYPE.encode(), headers=streaming.HEADERS)
+
     async def legacy(request: Request, body: ExecRequest) -> Reply:
         result = await run(request, body)
         return Reply(text(result).encode(), media_type=b"text/plain; charset=utf-8")
@@ -31,7 +44,7 @@ def routes(service: ExecService) -> list[Route]:
         Route(
             "POST",
             "/v1/exec",
-            run,
+            run_or_stream,
             run="loop",
             access="runtime",
             summary="Run a command",
@@ -40,7 +53,8 @@ def routes(service: ExecService) -> list[Route]:
             errors=_ERRORS,
             request_headers=(headers.REFERENCE, headers.LEASE),
             body_bytes=_BODY_BYTES,
-            capability="exec.options",
+            capability="exec.stream",
+            streams=True,
         ),
         Route(
             "POST",

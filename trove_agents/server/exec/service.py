@@ -29,6 +29,7 @@ from trove_agents.server.exec.copies import WorkingCopy
 from trove_agents.server.exec.forms import Copies
 from trove_agents.server.exec.ingest import Ingested, ingest
 from trove_agents.server.exec.options import Options
+from trove_agents.server.exec.output import Output
 from trove_agents.server.exec.scan import Quota, Scan
 from trove_agents.server.files import links
 from trove_agents.server.namespaces import leases, locks
@@ -64,6 +65,8 @@ class _Call:
     namespace: Namespace
     """As the command found it."""
     contents: Contents
+    output: Output | None
+    """What is told of it while it runs."""
     copy: WorkingCopy | None = None
     init: str | None = None
     directory: str = ""
@@ -100,7 +103,13 @@ class ExecService:
         self._copies.close()
 
     async def run(
-        self, principal: Principal, namespace: str, request: ExecRequest, *, hop: Hop
+        self,
+        principal: Principal,
+        namespace: str,
+        request: ExecRequest,
+        *,
+        hop: Hop,
+        output: Output | None = None,
     ) -> ExecResult:
         """Runs a command and commits what it did to the files as one version. A namespace that nobody used yet is
         created.
@@ -120,7 +129,8 @@ class ExecService:
         """
         options = Options.of(request, usual=self._seconds, most=self._max_seconds)
         sandbox, space = await hop(self._enter, principal, namespace)
-        call = _Call(principal, request.command, options, space, Contents(self._blobs, principal.workspace))
+        contents = Contents(self._blobs, principal.workspace)
+        call = _Call(principal, request.command, options, space, contents, output)
 
         async with self._locks.hold(space.id, seconds=options.seconds + _LOCK_SECONDS, hop=hop) as lease:
             try:
@@ -165,9 +175,11 @@ class ExecService:
         return copy
 
     async def _execute(self, sandbox: Sandbox, copy: WorkingCopy, call: _Call) -> Outcome:
-        options = call.options
+        options, output = call.options, call.output
         root = sandbox.inner_root or str(copy.root)
         script = shell.compose(call.command, call.init, root, directory=call.directory)
+        if output is not None:
+            output.begin(root, init=call.init is not None)
         try:
             outcome = await sandbox.run(
                 Command(
@@ -178,10 +190,13 @@ class ExecService:
                     timeout=options.seconds,
                     output_bytes=limits.EXEC_OUTPUT_BYTES,
                     env=options.env,
+                    hear=None if output is None else output.hear,
                 )
             )
         except SandboxFailed as error:
             raise SandboxMissing(f"the command could not be started: {error}") from error
+        if output is not None:
+            output.end(stdout_cut=outcome.stdout_truncated, stderr_cut=outcome.stderr_truncated)
         if outcome.over_quota is not None:
             raise QuotaExceeded(
                 f"the command went over its limit of {outcome.over_quota} and was killed; nothing of it was kept"

@@ -14,6 +14,8 @@ INIT: Final = ".trove/init.sh"
 """Sourced before every command, if it is a regular file."""
 
 _INIT_FD: Final = "/dev/fd/61"
+_INIT_SAID: Final = f"{_INIT_FD}: "
+_INIT_SHOWN: Final = f"workspace/{INIT}: "
 _NAME: Final = re.compile(
     # word-initial: at the start, after white space, or after one of the characters that wire 6.1 lists;
     # `${workspace}` is a variable and no path
@@ -25,6 +27,8 @@ _NAME: Final = re.compile(
 _QUOTED: Final = str.maketrans({"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\0": None})
 _END: Final = r"(?![\w-]|\.[\w.-])"
 """After a path: no more of its last name. A full stop that ends a sentence is none."""
+_LOOKED_AT: Final = 2
+"""Characters that this needs."""
 
 
 def compose(command: str, init: str | None, root: str, *, directory: str = "") -> str:
@@ -70,21 +74,68 @@ def shown(output: bytes, root: str, *, cut: bool = False, init: bool = False) ->
         cut: The end is missing, so an incomplete last character is dropped.
         init: It may hold messages about init.sh, which bash knows by its descriptor.
     """
-    text, _ = codecs.utf_8_decode(output, "replace", not cut)
-    if root in text:
-        text = _root(root).sub("workspace", text)
-    return text.replace(f"{_INIT_FD}: ", f"workspace/{INIT}: ") if init else text
+    whole = Shown(root, init=init)
+    return whole.feed(output) + whole.end(cut=cut)
+
+
+class Shown:
+    """``shown`` of output that comes in pieces: what it gives for them is, put together, what ``shown`` gives for all.
+
+    Whatever may yet become part of a path is held back, which is never more than a path's length.
+    """
+
+    def __init__(self, root: str, *, init: bool = False) -> None:
+        self._pattern = _paths(root, init=init)
+        self._signs = (root, _INIT_SAID) if init else (root,)
+        self._reach = max(map(len, self._signs)) + _LOOKED_AT
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._text = ""
+        self._given = 0
+        """Of ``_text``: one character, which what follows is looked at behind, or none."""
+
+    def feed(self, piece: bytes) -> str:
+        """What can be shown now."""
+        self._text += self._decoder.decode(piece)
+        return self._show(self._settled())
+
+    def end(self, *, cut: bool) -> str:
+        """The rest."""
+        if not cut:
+            self._text += self._decoder.decode(b"", final=True)
+        return self._show(len(self._text))
+
+    def _settled(self) -> int:
+        """Up to where no path can begin whose end, and what follows that, is still to come. None has white space."""
+        text = self._text
+        near = max(len(text) - self._reach, self._given)
+        start = text.find("/", max(near, *(text.rfind(white, near) + 1 for white in " \t\n\r")))
+        return len(text) if start < 0 else start
+
+    def _show(self, end: int) -> str:
+        text, at = self._text, self._given
+        parts: list[str] = []
+        for found in self._pattern.finditer(text, at) if any(sign in text for sign in self._signs) else ():
+            if found.start() >= end:
+                break
+            parts += [text[at : found.start()], "workspace" if found["root"] else _INIT_SHOWN]
+            at = found.end()
+        parts.append(text[at:end])
+        at = max(at, end)
+        self._given = min(at, 1)
+        self._text = text[at - self._given :]
+        return "".join(parts)
 
 
 @functools.lru_cache(maxsize=256)
-def _root(root: str) -> re.Pattern[str]:
-    """The root's path where it is a path of its own.
+def _paths(root: str, *, init: bool) -> re.Pattern[str]:
+    """The root's path where it is a path of its own, and the name that bash has for init.sh.
 
     A short constant path may be the tail of another one (``https://host/workspace/y``), so it must start a word; the
     path of a folder on the host never is, and hiding it everywhere keeps the host's layout out of answers.
     """
     start = r"(?<![\w./~}-])" if root.count("/") == 1 else ""
-    return re.compile(start + re.escape(root) + _END)
+    pattern = f"(?P<root>{start}{re.escape(root)}{_END})"
+    return re.compile(f"{pattern}|{re.escape(_INIT_SAID)}" if init else pattern)
 
 
 def prefix(text: str, size: int) -> str:

@@ -12,6 +12,7 @@ from trove_agents.server.sandbox.port import (
     SandboxError,
     SandboxFailed,
     SandboxUnavailable,
+    Stream,
 )
 from trove_agents.server.sandbox.report import Report
 
@@ -27,6 +28,7 @@ __all__ = [
     "SandboxError",
     "SandboxFailed",
     "SandboxUnavailable",
+    "Stream",
     "choose",
     "network_hint",
     "probe",

@@ -2,17 +2,19 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 
 PIECE = 1 << 18
 
 
 class Drain:
-    """Reads one output to its end; keeps the first `cap` bytes and drops the rest."""
+    """Reads one output to its end; keeps the first `cap` bytes, which `hear` is told of, and drops the rest."""
 
-    def __init__(self, cap: int) -> None:
+    def __init__(self, cap: int, hear: Callable[[bytes], None] | None = None) -> None:
         self.kept = bytearray()
         self.truncated = False
         self._cap = cap
+        self._hear = hear
         self._loop = asyncio.get_running_loop()
         self._fd, self.writer = os.pipe()
         os.set_blocking(self._fd, False)
@@ -45,8 +47,11 @@ class Drain:
             self._end()
             return False
         room = self._cap - len(self.kept)
-        self.kept += piece[:room]
+        kept = piece[:room]
+        self.kept += kept
         self.truncated = self.truncated or len(piece) > room
+        if kept and self._hear is not None:
+            self._hear(kept)
         return True
 
     def _end(self) -> None:

@@ -4,7 +4,7 @@ A sandbox shows a command one folder and nothing else of this machine. It knows 
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
@@ -16,6 +16,7 @@ GB = 1 << 30
 
 Network: TypeAlias = Literal["none", "internet", "host"]
 """What a command reaches: nothing; public addresses only; whatever this machine reaches, itself included."""
+Stream: TypeAlias = Literal["stdout", "stderr"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Command:
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     """On top of the sandbox's own few variables; nothing is inherited from the server. As if the script began by
     exporting them: what has to hold before it, such as limits, none of them can change. Secrets may be among them."""
+    hear: Callable[[Stream, bytes], None] | None = field(default=None, repr=False)
+    """Called on the loop with each piece of output that is kept, as it comes. It must not wait, nor fail."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
+import functools
 import time
 from dataclasses import dataclass
 from typing import Protocol
 
 from trove_agents.server.sandbox.pipes import Drain, Feed
-from trove_agents.server.sandbox.port import Command, Outcome
+from trove_agents.server.sandbox.port import Command, Outcome, Stream
 
 TIMED_OUT = 124
 KILLED = 137
@@ -52,7 +53,12 @@ class Streams:
     @classmethod
     def open(cls, command: Command) -> "Streams":
         """Pipes for `command`, served from the running loop."""
-        return cls(Feed(command.stdin), Drain(command.output_bytes), Drain(command.output_bytes))
+        hear, cap = command.hear, command.output_bytes
+
+        def drain(stream: Stream) -> Drain:
+            return Drain(cap, None if hear is None else functools.partial(hear, stream))
+
+        return cls(Feed(command.stdin), drain("stdout"), drain("stderr"))
 
     def started(self) -> None:
         """The process has its ends: gives up ours."""
