@@ -9,12 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trove_agents.embedded import Trove
+from trove_agents.server import timelines
 from trove_agents.server.auth import Principal
 from trove_agents.server.blobs import BlobStore
 from trove_agents.server.db import Database
 from trove_agents.server.errors import LeaseLost, WorkspaceLeased
 from trove_agents.server.files.service import Files
-from trove_agents.server.namespaces.leases import Leases
+from trove_agents.server.namespaces.leases import Leases, check
 from trove_agents.server.settings import Settings
 from trove_agents.wire.leases import LeaseRenewal, LeaseRequest
 
@@ -263,6 +264,26 @@ def test_another_namespace_is_another_matter(api):
 def test_what_is_malformed(api, body):
     assert acquire(api, **body).status == 422
     assert api("GET", "/v1/leases").json["holder"] is None
+
+
+def test_where_there_is_none_nothing_is_asked():
+    """The namespace's row was read and locked anyway."""
+    connection = None
+    check(connection, timelines.Namespace(1, "ws-1", "main", timelines.At(1, 1), 0, 0), PRINCIPAL, now_ns=1)
+
+
+def test_others_are_told_at_once_while_the_holder_runs_a_command(api, tmp_path):
+    lease = given_lease(api)
+    script = f"touch {tmp_path}/started; until [ -e {tmp_path}/go ]; do sleep 0.02; done"
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(api, "POST", "/v1/exec", body={"command": script}, headers=under(lease))
+        wait_for(tmp_path / "started")
+        try:
+            assert code(api("POST", "/v1/exec", body={"command": "true"})) == "workspace-leased"
+            assert code(write(api)) == "workspace-leased"
+        finally:
+            (tmp_path / "go").touch()
+        assert code(running.result()) is None
 
 
 def wait_for(path):

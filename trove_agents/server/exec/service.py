@@ -152,6 +152,8 @@ class ExecService:
         sandbox = self._sandbox()
         with self._database.read() as db:
             found = timelines.namespace(db, principal.workspace, name)
+            if found is not None:  # now, rather than after waiting for the lock of the holder's own command
+                leases.refuse(db, found, principal, now_ns=self._database.now_ns())
         if found is None:
             now = self._database.now_ns()
             found = self._database.write(
