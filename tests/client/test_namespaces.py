@@ -19,6 +19,9 @@ def test_they_are_listed_and_deleted():
         trove.client("b").write("x", "1")
         assert [(each.name, each.bytes) for each in admin.list_namespaces()] == [("a", 2), ("b", 1)]
         assert client.namespace_info("b").files == 1
+        assert client.configure_namespace("b", workdir="copy").workdir == "copy"
+        assert admin.configure_namespace("b").workdir == admin.namespace_info("b").workdir == "copy"
+        assert client.namespace_info("a").workdir == "auto"
         client.delete_namespace("b")
         with pytest.raises(TroveNotFoundError):
             admin.namespace_info("b")
@@ -26,7 +29,13 @@ def test_they_are_listed_and_deleted():
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments"), [("list_namespaces", ()), ("namespace_info", ("a",)), ("delete_namespace", ("a",))]
+    ("name", "arguments"),
+    [
+        ("list_namespaces", ()),
+        ("namespace_info", ("a",)),
+        ("configure_namespace", ("a",)),
+        ("delete_namespace", ("a",)),
+    ],
 )
 @pytest.mark.parametrize("kind", ["client", "admin"])
 def test_a_server_without_it(colour, kind, name, arguments):

@@ -145,6 +145,11 @@ def post(
     return Call("POST", path, parse, headers=_JSON, body=encoded, idempotent=idempotent)
 
 
+def patch(path: tuple[str, ...], parse: Callable[[Reply], T], body: object) -> Call[T]:
+    """A call that sets what its body, in JSON, gives; a second time it changes nothing."""
+    return Call("PATCH", path, parse, headers=_JSON, body=msgspec.json.encode(body), idempotent=True)
+
+
 def delete(path: tuple[str, ...]) -> Call[None]:
     """A call that removes a resource. Not repeated: the second would say that it is not there."""
     return Call("DELETE", path, nothing)

@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator, Iterator
 
-from trove_agents.client.call import Call, delete, get, value
+from trove_agents.client.call import Call, delete, get, patch, value
 from trove_agents.client.drive import AsyncDriver, Driver
-from trove_agents.wire.namespaces import NamespaceInfo, NamespacePage
+from trove_agents.wire.namespaces import NamespaceInfo, NamespacePage, NamespaceSettings, Workdir
 
 
 def namespaces_page(cursor: str | None = None) -> Call[NamespacePage]:
@@ -15,6 +15,11 @@ def namespaces_page(cursor: str | None = None) -> Call[NamespacePage]:
 def namespace_info(name: str) -> Call[NamespaceInfo]:
     """One namespace."""
     return get(("v1", "namespaces", name), _INFO)
+
+
+def configure_namespace(name: str, settings: NamespaceSettings) -> Call[NamespaceInfo]:
+    """Changes what is given."""
+    return patch(("v1", "namespaces", name), _INFO, settings)
 
 
 def delete_namespace(name: str) -> Call[None]:
@@ -50,6 +55,21 @@ class NamespacesMethods(Driver):
         """
         return self.run(self._capabilities.need("namespaces", namespace_info(name)))
 
+    def configure_namespace(self, name: str, *, workdir: Workdir | None = None) -> NamespaceInfo:
+        """Changes what is given of a namespace's settings, from its next command on.
+
+        Args:
+            name: a namespace that was used.
+            workdir: how commands get their files. ``"copy"``: always in a plain folder of their own, where every
+                program finds what it is used to; ``"auto"``: in the fastest way of the server's machine.
+
+        Raises:
+            TroveNotFoundError: it was never used, or was deleted.
+            NotSupported: the server has no such call.
+        """
+        settings = NamespaceSettings(workdir=workdir)
+        return self.run(self._capabilities.need("namespaces.settings", configure_namespace(name, settings)))
+
     def delete_namespace(self, name: str) -> None:
         """Deletes a namespace with its files and its snapshots. Forks that were made from it stay whole.
 
@@ -79,6 +99,12 @@ class AsyncNamespacesMethods(AsyncDriver):
     async def namespace_info(self, name: str) -> NamespaceInfo:
         """See :meth:`TroveClient.namespace_info`."""
         return await self.run(self._capabilities.need("namespaces", namespace_info(name)))
+
+    async def configure_namespace(self, name: str, *, workdir: Workdir | None = None) -> NamespaceInfo:
+        """See :meth:`TroveClient.configure_namespace`."""
+        settings = NamespaceSettings(workdir=workdir)
+        call = configure_namespace(name, settings)
+        return await self.run(self._capabilities.need("namespaces.settings", call))
 
     async def delete_namespace(self, name: str) -> None:
         """See :meth:`TroveClient.delete_namespace`."""

@@ -1,8 +1,13 @@
 """Names of namespaces, and the workspace they belong to."""
 
+from typing import Literal, TypeAlias
+
 import msgspec
 
 from trove_agents.wire import limits
+
+Workdir: TypeAlias = Literal["auto", "copy"]
+"""How commands get their files: in the fastest way of the server's machine, or always in a plain folder of their own."""
 
 
 def valid(name: str) -> bool:
@@ -21,6 +26,13 @@ class NamespaceInfo(msgspec.Struct, frozen=True):
     created_at: str
     last_activity: str
     """When it was last changed, snapshotted or restored."""
+    workdir: Workdir = "auto"
+
+
+class NamespaceSettings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Body of ``PATCH /v1/namespaces/{name}``: what is given is changed."""
+
+    workdir: Workdir | None = None
 
 
 class NamespacePage(msgspec.Struct, frozen=True):

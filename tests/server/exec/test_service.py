@@ -7,8 +7,10 @@ import sys
 import time
 
 import pytest
+from sqlalchemy import update
 
 from trove_agents.server import timelines
+from trove_agents.server.db.tables import locks, namespaces
 from trove_agents.server.errors import (
     Busy,
     CommandTimeout,
@@ -348,9 +350,6 @@ async def test_a_restore_meanwhile_wins(sh, bench):
 
 
 async def test_a_lost_lock_commits_nothing(sh, bench):
-    from sqlalchemy import update
-
-    from trove_agents.server.db.tables import locks
 
     bench.put("f", b"before")
     running = asyncio.create_task(sh(f"{GATE}; echo mine > f"))
@@ -381,3 +380,16 @@ async def test_a_lack_of_network_is_explained(bench):
     assert result.stderr.splitlines()[-1].startswith("trove: commands have no network")
     assert "trove:" not in (await sh("echo 'Could not resolve host' >&2")).stderr
     sh.close()
+
+
+async def test_a_namespace_may_have_a_plain_folder(sh, bench):
+    """By its settings; going to and fro, each form finds the newest files."""
+    mounts = "grep -c ' /workspace .* overlay ' /proc/self/mountinfo; cat f"
+    bench.put("f", b"1\n")
+    before = (await sh(mounts)).stdout
+    set_to = update(namespaces).where(namespaces.c.id == bench.space.id)
+    bench.database.write(lambda tx: tx.run(set_to.values(workdir="copy")))
+    assert (await sh(mounts)).stdout == "0\n1\n"
+    assert (await sh("echo 2 > f")).exit_code == 0
+    bench.database.write(lambda tx: tx.run(set_to.values(workdir="auto")))
+    assert (await sh(mounts)).stdout == f"{before[0]}\n2\n"

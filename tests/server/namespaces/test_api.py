@@ -45,6 +45,25 @@ def test_what_a_namespace_holds(api):
     assert after["last_activity"] > found["last_activity"]
 
 
+def configure(api, name, body, **more):
+    return api("PATCH", f"/v1/namespaces/{name}", body=body, namespace=None, **more)
+
+
+def test_settings_stay_until_they_are_changed(api, locked):
+    api.write("x", namespace="a")
+    assert info(api, "a").json["workdir"] == "auto"
+    for body, workdir in (({"workdir": "copy"}, "copy"), ({}, "copy"), ({"workdir": "auto"}, "auto")):
+        answer = configure(api, "a", body)
+        assert (answer.status, answer.json["workdir"]) == (200, workdir)
+        assert info(api, "a").json == answer.json == every(api)["namespaces"][0]
+    assert configure(api, "a", {"workdir": "else"}).status == 422
+    assert configure(api, "never", {"workdir": "copy"}).status == 404
+    api.write("x", namespace="b")
+    assert configure(api, "b", {"workdir": "copy"}, key=locked).status == 403
+    assert configure(api, "a", {"workdir": "copy"}, key=locked).status == 200
+    assert info(api, "b").json["workdir"] == "auto"
+
+
 def test_pages_by_name(api):
     names = ["B", "a", "a-b", "z_9"]
     for name in names:

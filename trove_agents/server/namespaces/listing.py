@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, select, update
 
 from trove_agents.server import timelines
 from trove_agents.server.auth import Principal
@@ -14,12 +14,18 @@ from trove_agents.server.namespaces import leases
 from trove_agents.server.namespaces.locks import ExecLocks
 from trove_agents.server.timelines import Namespace
 from trove_agents.wire import limits, times
-from trove_agents.wire.namespaces import NamespaceDeleted, NamespaceInfo, NamespacePage, valid
+from trove_agents.wire.namespaces import (
+    NamespaceDeleted,
+    NamespaceInfo,
+    NamespacePage,
+    NamespaceSettings,
+    valid,
+)
 
 _n = namespaces.c
 # Each version has its row in the log, so the head's says when that was
 _INFO = (
-    select(_n.name, _n.files, _n.bytes, _n.created_us, func.coalesce(log.c.at_us, _n.created_us))
+    select(_n.name, _n.files, _n.bytes, _n.created_us, func.coalesce(log.c.at_us, _n.created_us), _n.workdir)
     .select_from(namespaces.outerjoin(log, (log.c.namespace == _n.id) & (log.c.version == _n.version)))
     .where(_n.workspace == bindparam("workspace"))
 )
@@ -29,6 +35,7 @@ _PAGE: Final = (
     .order_by(_n.name)
     .limit(bindparam("most"))
 )
+_SET_WORKDIR = update(namespaces).where(_n.id == bindparam("key")).values(workdir=bindparam("value"))
 
 
 class NamespaceService:
@@ -73,6 +80,18 @@ class NamespaceService:
             raise _missing()
         return _info(row)
 
+    def configure(self, principal: Principal, name: str, settings: NamespaceSettings) -> NamespaceInfo:
+        """Changes what is given; the namespace afterwards. Errors as ``info``."""
+
+        def commit(tx: Connection) -> None:
+            space = timelines.namespace(tx, principal.workspace, name)
+            if space is not None and settings.workdir is not None:
+                tx.run(_SET_WORKDIR, key=space.id, value=settings.workdir)
+
+        self.info(principal, name)
+        self._database.write(commit)
+        return self.info(principal, name)
+
     def namespace_of(self, principal: Principal, name: str) -> int:
         """The id of the namespace that a deletion will need the exec lock of. Errors as ``delete``."""
         with self._database.read() as db:
@@ -116,8 +135,10 @@ def _find(db: Connection, principal: Principal, name: str) -> Namespace:
 
 
 def _info(row: tuple[Any, ...]) -> NamespaceInfo:
-    name, files, size, created, last = row
-    return NamespaceInfo(name, files, size, times.from_micros(created), times.from_micros(last))
+    name, files, size, created, last, workdir = row
+    return NamespaceInfo(
+        name, files, size, times.from_micros(created), times.from_micros(last), workdir or "auto"
+    )
 
 
 def _missing() -> NotFound:

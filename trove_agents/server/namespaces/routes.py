@@ -6,7 +6,7 @@ from trove_agents.server.http import Request, Route
 from trove_agents.server.namespaces.listing import NamespaceService
 from trove_agents.server.namespaces.locks import ExecLocks
 from trove_agents.wire import limits
-from trove_agents.wire.namespaces import NamespaceDeleted, NamespaceInfo, NamespacePage
+from trove_agents.wire.namespaces import NamespaceDeleted, NamespaceInfo, NamespacePage, NamespaceSettings
 
 
 class NamespacesQuery(msgspec.Struct, frozen=True):
@@ -22,6 +22,9 @@ def routes(namespaces: NamespaceService, locks: ExecLocks) -> list[Route]:
 
     def info(request: Request) -> NamespaceInfo:
         return namespaces.info(request.principal, request.params["name"])
+
+    def configure(request: Request, body: NamespaceSettings) -> NamespaceInfo:
+        return namespaces.configure(request.principal, request.params["name"], body)
 
     def delete_if_free(request: Request) -> NamespaceDeleted | None:
         return namespaces.delete(request.principal, request.params["name"], locks)
@@ -53,6 +56,18 @@ def routes(namespaces: NamespaceService, locks: ExecLocks) -> list[Route]:
             summary="What a namespace holds",
             reply=NamespaceInfo,
             errors=(404,),
+        ),
+        Route(
+            "PATCH",
+            one,
+            configure,
+            run="hop",
+            access="any",
+            summary="Change a namespace's settings",
+            body=NamespaceSettings,
+            reply=NamespaceInfo,
+            errors=(404,),
+            capability="namespaces.settings",
         ),
         Route(
             "DELETE",

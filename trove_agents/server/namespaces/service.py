@@ -1,8 +1,15 @@
 """Namespaces come into being with the first call that needs one (wire 1.4)."""
 
+from typing import Final
+
+from sqlalchemy import bindparam, select
+
 from trove_agents.server import timelines
 from trove_agents.server.db import Connection
+from trove_agents.server.db.tables import namespaces
 from trove_agents.server.timelines import AlreadyExists, Namespace
+
+WORKDIR: Final = select(namespaces.c.workdir).where(namespaces.c.id == bindparam("id"))
 
 
 def ensure(tx: Connection, workspace: str, name: str, *, now_ns: int) -> Namespace:
@@ -18,3 +25,9 @@ def ensure(tx: Connection, workspace: str, name: str, *, now_ns: int) -> Namespa
         if found is None:
             raise
         return found
+
+
+def wants_copy(db: Connection, namespace_id: int) -> bool:
+    """Whether commands are to find their files in a plain folder, whatever else the machine can do."""
+    row = db.one(WORKDIR, id=namespace_id)
+    return row is not None and row[0] == "copy"
