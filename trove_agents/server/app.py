@@ -27,6 +27,7 @@ from trove_agents.server.forks.service import Forks
 from trove_agents.server.history import routes as history_routes
 from trove_agents.server.history.service import History
 from trove_agents.server.http import Edge, Reply, Request, Route
+from trove_agents.server.idempotency.upkeep import AnswerUpkeep
 from trove_agents.server.jobs import DAY, HOUR, Jobs
 from trove_agents.server.keys import routes as key_routes
 from trove_agents.server.keys.service import KeyService
@@ -126,6 +127,7 @@ class Server:
         if settings.event_days is not None:
             events = EventUpkeep(self.database, days=settings.event_days)
             jobs.add("old-events", events.forget, every_seconds=DAY)
+        jobs.add("old-answers", AnswerUpkeep(self.database).forget, every_seconds=HOUR)
         jobs.add("flattening", timelines.Flattening(self.database).fold, every_seconds=HOUR)
         if settings.history_days is not None:
             retention = timelines.Retention(self.database, days=settings.history_days)

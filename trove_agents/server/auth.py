@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, select
 from trove_agents.server.db.connection import Connection
 from trove_agents.server.db.tables import keys
 from trove_agents.server.errors import BadRequest, Forbidden, Unauthorized
+from trove_agents.server.idempotency.keys import Keyed
 from trove_agents.wire import namespaces
 from trove_agents.wire.events import Actor
 from trove_agents.wire.keys import Scope
@@ -36,6 +37,8 @@ class Principal:
     """Whether a step reference is wanted to what the call leads to."""
     lease: str | None = None
     """The id of the lease that it is to be made under, as the caller sent it."""
+    keyed: Keyed | None = None
+    """What the call is known by, where it may be sent again."""
 
     @property
     def actor(self) -> Actor:

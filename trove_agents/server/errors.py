@@ -91,6 +91,19 @@ class LeaseLost(Conflict):
     code = "lease-lost"
 
 
+class InFlight(Conflict):
+    """The call of this ``Idempotency-Key`` is still being done; ask again in ``retry_after`` seconds."""
+
+    code = "idempotency-in-flight"
+    retry_after = 1
+
+
+class AnswerNotKept(Conflict):
+    """The call of this ``Idempotency-Key`` was done, and its answer is gone."""
+
+    code = "idempotency-answer-not-kept"
+
+
 class PreconditionFailed(ServiceError):
     """``If-Match`` or ``If-None-Match`` does not hold; nothing was done."""
 
@@ -125,6 +138,12 @@ class Unprocessable(ServiceError):
     code = "unprocessable"
 
 
+class KeyReused(Unprocessable):
+    """An ``Idempotency-Key`` that belongs to another request."""
+
+    code = "idempotency-mismatch"
+
+
 class Busy(ServiceError):
     """Another command holds the namespace; try again in ``retry_after`` seconds."""
 
@@ -157,6 +176,15 @@ class SandboxMissing(ServiceError):
     """This server cannot isolate commands, so it runs none."""
 
     code = "sandbox-unavailable"
+
+
+class Replayed(Exception):
+    """No error: the call was done before, and this is the answer that it got then."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(status)
+        self.status = status
+        self.body = body
 
 
 STATUS: Final[dict[type[ServiceError], int]] = {

@@ -27,6 +27,7 @@ import msgspec
 
 from trove_agents.server import errors
 from trove_agents.server.auth import Principal
+from trove_agents.server.idempotency import keys
 from trove_agents.wire import headers as header_names
 from trove_agents.wire import names, steps
 from trove_agents.wire.errors import ErrorBody
@@ -88,6 +89,8 @@ class Route:
     """Optional ones that it looks at, for the OpenAPI document."""
     streams: bool = False
     """Whether callers who accept ``text/event-stream`` are answered with one."""
+    once: bool = False
+    """Whether it takes an ``Idempotency-Key``: its service does it in one transaction with the answer."""
     also: Mapping[int, str] = field(default_factory=dict)
     """Other statuses that are no errors, and what they say."""
     body_bytes: int = 64 * 1024
@@ -170,6 +173,26 @@ class Request:
         if (lease := self.headers.get(_LEASE)) is not None:
             principal = replace(principal, lease=lease)
         self._principal = principal
+
+    def known_by(self, body: bytes) -> None:
+        """Takes up the call's ``Idempotency-Key``, if it has one, with the body as a part of what it is for.
+
+        Raises:
+            BadRequest: it is none, or this call takes none.
+        """
+        if (text := self.headers.get(_IDEMPOTENCY)) is None or self.route.method == "GET":
+            return
+        if not self.route.once:
+            raise errors.BadRequest(f"this call takes no {header_names.IDEMPOTENCY_KEY}")
+        try:
+            key = keys.parse(text)
+        except ValueError as error:
+            raise errors.BadRequest(f"{header_names.IDEMPOTENCY_KEY}: {error}") from None
+        place = (self.route.method, _path(self.scope), self._namespace or "")
+        conditions = (self.headers.get(name, "") for name in ("if-match", "if-none-match"))
+        texts = [text.encode("utf-8", "surrogateescape") for text in (*place, *conditions)]
+        print_ = keys.fingerprint(*texts, self.scope["query_string"], body)
+        self._principal = replace(self.principal, keyed=keys.Keyed(key, print_, self.route.status))
 
     @property
     def inline(self) -> bool:
@@ -419,6 +442,7 @@ class Edge:
     def _attempt(self, request: Request, arguments: list[Any]) -> Any:
         """The part of a call that waits which does not wait."""
         request.admit()
+        request.known_by(_raw(arguments))
         if request.route.attempt is None:
             return None
         self._decode(request, arguments)
@@ -427,6 +451,7 @@ class Edge:
     def _perform(self, request: Request, arguments: list[Any]) -> Any:
         """A whole plain call in one crossing: who, what, and the endpoint itself."""
         request.admit()
+        request.known_by(_raw(arguments))
         self._decode(request, arguments)
         return request.route.endpoint(*arguments)
 
@@ -448,6 +473,11 @@ class Edge:
             raise errors.Unprocessable("the body is nested too deeply") from None
 
 
+def _raw(arguments: list[Any]) -> bytes:
+    """The body as it came; of one that is streamed nothing yet."""
+    return arguments[1] if len(arguments) > 1 else b""
+
+
 def _located(message: str) -> dict[str, str]:
     """What msgspec says, ``Expected `int`, got `str` - at `$.limit``` as a field and a message."""
     text, _, place = message.partition(" - at ")
@@ -458,6 +488,8 @@ def failure(error: Exception, scope: Scope) -> tuple[int, bytes, Headers]:
     """The answer instead of a result. What is nobody's refusal goes to the log, and only there in full."""
     if isinstance(error, errors.ServiceError):
         return _refusal(error)
+    if isinstance(error, errors.Replayed):
+        return error.status, error.body, [(header_names.REPLAYED.lower().encode(), b"true")]
     if (known := errors.of_storage(error)) is not None:
         _log.error("%s %r: %s (%r)", scope["method"], scope["path"], known, error)
         return _refusal(known)
@@ -467,7 +499,7 @@ def failure(error: Exception, scope: Scope) -> tuple[int, bytes, Headers]:
 
 def _refusal(error: errors.ServiceError) -> tuple[int, bytes, Headers]:
     extra: Headers = []
-    if isinstance(error, errors.Busy | errors.WorkspaceLeased):
+    if isinstance(error, errors.Busy | errors.WorkspaceLeased | errors.InFlight):
         extra.append((b"retry-after", str(error.retry_after).encode()))
     if isinstance(error, Ambiguous):
         extra.append((b"connection", b"close"))
@@ -562,4 +594,7 @@ def _wish(text: str) -> bool:
 _STEP: Final = header_names.STEP.lower()
 _REFERENCE: Final = header_names.REFERENCE.lower()
 _LEASE: Final = header_names.LEASE.lower()
-_SINGLE: Final = frozenset({"authorization", header_names.NAMESPACE.lower(), "content-length", _STEP, _LEASE})
+_IDEMPOTENCY: Final = header_names.IDEMPOTENCY_KEY.lower()
+_SINGLE: Final = frozenset(
+    {"authorization", header_names.NAMESPACE.lower(), "content-length", _STEP, _LEASE, _IDEMPOTENCY}
+)

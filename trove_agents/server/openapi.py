@@ -102,6 +102,8 @@ def _statuses(route: Route) -> set[int]:
         found |= {413, 422}
     if route.query is not None:
         found.add(422)
+    if route.once:
+        found |= {409, 422}
     return found
 
 
@@ -127,6 +129,8 @@ def _header_parameters(route: Route) -> list[dict[str, Any]]:
     own = [_header(name, _PATTERNS.get(name)) for name in route.request_headers]
     if route.method != "GET" and route.access != "open":
         own.append(_header(headers.STEP, steps.PATTERN))
+    if route.once:
+        own.append(_header(headers.IDEMPOTENCY_KEY, "^[!#-~]{1,255}$"))
     if route.access != "runtime":
         return own
     return [_header(headers.NAMESPACE, "^[A-Za-z0-9_-]{1,128}$"), *own]

@@ -14,6 +14,12 @@ TRUNCATED: Final = "X-Trove-Truncated"
 STEP: Final = "X-Trove-Step"
 """Request: the step of an agent's that a change is for; see ``steps.py``."""
 
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+"""Request: what this call is known by, so that it is done once however often it is sent."""
+
+REPLAYED: Final = "Idempotency-Replayed"
+"""Response: the text ``true``, only when the answer is that of an earlier call with the same key."""
+
 REFERENCE: Final = "X-Trove-Reference"
 """Request: the text ``1`` with a change of files, to take a step reference to what it leads to."""
 

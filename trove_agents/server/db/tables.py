@@ -238,7 +238,6 @@ answers = Table(
     _bytes("fingerprint"),
     _text("holder"),
     _int("status", null=True),
-    _text("headers", null=True),
     _bytes("body", null=True),
     _int("created_us"),
     PrimaryKeyConstraint("workspace", "actor", "key", name="answers_key"),

@@ -48,6 +48,7 @@ def routes(service: ExecService) -> list[Route]:
             run="loop",
             access="runtime",
             summary="Run a command",
+            once=True,
             body=ExecRequest,
             reply=ExecResult,
             errors=_ERRORS,

@@ -19,6 +19,7 @@ from trove_agents.server.errors import (
     BadRequest,
     CommandTimeout,
     Conflict,
+    InFlight,
     QuotaExceeded,
     SandboxMissing,
 )
@@ -32,6 +33,7 @@ from trove_agents.server.exec.options import Options
 from trove_agents.server.exec.output import Output
 from trove_agents.server.exec.scan import Quota, Scan
 from trove_agents.server.files import links
+from trove_agents.server.idempotency import answers
 from trove_agents.server.namespaces import leases, locks
 from trove_agents.server.namespaces import service as namespaces
 from trove_agents.server.namespaces.locks import ExecLocks, Hop, Lease
@@ -126,6 +128,7 @@ class ExecService:
             QuotaExceeded: it used or left more than it may; nothing is kept.
             Conflict: the namespace was restored, or the lock lost, meanwhile; nothing is kept.
             WorkspaceLeased, LeaseLost: as ``leases.check``, before it starts or when it has ended; nothing is kept.
+            InFlight: a call with the same key runs at this moment.
         """
         options = Options.of(request, usual=self._seconds, most=self._max_seconds)
         sandbox, space = await hop(self._enter, principal, namespace)
@@ -134,17 +137,14 @@ class ExecService:
 
         async with self._locks.hold(space.id, seconds=options.seconds + _LOCK_SECONDS, hop=hop) as lease:
             try:
-                copy = await whole(hop(self._prepare, call, sandbox))
+                copy = await whole(hop(self._prepare, call, sandbox, lease))
                 outcome = await self._execute(sandbox, copy, call)
                 result: ExecResult = await whole(hop(self._finish, sandbox, call, outcome, lease))
             finally:
                 if call.copy is not None:
                     await whole(hop(self._give_back, call))
         if outcome.timed_out:
-            raise CommandTimeout(
-                f"the command ran longer than {options.seconds:g} s and was killed; the files it had written are "
-                "kept: write progress to files so that a retry can resume"
-            )
+            raise _timed_out(call)
         return result
 
     def _enter(self, principal: Principal, name: str) -> tuple[Sandbox, Namespace]:
@@ -152,6 +152,9 @@ class ExecService:
         sandbox = self._sandbox()
         with self._database.read() as db:
             found = timelines.namespace(db, principal.workspace, name)
+            worker = answers.look(db, principal)
+            if worker is not None and found is not None and self._locks.works(db, found.id, worker):
+                raise InFlight("this call was sent before, and is still being done")
             if found is not None:  # now, rather than after waiting for the lock of the holder's own command
                 leases.refuse(db, found, principal, now_ns=self._database.now_ns())
         if found is None:
@@ -161,8 +164,13 @@ class ExecService:
             )
         return sandbox, found
 
-    def _prepare(self, call: _Call, sandbox: Sandbox) -> WorkingCopy:
+    def _prepare(self, call: _Call, sandbox: Sandbox, lease: Lease) -> WorkingCopy:
         """The copy, at the head, and the text of init.sh."""
+        if call.principal.keyed is not None:
+            now_us = self._database.now_ns() // 1000
+            self._database.write(
+                lambda tx: answers.claim(tx, call.principal, lease.name, now_us=now_us), durable=False
+            )
         with self._database.read() as db:
             called = call.namespace.name
             call.namespace = timelines.head(db, call.namespace.id)
@@ -240,6 +248,8 @@ class ExecService:
                     data=_event(call, outcome, told),
                     now_ns=now,
                 )
+                answer = _timed_out(call) if outcome.timed_out else None
+                answers.done(tx, who, *((408, answer.body) if answer else (200, told)), now_us=now // 1000)
                 locks.release(tx, lease)
                 return done, told
 
@@ -260,6 +270,13 @@ class ExecService:
         copy, call.copy = call.copy, None
         if copy is not None:
             copy.give_back()
+
+
+def _timed_out(call: _Call) -> CommandTimeout:
+    return CommandTimeout(
+        f"the command ran longer than {call.options.seconds:g} s and was killed; the files it had written are "
+        "kept: write progress to files so that a retry can resume"
+    )
 
 
 def _directory(db: Connection, at: At, path: str) -> str:

@@ -5,10 +5,12 @@ Chunks of its output as they come, and then one event with what the call without
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
 
+from trove_agents.server.errors import Replayed
 from trove_agents.server.exec.output import Output
 from trove_agents.server.http import Disconnected, Request, Scope, failure
 from trove_agents.wire.exec import ExecChunk, ExecResult
@@ -65,10 +67,12 @@ class _Running:
             self._gone.add_done_callback(self._wake)
 
     async def begin(self) -> None:
-        """Returns when the command begins; raises what keeps it from that."""
+        """Returns when the command begins, or has run before; raises what keeps it from that."""
         while not self._output.begun:
             self._output.news.clear()
             if self._work.done():
+                if isinstance(self._work.exception(), Replayed):
+                    return
                 self._work.result()
                 raise AssertionError("a command has begun when it has a result")
             self._stay()
@@ -95,6 +99,13 @@ class _Running:
         """How it ended, after what the server itself has added to the output."""
         try:
             result = self._work.result()
+        except Replayed as known:
+            answer = msgspec.json.decode(known.body)
+            success = known.status == HTTPStatus.OK
+            yield (
+                _event(b"result", answer) if success else _event(b"error", {"status": known.status, **answer})
+            )
+            return
         except Exception as error:  # noqa: BLE001 - told as the call without a stream would tell it
             status, body, headers = failure(error, scope)
             told = {"status": status, **msgspec.json.decode(body)}

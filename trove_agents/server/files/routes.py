@@ -73,6 +73,7 @@ def routes(files: Files, blobs: BlobStore) -> list[Route]:
         if announced is not None and announced > limits.UPLOAD_BYTES:
             raise _too_large()
         payload = await _receive(request, blobs)
+        request.known_by(payload.digest)
         who, name, only = request.principal, request.namespace, conditions(request.headers)
         return await request.hop(files.store, who, name, target, payload, source="upload", only=only)
 
@@ -88,6 +89,7 @@ def routes(files: Files, blobs: BlobStore) -> list[Route]:
             run="hop",
             access="runtime",
             summary="Create or replace a text file",
+            once=True,
             body=WriteRequest,
             reply=FileResult,
             errors=(409, 412),
@@ -102,6 +104,7 @@ def routes(files: Files, blobs: BlobStore) -> list[Route]:
             run="loop",
             access="runtime",
             summary="Upload a file's bytes",
+            once=True,
             reply=FileResult,
             raw_body=True,
             errors=(409, 412, 413),
@@ -128,6 +131,7 @@ def routes(files: Files, blobs: BlobStore) -> list[Route]:
             run="hop",
             access="runtime",
             summary="Delete a file or a directory",
+            once=True,
             body=DeleteRequest,
             reply=Deleted,
             errors=(404, 409, 412),

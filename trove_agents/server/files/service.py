@@ -13,6 +13,7 @@ from trove_agents.server.errors import BadRequest, Conflict, NotFound, TooLarge,
 from trove_agents.server.events import service as events
 from trove_agents.server.files.conditions import Conditions, tag
 from trove_agents.server.files.links import find_itself, follow, past_links
+from trove_agents.server.idempotency.answers import once
 from trove_agents.server.namespaces import leases
 from trove_agents.server.namespaces import service as namespaces
 from trove_agents.server.namespaces.states import recheck, state
@@ -105,7 +106,7 @@ class Files:
             reference = references.with_change(tx, principal, moved, now_ns=now)
             return FileResult(shown, payload.size, tag(entry.since), reference)
 
-        return self._database.write(commit)
+        return self._database.write(once(principal, commit, now_ns=self._database.now_ns))
 
     def delete(
         self, principal: Principal, namespace: str, path: str, only: Conditions | None = None
@@ -145,7 +146,7 @@ class Files:
             )
             return Deleted(shown, references.with_change(tx, principal, moved, now_ns=now))
 
-        return self._database.write(commit)
+        return self._database.write(once(principal, commit, now_ns=self._database.now_ns))
 
     def listing(
         self, principal: Principal, namespace: str, path: str, *, recursive: bool, at: str | None = None

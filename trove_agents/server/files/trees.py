@@ -9,6 +9,7 @@ from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import Conflict, NotFound
 from trove_agents.server.events import service as events
 from trove_agents.server.files.links import find_itself, follow, past_links
+from trove_agents.server.idempotency.answers import once
 from trove_agents.server.namespaces import leases
 from trove_agents.server.namespaces import service as namespaces
 from trove_agents.server.references import service as references
@@ -60,7 +61,7 @@ class Trees:
             reference = references.with_change(tx, principal, moved, now_ns=now)
             return Directory(shown, created=True, reference_id=reference)
 
-        return self._database.write(commit)
+        return self._database.write(once(principal, commit, now_ns=self._database.now_ns))
 
     def move(
         self, principal: Principal, namespace: str, source: str, target: str, *, overwrite: bool
@@ -127,7 +128,7 @@ class Trees:
             )
             return done
 
-        return self._database.write(commit)
+        return self._database.write(once(principal, commit, now_ns=self._database.now_ns))
 
 
 def _check_apart(source: str, target: str) -> None:

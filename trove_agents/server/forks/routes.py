@@ -19,6 +19,7 @@ def routes(forks: Forks) -> list[Route]:
             run="hop",
             access="runtime",
             summary="Make a new namespace that starts as a state of this one",
+            once=True,
             body=ForkRequest,
             reply=Fork,
             status=201,

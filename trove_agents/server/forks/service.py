@@ -5,6 +5,7 @@ from trove_agents.server.auth import Principal
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import Conflict, Forbidden, NotFound, Unprocessable
 from trove_agents.server.events import service as events
+from trove_agents.server.idempotency.answers import once
 from trove_agents.server.keys import service as keys
 from trove_agents.server.namespaces import service as namespaces
 from trove_agents.server.namespaces.states import state
@@ -73,7 +74,9 @@ class Forks:
                 own = keys.mint_locked(tx, principal, f"fork {name}", name, now_ns=now)
             return Fork(name, namespace, at.version, made.at.version, made.files, made.bytes, own)
 
-        return self._database.write(commit)
+        return self._database.write(
+            once(principal, commit, now_ns=self._database.now_ns, keep=lambda fork: fork.key is None)
+        )
 
 
 def _taken(name: str) -> Conflict:

@@ -10,6 +10,7 @@ from trove_agents.server.db import Connection, Database
 from trove_agents.server.db.tables import log, namespaces
 from trove_agents.server.errors import BadRequest, Forbidden, NotFound, Unprocessable
 from trove_agents.server.events import service as events
+from trove_agents.server.idempotency.answers import once
 from trove_agents.server.namespaces import leases
 from trove_agents.server.namespaces.locks import ExecLocks
 from trove_agents.server.timelines import Namespace
@@ -122,7 +123,7 @@ class NamespaceService:
             )
             return NamespaceDeleted(name)
 
-        return self._database.write(commit)
+        return self._database.write(once(principal, commit, now_ns=self._database.now_ns))
 
 
 def _find(db: Connection, principal: Principal, name: str) -> Namespace:

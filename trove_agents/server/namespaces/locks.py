@@ -61,6 +61,11 @@ class Lease:
     holder: str
     token: int
 
+    @property
+    def name(self) -> str:
+        """Of this hold, among all there ever were on the namespace."""
+        return f"{self.holder}/{self.token}"
+
 
 def held(tx: Connection, lease: Lease, *, now_us: int) -> bool:
     """Whether the lease still stands: checked in the transaction that commits what was done under it."""
@@ -129,6 +134,11 @@ class ExecLocks:
         tx.alone(_name(namespace))
         row = tx.one(_HELD, ns=namespace)
         return row is None or self._free(namespace, row)
+
+    def works(self, db: Connection, namespace: int, name: str) -> bool:
+        """Whether the hold of that name is still on."""
+        row = db.one(_HELD, ns=namespace)
+        return row is not None and f"{row[0]}/{row[1]}" == name and not self._free(namespace, row)
 
     @contextlib.asynccontextmanager
     async def _queued(self, namespace: int, wait: float) -> AsyncIterator[float]:

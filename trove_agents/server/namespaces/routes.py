@@ -77,6 +77,7 @@ def routes(namespaces: NamespaceService, locks: ExecLocks) -> list[Route]:
             run="loop",
             access="any",
             summary="Delete a namespace and its snapshots",
+            once=True,
             reply=NamespaceDeleted,
             errors=(404,),
         ),

@@ -9,6 +9,7 @@ from trove_agents.server.auth import Principal
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import NotFound, Unprocessable
 from trove_agents.server.events import service as events
+from trove_agents.server.idempotency.answers import once
 from trove_agents.server.namespaces import service as namespaces
 from trove_agents.server.namespaces import states
 from trove_agents.server.timelines import Namespace, ReferenceRow
@@ -51,7 +52,7 @@ class References:
             space = namespaces.ensure(tx, principal.workspace, namespace, now_ns=now)
             return _shown(_take(tx, space, principal.step, thread, step, now_ns=now), namespace)
 
-        return self._database.write(commit)
+        return self._database.write(once(principal, commit, now_ns=self._database.now_ns))
 
     def page(
         self, principal: Principal, namespace: str, *, thread: str | None, limit: int, cursor: str | None
@@ -93,7 +94,7 @@ class References:
             self._forget(tx, principal, space, [row.id])
             return ReferenceDeleted(reference_id)
 
-        return self._database.write(commit)
+        return self._database.write(once(principal, commit, now_ns=self._database.now_ns))
 
     def delete_many(self, principal: Principal, namespace: str, which: ReferencesDelete) -> ReferencesDeleted:
         """Forgets up to 1,000: those of a list that are this namespace's, or those of a thread, of a time, or both.
@@ -124,7 +125,7 @@ class References:
             deleted = self._forget(tx, principal, space, found[:most], which.thread)
             return ReferencesDeleted(deleted, more=len(found) > most)
 
-        return self._database.write(commit)
+        return self._database.write(once(principal, commit, now_ns=self._database.now_ns))
 
     def _forget(
         self,

@@ -24,6 +24,7 @@ def routes(restores: Restores, locks: ExecLocks) -> list[Route]:
             run="loop",
             access="runtime",
             summary="Go back to a state",
+            once=True,
             body=RestoreRequest,
             reply=RestoredState,
             errors=(404, 409, 503),

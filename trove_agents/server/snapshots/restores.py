@@ -7,6 +7,7 @@ from trove_agents.server.auth import Principal
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import NotFound
 from trove_agents.server.events import service as events
+from trove_agents.server.idempotency.answers import once
 from trove_agents.server.namespaces import leases
 from trove_agents.server.namespaces.locks import ExecLocks
 from trove_agents.server.namespaces.states import named, state
@@ -67,7 +68,7 @@ class Restores:
             reference = references.with_change(tx, principal, restored, now_ns=now)
             return RestoredState(at.version, restored.at.version, files, changed=True, reference_id=reference)
 
-        return self._database.write(commit)
+        return self._database.write(once(principal, commit, now_ns=self._database.now_ns))
 
 
 def _find(db: Connection, principal: Principal, namespace: str, to: str) -> tuple[Namespace, At]:

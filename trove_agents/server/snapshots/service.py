@@ -7,6 +7,7 @@ from trove_agents.server.auth import Principal
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import NotFound, Unprocessable
 from trove_agents.server.events import service as events
+from trove_agents.server.idempotency.answers import once
 from trove_agents.server.namespaces import leases, states
 from trove_agents.server.namespaces import service as namespaces
 from trove_agents.server.namespaces.locks import ExecLocks
@@ -48,7 +49,7 @@ class SnapshotService:
             )
             return self._shown(row, namespace)
 
-        return self._database.write(commit)
+        return self._database.write(once(principal, commit, now_ns=self._database.now_ns))
 
     def newest(self, principal: Principal, namespace: str) -> Snapshots:
         """At most 200, newest first, automatic ones included."""
@@ -78,7 +79,7 @@ class SnapshotService:
             )
             return SnapshotDeleted(snapshot_id)
 
-        return self._database.write(commit)
+        return self._database.write(once(principal, commit, now_ns=self._database.now_ns))
 
     def namespace_of(self, principal: Principal, namespace: str, snapshot_id: str) -> int:
         """The id of the namespace that a restore will need the exec lock of. Errors as ``delete``."""
@@ -119,7 +120,7 @@ class SnapshotService:
             reference = references.with_change(tx, principal, restored, now_ns=now)
             return Restored(snapshot_id, row.files, reference)
 
-        return self._database.write(commit)
+        return self._database.write(once(principal, commit, now_ns=self._database.now_ns))
 
     def _find(
         self, db: Connection, principal: Principal, namespace: str, snapshot_id: str

@@ -56,7 +56,6 @@ def upgrade() -> None:
         sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
         sa.Column("holder", sa.Text(), nullable=False),
         sa.Column("status", _INT, autoincrement=False, nullable=True),
-        sa.Column("headers", sa.Text(), nullable=True),
         sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.Column("created_us", _INT, autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("workspace", "actor", "key", name="answers_key"),
