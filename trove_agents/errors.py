@@ -7,6 +7,7 @@
     │   ├── TrovePreconditionError          412: not as if_match or if_none_match said
     │   ├── WorkspaceLeased                 ... another holds a lease on the namespace
     │   └── LeaseLost                       ... your lease ran out, or was given back
+    ├── TroveQuotaError                 413: the namespace, or a command, would be larger than it may be
     ├── TroveTimeoutError               408, 504: a command or a server took too long
     ├── TroveRateLimitError             429: too many requests
     ├── TroveServerError                other 5xx, or an answer that makes no sense
@@ -106,6 +107,17 @@ class LeaseLost(TroveConflictError):
     """
 
     code = "lease-lost"
+
+
+class TroveQuotaError(TroveError):
+    """413: the namespace would be larger than it may be, or a command used more than it may. Nothing was kept.
+
+    Of a namespace ``errors`` says which ``quota`` (``files`` or ``bytes``), its ``limit``, what is ``used`` and what would be
+    ``needed``. Deleting works, and makes room.
+    """
+
+    code = "quota-exceeded"
+    recovery: Recovery = "adapt"
 
 
 class TroveTimeoutError(TroveError):

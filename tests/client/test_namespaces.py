@@ -58,3 +58,16 @@ def test_pages_are_followed(colour):
 
     client = colour.client(colour.transport(answer))
     assert [each.name for each in colour.call(client, "list_namespaces")] == ["a", "b"]
+
+
+def test_quotas_are_for_servers_that_have_them(colour):
+    transport = colour.transport(lambda _: reply(body=ME))
+    with pytest.raises(NotSupported):
+        colour.call(colour.admin(transport), "set_quota", "a", max_bytes=1)
+    assert [request.path for request in transport.requests] == ["/v1/me"]
+    me = ME[:-1] + b', "capabilities": ["quotas"]}'
+    row = b'{"name": "a", "files": 1, "bytes": 2, "created_at": "t", "last_activity": "t", "quota_bytes": 1}'
+    transport = colour.transport(lambda request: reply(body=me if request.path == "/v1/me" else row))
+    assert colour.call(colour.admin(transport), "set_quota", "a", max_bytes=1).quota_bytes == 1
+    assert (transport.requests[-1].method, transport.requests[-1].path) == ("PATCH", "/v1/namespaces/a")
+    assert transport.bodies[-1] == b'{"quota_files":null,"quota_bytes":1}'

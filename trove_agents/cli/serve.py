@@ -63,6 +63,17 @@ def serve(
     event_days: Annotated[
         int, typer.Option("--event-days", min=0, help="After how long events are forgotten; 0: never.")
     ] = 90,
+    quota_bytes: Annotated[
+        int,
+        typer.Option(
+            "--quota-bytes",
+            min=0,
+            help="What the files of a namespace may grow to in all, unless it has a quota of its own; 0: no end.",
+        ),
+    ] = 0,
+    quota_files: Annotated[
+        int, typer.Option("--quota-files", min=0, help="How many files a namespace may grow to; 0: no end.")
+    ] = 0,
     exec_max_seconds: Annotated[
         float,
         typer.Option("--exec-max-seconds", help="The longest time that a caller may ask for a command."),
@@ -87,6 +98,8 @@ def serve(
             history_days=history_days or None,
             snapshot_days=snapshot_days or None,
             event_days=event_days or None,
+            quota_bytes=quota_bytes or None,
+            quota_files=quota_files or None,
             exec_max_seconds=exec_max_seconds,
         )
     except ValueError as error:

@@ -12,7 +12,12 @@ from trove_agents.client.forks import AsyncForksMethods, ForksMethods
 from trove_agents.client.history import AsyncHistoryMethods, HistoryMethods
 from trove_agents.client.keys import AsyncKeysMethods, AsyncMeMethods, KeysMethods, MeMethods
 from trove_agents.client.leases import AsyncLeasesMethods, LeasesMethods
-from trove_agents.client.namespaces import AsyncNamespacesMethods, NamespacesMethods
+from trove_agents.client.namespaces import (
+    AsyncNamespacesMethods,
+    AsyncQuotasMethods,
+    NamespacesMethods,
+    QuotasMethods,
+)
 from trove_agents.client.references import AsyncReferencesMethods, ReferencesMethods
 from trove_agents.client.restores import AsyncRestoresMethods, RestoresMethods
 from trove_agents.client.retry import Retries
@@ -118,7 +123,9 @@ class AsyncTroveClient(
         return f"{type(self).__name__}(namespace={self.namespace!r})"
 
 
-class TroveAdminClient(KeysMethods, WebhooksMethods, EventsMethods, NamespacesMethods, MeMethods):
+class TroveAdminClient(
+    KeysMethods, WebhooksMethods, EventsMethods, NamespacesMethods, QuotasMethods, MeMethods
+):
     """Keys, webhooks and events of one workspace.
 
     Use as a context manager, or ``close`` it. Safe to share between threads.
@@ -177,7 +184,12 @@ class TroveAdminClient(KeysMethods, WebhooksMethods, EventsMethods, NamespacesMe
 
 
 class AsyncTroveAdminClient(
-    AsyncKeysMethods, AsyncWebhooksMethods, AsyncEventsMethods, AsyncNamespacesMethods, AsyncMeMethods
+    AsyncKeysMethods,
+    AsyncWebhooksMethods,
+    AsyncEventsMethods,
+    AsyncNamespacesMethods,
+    AsyncQuotasMethods,
+    AsyncMeMethods,
 ):
     """See :class:`TroveAdminClient`. For asyncio."""
 

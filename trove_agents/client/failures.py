@@ -17,6 +17,7 @@ from trove_agents.errors import (
     TroveError,
     TroveNotFoundError,
     TrovePreconditionError,
+    TroveQuotaError,
     TroveRateLimitError,
     TroveServerError,
     TroveTimeoutError,
@@ -36,6 +37,7 @@ _CLASSES: Final[Mapping[int, type[TroveError]]] = {
 
 _BY_CODE: Final[Mapping[str, type[TroveError]]] = {
     "lease-lost": LeaseLost,
+    "quota-exceeded": TroveQuotaError,
     "workspace-leased": WorkspaceLeased,
 }
 
@@ -66,15 +68,11 @@ def failure(reply: Reply, *, now: float | None = None) -> TroveError:
         or _CLASSES.get(status)
         or (TroveServerError if status >= HTTPStatus.INTERNAL_SERVER_ERROR else TroveError)
     )
-    if code == "quota-exceeded":
-        recovery: Recovery | None = "adapt"
-    else:
-        recovery = _RECOVERY.get(status)
     error = kind(
         _message(detail, reply),
         status,
         code=code if isinstance(code, str) else None,
-        recovery=recovery,
+        recovery=None if kind is TroveQuotaError else _RECOVERY.get(status),
         retry_after=_seconds(reply.headers.get("retry-after"), time.time() if now is None else now),
         errors=[error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else (),
     )

@@ -27,6 +27,11 @@ def delete_namespace(name: str) -> Call[None]:
     return delete(("v1", "namespaces", name))
 
 
+def set_quota(name: str, max_files: int | None, max_bytes: int | None) -> Call[NamespaceInfo]:
+    """Sets both. Repeated, it sets the same."""
+    return configure_namespace(name, NamespaceSettings(quota_files=max_files, quota_bytes=max_bytes))
+
+
 class NamespacesMethods(Driver):
     """Namespaces of one workspace. For servers that have it: others raise ``NotSupported``."""
 
@@ -80,6 +85,37 @@ class NamespacesMethods(Driver):
             NotSupported: the server has no such call.
         """
         self.run(self._capabilities.need("namespaces", delete_namespace(name)))
+
+
+class QuotasMethods(Driver):
+    """What namespaces may grow to. For admin keys."""
+
+    def set_quota(
+        self, name: str, *, max_files: int | None = None, max_bytes: int | None = None
+    ) -> NamespaceInfo:
+        """Says what a namespace may grow to, which may be one that was never used; ``namespace_info`` shows it.
+
+        What makes it larger raises ``TroveQuotaError`` then. What does not may be over: one can always delete.
+
+        Args:
+            name: The namespace.
+            max_files: Files and symbolic links; None: what the server says for all.
+            max_bytes: The sum of the files' sizes; None: as above.
+
+        Raises:
+            NotSupported: the server has no quotas.
+        """
+        return self.run(self._capabilities.need("quotas", set_quota(name, max_files, max_bytes)))
+
+
+class AsyncQuotasMethods(AsyncDriver):
+    """As ``QuotasMethods``."""
+
+    async def set_quota(
+        self, name: str, *, max_files: int | None = None, max_bytes: int | None = None
+    ) -> NamespaceInfo:
+        """See :meth:`TroveAdminClient.set_quota`."""
+        return await self.run(self._capabilities.need("quotas", set_quota(name, max_files, max_bytes)))
 
 
 class AsyncNamespacesMethods(AsyncDriver):

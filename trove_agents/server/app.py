@@ -36,6 +36,7 @@ from trove_agents.server.namespaces import routes as namespace_routes
 from trove_agents.server.namespaces.leases import Leases
 from trove_agents.server.namespaces.listing import NamespaceService
 from trove_agents.server.namespaces.locks import ExecLocks
+from trove_agents.server.namespaces.quotas import Quotas
 from trove_agents.server.references import routes as reference_routes
 from trove_agents.server.references.service import References
 from trove_agents.server.sandbox import Sandbox, SandboxUnavailable
@@ -46,7 +47,7 @@ from trove_agents.server.snapshots.restores import Restores
 from trove_agents.server.snapshots.service import SnapshotService
 from trove_agents.server.snapshots.upkeep import SnapshotUpkeep
 
-CAPABILITIES: Final = ("exec.stdin", "exec.options", "steps")
+CAPABILITIES: Final = ("exec.stdin", "exec.options", "quotas", "steps")
 """What this server has beside its routes, which name their own."""
 
 
@@ -63,6 +64,7 @@ class Server:
             self.locks = ExecLocks(self.database, folder / "run")
             opened.callback(self.locks.close)
             self.keys = KeyService(self.database)
+            self.quotas = Quotas(settings.quota_files, settings.quota_bytes)
             self.exec = ExecService(
                 self.database,
                 self.blobs,
@@ -70,6 +72,7 @@ class Server:
                 lambda: self.sandbox,
                 folder / "copies",
                 max_seconds=settings.exec_max_seconds,
+                quotas=self.quotas,
             )
             opened.callback(self.exec.close)
             self.app = Edge(self._routes(), authenticate=self._authenticate)
@@ -97,14 +100,14 @@ class Server:
     def _routes(self) -> list[Route]:
         routes = [
             *exec_routes.routes(self.exec),
-            *file_routes.routes(Files(self.database, self.blobs), self.blobs),
-            *tree_routes.routes(Trees(self.database)),
+            *file_routes.routes(Files(self.database, self.blobs, self.quotas), self.blobs),
+            *tree_routes.routes(Trees(self.database, self.quotas)),
             *snapshot_routes.routes(
                 SnapshotService(self.database, manual_days=self.settings.snapshot_days), self.locks
             ),
             *restore_routes.routes(Restores(self.database), self.locks),
             *reference_routes.routes(References(self.database)),
-            *namespace_routes.routes(NamespaceService(self.database), self.locks),
+            *namespace_routes.routes(NamespaceService(self.database, self.quotas), self.locks),
             *lease_routes.routes(Leases(self.database)),
             *history_routes.routes(History(self.database)),
             *fork_routes.routes(Forks(self.database)),

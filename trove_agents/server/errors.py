@@ -127,7 +127,7 @@ class TooLarge(ServiceError):
 
 
 class QuotaExceeded(ServiceError):
-    """A command went over a limit of its sandbox; nothing of it was kept."""
+    """A change would make a namespace larger than it may be, or a command went over a limit of its sandbox."""
 
     code = "quota-exceeded"
 

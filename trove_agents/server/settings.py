@@ -37,6 +37,10 @@ class Settings:
     """After how long snapshots expire that somebody took; None: never. Automatic ones do after 30 days."""
     event_days: int | None = 90
     """After how long events are forgotten; None: never."""
+    quota_bytes: int | None = None
+    """The sum of the sizes of the files that a namespace may grow to, unless it has a quota of its own; None: no end."""
+    quota_files: int | None = None
+    """How many files and links a namespace may grow to; as ``quota_bytes``."""
     exec_max_seconds: float = 600.0
     """The longest time that a caller may ask for a command. One that asks for none gets 30 seconds, or this if less."""
 
@@ -47,7 +51,7 @@ class Settings:
             raise ValueError(f"there is no network {self.network!r}: it is one of {', '.join(_NETWORKS)}")
         if self.database_url is not None and not self.database_url.startswith(_URLS):
             raise ValueError("database_url is a postgresql:// URL")
-        for name in ("history_days", "snapshot_days", "event_days"):
+        for name in ("history_days", "snapshot_days", "event_days", "quota_bytes", "quota_files"):
             days = getattr(self, name)
             if days is not None and days < 1:
                 raise ValueError(f"{name} is at least 1, or None for no end")

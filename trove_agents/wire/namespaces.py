@@ -1,6 +1,6 @@
 """Names of namespaces, and the workspace they belong to."""
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
@@ -27,12 +27,28 @@ class NamespaceInfo(msgspec.Struct, frozen=True):
     last_activity: str
     """When it was last changed, snapshotted or restored."""
     workdir: Workdir = "auto"
+    quota_files: int | None = None
+    """What ``files`` may grow to, its own quota or the server's; None: no end."""
+    quota_bytes: int | None = None
+    """What ``bytes`` may grow to, as ``quota_files``."""
+
+
+Quota = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class NamespaceSettings(msgspec.Struct, frozen=True, omit_defaults=True):
     """Body of ``PATCH /v1/namespaces/{name}``: what is given is changed."""
 
     workdir: Workdir | None = None
+    quota_files: Quota | msgspec.UnsetType | None = msgspec.UNSET
+    """What ``files`` may grow to; null: what the server says for all. Admin keys only, as ``quota_bytes``."""
+    quota_bytes: Quota | msgspec.UnsetType | None = msgspec.UNSET
+    """What ``bytes`` may grow to."""
+
+    @property
+    def quotas(self) -> bool:
+        """Whether a quota is given."""
+        return self.quota_files is not msgspec.UNSET or self.quota_bytes is not msgspec.UNSET
 
 
 class NamespacePage(msgspec.Struct, frozen=True):

@@ -37,6 +37,7 @@ from trove_agents.server.idempotency import answers
 from trove_agents.server.namespaces import leases, locks
 from trove_agents.server.namespaces import service as namespaces
 from trove_agents.server.namespaces.locks import ExecLocks, Hop, Lease
+from trove_agents.server.namespaces.quotas import NO_QUOTAS, Quotas
 from trove_agents.server.paths import ROOT, shown
 from trove_agents.server.references import service as references
 from trove_agents.server.sandbox import Command, Outcome, Sandbox, SandboxFailed, network_hint
@@ -90,6 +91,7 @@ class ExecService:
         seconds: float = limits.EXEC_SECONDS,
         max_seconds: float = limits.EXEC_SECONDS,
         quota: Quota | None = None,
+        quotas: Quotas = NO_QUOTAS,
     ) -> None:
         self._database = database
         self._blobs = blobs
@@ -99,6 +101,7 @@ class ExecService:
         self._seconds = min(seconds, max_seconds)
         self._max_seconds = max_seconds
         self._quota = quota or Quota()
+        self._quotas = quotas
 
     def close(self) -> None:
         """Lets go of the working copies; they stay on disk for the next server."""
@@ -125,7 +128,7 @@ class ExecService:
             SandboxMissing: this server runs no commands.
             Busy: another command kept the namespace for 10 s.
             CommandTimeout: it was killed when its time was up; its files are kept.
-            QuotaExceeded: it used or left more than it may; nothing is kept.
+            QuotaExceeded: it used or left more than it may, or the namespace would be larger than it may be; nothing is kept.
             Conflict: the namespace was restored, or the lock lost, meanwhile; nothing is kept.
             WorkspaceLeased, LeaseLost: as ``leases.check``, before it starts or when it has ended; nothing is kept.
             InFlight: a call with the same key runs at this moment.
@@ -236,6 +239,7 @@ class ExecService:
                     )
                 who = call.principal
                 done = ingest(tx, head, call.namespace.at, scan, now_ns=now, actor=who.key_id, step=who.step)
+                self._quotas.check(head, done.namespace)
                 told = msgspec.structs.replace(
                     _with_conflicts(result, done),
                     reference_id=references.with_change(tx, who, done.namespace, now_ns=now),

@@ -72,9 +72,11 @@ def routes(files: Files, blobs: BlobStore) -> list[Route]:
         announced = request.content_length
         if announced is not None and announced > limits.UPLOAD_BYTES:
             raise _too_large()
+        who, name, only = request.principal, request.namespace, conditions(request.headers)
+        if announced is not None and announced > timelines.INLINE_BYTES:  # a smaller one is here already
+            await request.hop(files.check_room, who, name, target, announced)
         payload = await _receive(request, blobs)
         request.known_by(payload.digest)
-        who, name, only = request.principal, request.namespace, conditions(request.headers)
         return await request.hop(files.store, who, name, target, payload, source="upload", only=only)
 
     async def download(request: Request, query: DownloadQuery) -> Reply:

@@ -16,9 +16,10 @@ from trove_agents.server.files.links import find_itself, follow, past_links
 from trove_agents.server.idempotency.answers import once
 from trove_agents.server.namespaces import leases
 from trove_agents.server.namespaces import service as namespaces
+from trove_agents.server.namespaces.quotas import NO_QUOTAS, Quotas
 from trove_agents.server.namespaces.states import recheck, state
 from trove_agents.server.references import service as references
-from trove_agents.server.timelines import At, Change, Entry, Kind, Payload
+from trove_agents.server.timelines import At, Change, Entry, Kind, Namespace, Payload
 from trove_agents.wire import limits, names, times
 from trove_agents.wire.files import Deleted, FileContent, FileInfo, FileKind, FileResult, FileStat, Listing
 
@@ -40,9 +41,10 @@ class Download:
 class Files:
     """Files of all namespaces."""
 
-    def __init__(self, database: Database, blobs: BlobStore) -> None:
+    def __init__(self, database: Database, blobs: BlobStore, quotas: Quotas = NO_QUOTAS) -> None:
         self._database = database
         self._blobs = blobs
+        self._quotas = quotas
 
     def write(
         self, principal: Principal, namespace: str, path: str, content: str, only: Conditions | None = None
@@ -55,6 +57,7 @@ class Files:
             TooLarge: over 10 MB of UTF-8.
             WorkspaceLeased, LeaseLost: as ``leases.check``.
             PreconditionFailed: not ``only``.
+            QuotaExceeded: the namespace would be larger than it may be.
         """
         target = paths.below_root(path)
         try:
@@ -96,6 +99,7 @@ class Files:
             except timelines.NotADirectory as error:
                 raise Conflict(f"{paths.shown(error.path)} is not a directory") from None
             moved = change.commit()
+            self._quotas.check(space, moved)
             if moved == space:  # the same bytes in the same tick of the clock
                 entry = timelines.find(tx, space.at, entry.path) or entry
             shown = paths.shown(target)
@@ -107,6 +111,23 @@ class Files:
             return FileResult(shown, payload.size, tag(entry.since), reference)
 
         return self._database.write(once(principal, commit, now_ns=self._database.now_ns))
+
+    def check_room(self, principal: Principal, namespace: str, target: str, size: int) -> None:
+        """Refuses a file that is still to come, at a canonical path, if it cannot be taken.
+
+        Raises:
+            BadRequest: the path leads out of the root.
+            QuotaExceeded: with what is there replaced by that many bytes the namespace would be larger than it may be.
+        """
+        with self._database.read() as db:
+            space = timelines.namespace(db, principal.workspace, namespace)
+            if space is None:
+                space = Namespace(0, principal.workspace, namespace, At(0, 0), 0, 0)
+                there = None
+            else:
+                _, there = find_itself(db, space.at, target)
+        replaced = there.size if there is not None and there.kind is Kind.FILE else 0
+        self._quotas.check_room(space, size - replaced)
 
     def delete(
         self, principal: Principal, namespace: str, path: str, only: Conditions | None = None

@@ -59,7 +59,7 @@ def routes(trees: Trees) -> list[Route]:
             once=True,
             body=TransferRequest,
             reply=Transferred,
-            errors=(404, 409),
+            errors=(404, 409, 413),
             request_headers=_OF_CHANGES,
             capability="files.copy",
         ),

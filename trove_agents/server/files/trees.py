@@ -12,6 +12,7 @@ from trove_agents.server.files.links import find_itself, follow, past_links
 from trove_agents.server.idempotency.answers import once
 from trove_agents.server.namespaces import leases
 from trove_agents.server.namespaces import service as namespaces
+from trove_agents.server.namespaces.quotas import Quotas
 from trove_agents.server.references import service as references
 from trove_agents.server.timelines import At, Change, Entry, Kind
 from trove_agents.wire.files import Directory, Transferred
@@ -22,8 +23,9 @@ Verb = Literal["move", "copy"]
 class Trees:
     """Files and directories of all namespaces, as wholes."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, quotas: Quotas) -> None:
         self._database = database
+        self._quotas = quotas
 
     def make_directory(self, principal: Principal, namespace: str, path: str) -> Directory:
         """Makes a directory, with those above it; one that is there stays as it is.
@@ -80,7 +82,11 @@ class Trees:
     def copy(
         self, principal: Principal, namespace: str, source: str, target: str, *, overwrite: bool
     ) -> Transferred:
-        """As ``move``, and what was there stays. Files keep their modes and times."""
+        """As ``move``, and what was there stays. Files keep their modes and times.
+
+        Raises:
+            QuotaExceeded: the namespace would be larger than it may be.
+        """
         return self._transfer("copy", principal, namespace, source, target, overwrite=overwrite)
 
     def _transfer(
@@ -116,6 +122,7 @@ class Trees:
             if verb == "move":
                 change.remove(real)
             moved = change.commit()
+            self._quotas.check(space, moved)
             reference = references.with_change(tx, principal, moved, now_ns=now)
             done = Transferred(paths.shown(start), paths.shown(end), files, reference)
             events.record(

@@ -62,6 +62,7 @@ class Forks:
                     at=at,
                     actor=principal.key_id,
                     step=principal.step,
+                    like=space,
                 )
             except timelines.AlreadyExists:
                 raise _taken(name) from None

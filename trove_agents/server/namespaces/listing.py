@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import bindparam, func, select, update
 
 from trove_agents.server import timelines
@@ -11,8 +12,9 @@ from trove_agents.server.db.tables import log, namespaces
 from trove_agents.server.errors import BadRequest, Forbidden, NotFound, Unprocessable
 from trove_agents.server.events import service as events
 from trove_agents.server.idempotency.answers import once
-from trove_agents.server.namespaces import leases
+from trove_agents.server.namespaces import leases, service
 from trove_agents.server.namespaces.locks import ExecLocks
+from trove_agents.server.namespaces.quotas import Quotas
 from trove_agents.server.timelines import Namespace
 from trove_agents.wire import limits, times
 from trove_agents.wire.namespaces import (
@@ -26,7 +28,10 @@ from trove_agents.wire.namespaces import (
 _n = namespaces.c
 # Each version has its row in the log, so the head's says when that was
 _INFO = (
-    select(_n.name, _n.files, _n.bytes, _n.created_us, func.coalesce(log.c.at_us, _n.created_us), _n.workdir)
+    select(
+        *(_n.name, _n.files, _n.bytes, _n.created_us, func.coalesce(log.c.at_us, _n.created_us)),
+        *(_n.workdir, _n.quota_files, _n.quota_bytes),
+    )
     .select_from(namespaces.outerjoin(log, (log.c.namespace == _n.id) & (log.c.version == _n.version)))
     .where(_n.workspace == bindparam("workspace"))
 )
@@ -37,13 +42,19 @@ _PAGE: Final = (
     .limit(bindparam("most"))
 )
 _SET_WORKDIR = update(namespaces).where(_n.id == bindparam("key")).values(workdir=bindparam("value"))
+_SET_QUOTAS = (
+    update(namespaces)
+    .where(_n.id == bindparam("key"))
+    .values(quota_files=bindparam("files"), quota_bytes=bindparam("bytes"))
+)
 
 
 class NamespaceService:
     """Namespaces of all workspaces."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, quotas: Quotas) -> None:
         self._database = database
+        self._quotas = quotas
 
     def page(self, principal: Principal, limit: int, cursor: str | None) -> NamespacePage:
         """By name; a locked key sees its own.
@@ -64,7 +75,7 @@ class NamespaceService:
             else:
                 rows = db.all(_PAGE, workspace=principal.workspace, after=cursor or "", most=limit + 1)
         more = rows[limit - 1][0] if len(rows) > limit else None
-        return NamespacePage([_info(row) for row in rows[:limit]], more)
+        return NamespacePage([self._info(row) for row in rows[:limit]], more)
 
     def info(self, principal: Principal, name: str) -> NamespaceInfo:
         """One namespace.
@@ -79,19 +90,47 @@ class NamespaceService:
             row = db.one(_ONE, workspace=principal.workspace, name=name) if valid(name) else None
         if row is None:
             raise _missing()
-        return _info(row)
+        return self._info(row)
 
     def configure(self, principal: Principal, name: str, settings: NamespaceSettings) -> NamespaceInfo:
-        """Changes what is given; the namespace afterwards. Errors as ``info``."""
+        """Changes what is given; the namespace afterwards. One that was never used comes into being with its quota, so
+        that its first user finds it so.
+
+        Raises:
+            Forbidden: as ``info``; quotas without an admin key.
+            NotFound: as ``info``, unless quotas are given.
+            Unprocessable: quotas for a name that cannot be a namespace's.
+        """
+        if settings.quotas:
+            principal.administers(principal.workspace)
+            if not valid(name):
+                message = "a namespace is 1 to 128 characters of A-Z, a-z, 0-9, _ and -"
+                raise Unprocessable(message, errors=[{"field": "name", "message": message}])
+        else:
+            self.info(principal, name)
 
         def commit(tx: Connection) -> None:
+            if settings.quotas:
+                self._set_quotas(tx, principal, name, settings)
             space = timelines.namespace(tx, principal.workspace, name)
             if space is not None and settings.workdir is not None:
                 tx.run(_SET_WORKDIR, key=space.id, value=settings.workdir)
 
-        self.info(principal, name)
         self._database.write(commit)
         return self.info(principal, name)
+
+    def _set_quotas(
+        self, tx: Connection, principal: Principal, name: str, settings: NamespaceSettings
+    ) -> None:
+        now = self._database.now_ns()
+        space = service.ensure(tx, principal.workspace, name, now_ns=now)
+        files = _given(settings.quota_files, space.quota_files)
+        size = _given(settings.quota_bytes, space.quota_bytes)
+        tx.run(_SET_QUOTAS, key=space.id, files=files, bytes=size)
+        data = {"quota_files": files, "quota_bytes": size}
+        events.record(
+            tx, principal=principal, namespace=name, kind="namespace.changed", data=data, now_ns=now
+        )
 
     def namespace_of(self, principal: Principal, name: str) -> int:
         """The id of the namespace that a deletion will need the exec lock of. Errors as ``delete``."""
@@ -125,6 +164,23 @@ class NamespaceService:
 
         return self._database.write(once(principal, commit, now_ns=self._database.now_ns))
 
+    def _info(self, row: tuple[Any, ...]) -> NamespaceInfo:
+        name, files, size, created, last, workdir, most_files, most_bytes = row
+        return NamespaceInfo(
+            name,
+            files,
+            size,
+            times.from_micros(created),
+            times.from_micros(last),
+            workdir or "auto",
+            self._quotas.files if most_files is None else most_files,
+            self._quotas.bytes if most_bytes is None else most_bytes,
+        )
+
+
+def _given(value: int | msgspec.UnsetType | None, now: int | None) -> int | None:
+    return now if value is msgspec.UNSET else value
+
 
 def _find(db: Connection, principal: Principal, name: str) -> Namespace:
     if principal.lock is not None:
@@ -133,13 +189,6 @@ def _find(db: Connection, principal: Principal, name: str) -> Namespace:
     if space is None:
         raise _missing()
     return space
-
-
-def _info(row: tuple[Any, ...]) -> NamespaceInfo:
-    name, files, size, created, last, workdir = row
-    return NamespaceInfo(
-        name, files, size, times.from_micros(created), times.from_micros(last), workdir or "auto"
-    )
 
 
 def _missing() -> NotFound:

@@ -13,6 +13,7 @@ from trove_agents.server.timelines.reads import STAT, entry, split
 from trove_agents.server.timelines.values import Entry, Kind, Namespace, Payload
 
 _n = namespaces.c
+_HEAD: Final = len(HEAD)
 _NAMED = (_n.workspace == bindparam("workspace"), _n.name == bindparam("name"))
 _BYTES = (contents.c.digest, contents.c.size, contents.c.data)
 _chain = below(
@@ -53,8 +54,8 @@ def read_head(
     """
     directory, last = split(path)
     row = db.one(READ, workspace=workspace, name=name, d=directory, n=last)
-    if row is None or row[8] == Kind.GONE:
+    if row is None or row[_HEAD] == Kind.GONE:
         return None
-    found = entry(path, row[8:14])
-    payload = None if found.content is None else stored_payload(db, found.content, row[14:])
-    return from_row(row[:8]), found, payload
+    found = entry(path, row[_HEAD : _HEAD + len(STAT)])
+    payload = None if found.content is None else stored_payload(db, found.content, row[_HEAD + len(STAT) :])
+    return from_row(row[:_HEAD]), found, payload

@@ -1,5 +1,6 @@
 """Namespaces and their heads. A version is the namespace's clock: it ticks with each mutation, snapshot and restore."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +15,10 @@ from trove_agents.server.timelines.values import At, LogRow, Namespace
 from trove_agents.wire.steps import Step
 
 _n, _l, _h = namespaces.c, log.c, heads.c
-HEAD: Final = (_n.id, _n.workspace, _n.name, _n.timeline, _n.version, _n.files, _n.bytes, _n.leased_until_us)
+HEAD: Final = (
+    *(_n.id, _n.workspace, _n.name, _n.timeline, _n.version, _n.files, _n.bytes),
+    *(_n.leased_until_us, _n.quota_files, _n.quota_bytes),
+)
 NAMED: Final = select(*HEAD).where(_n.workspace == bindparam("workspace"), _n.name == bindparam("name"))
 _BY_ID = select(*HEAD).where(_n.id == bindparam("id"))
 _NEW_NAMESPACE = insert(namespaces)
@@ -80,10 +84,10 @@ def head(db: Connection, namespace_id: int) -> Namespace:
     return from_row(row)
 
 
-def from_row(row: tuple[int, str, str, int, int, int, int, int | None]) -> Namespace:
+def from_row(row: tuple[Any, ...]) -> Namespace:
     """A namespace from ``HEAD`` columns."""
-    key, workspace, name, timeline, version, files, size, leased = row
-    return Namespace(key, workspace, name, At(timeline, version), files, size, leased or 0)
+    key, workspace, name, timeline, version, files, size, leased, *quotas = row
+    return Namespace(key, workspace, name, At(timeline, version), files, size, leased or 0, *quotas)
 
 
 def create_namespace(
@@ -95,10 +99,11 @@ def create_namespace(
     at: At | None = None,
     actor: str | None = None,
     step: Step | None = None,
+    like: Namespace | None = None,
 ) -> Namespace:
     """A new namespace: empty, or a fork that starts as another state, in the same time whatever its size.
 
-    A fork's versions start above those it was cut from.
+    A fork's versions start above those it was cut from. It gets the quotas of the one that it is to be ``like``.
 
     Raises:
         AlreadyExists: the name is taken.
@@ -108,6 +113,7 @@ def create_namespace(
     version = now_ns if at is None else max(now_ns, at.version + 1)
     files, size = (0, 0) if at is None else totals(db, at)
     timeline = new_timeline(db, 0, at)
+    quotas = (None, None) if like is None else (like.quota_files, like.quota_bytes)
     key = db.insert(
         _NEW_NAMESPACE,
         workspace=workspace,
@@ -117,9 +123,11 @@ def create_namespace(
         files=files,
         bytes=size,
         created_us=now_ns // 1000,
+        quota_files=quotas[0],
+        quota_bytes=quotas[1],
     )
     db.run(_OWN, key=timeline, owner=key)
-    made = Namespace(key, workspace, name, At(timeline, version), files, size)
+    made = Namespace(key, workspace, name, At(timeline, version), files, size, 0, *quotas)
     db.run(_NEW_HEAD, namespace=key, since=version, timeline=timeline)
     add_log(db, made, kind="create" if at is None else "fork", now_ns=now_ns, actor=actor, step=step)
     return made
@@ -189,7 +197,7 @@ def move(
     Raises:
         Conflict: the head is no longer where it was read.
     """
-    moved = Namespace(was.id, was.workspace, was.name, at, files, bytes, was.leased_until_us)
+    moved = replace(was, at=at, files=files, bytes=bytes)
     changed = db.run(
         _MOVE,
         key=was.id,

@@ -71,6 +71,10 @@ class Namespace:
     """Sum of the files' sizes."""
     leased_until_us: int = 0
     """When the lease on it ends, unless that was ended earlier; 0: there is none."""
+    quota_files: int | None = None
+    """What ``files`` may grow to; None: no more is said than the server's own default."""
+    quota_bytes: int | None = None
+    """What ``bytes`` may grow to, as ``quota_files``."""
 
 
 @dataclass(frozen=True, slots=True)
