@@ -50,7 +50,7 @@ class UpperScan:
         self._bytes = start.bytes
         self._result = Scan()
         self._files: dict[str, tuple[os.stat_result, Entry | None]] = {}
-        self._special: list[tuple[str, os.stat_result, Entry | None]] = []
+        self._special: list[tuple[str, os.stat_result, Entry | None, bool]] = []
 
     def scan(self) -> Scan:
         """What is new, changed or gone.
@@ -62,8 +62,8 @@ class UpperScan:
         while pending:
             pending += self._look(pending.pop())
             self._quota.check(self._bytes, self._entries)
-        for path, now, was in sorted(self._special, key=lambda special: special[0]):
-            self._drop(path, now, was)
+        for special in sorted(self._special, key=lambda special: special[0]):
+            self._drop(*special)
         self._take_in()
         self._result.found.sort(key=lambda found: found.path)
         self._result.removed.sort()
@@ -93,7 +93,7 @@ class UpperScan:
             elif stat.S_ISLNK(now.st_mode):
                 self._link(path, now, was)
             else:
-                self._special.append((path, now, was))
+                self._special.append((path, now, was, directory.opaque))
         for name in before.keys() - here.keys():
             self._gone(before[name])
         return inside
@@ -153,13 +153,14 @@ class UpperScan:
         self._entries -= 1
         self._bytes -= was.size if was.kind is Kind.FILE else 0
 
-    def _drop(self, path: str, now: os.stat_result, was: Entry | None) -> None:
+    def _drop(self, path: str, now: os.stat_result, was: Entry | None, opaque: bool) -> None:
         kind = SPECIAL.get(stat.S_IFMT(now.st_mode), "a special file")
         self._result.warn(path, f"{kind} is not kept")
         self._tree.remove(path)
         if was is not None:
             self._result.removed.append(path)
-            make_whiteout(self._tree, path)
+            if not opaque:  # where nothing shows through a mark would be listed
+                make_whiteout(self._tree, path)
 
     def _take_in(self) -> None:
         """Reads the files that are new or were touched."""
