@@ -61,7 +61,15 @@ def test_the_asynchronous_one_is_awaited_and_refers_to_the_full_text(
     ours, theirs = getattr(sync, name), getattr(other, ASYNC_NAMES.get(name, name))
     assert not inspect.iscoroutinefunction(ours)
     assert not inspect.isasyncgenfunction(ours)
-    if name in {"stream", "with_step", "with_references", "lease", "__init__", "__repr__"}:
+    if name in {
+        "stream",
+        "with_step",
+        "with_references",
+        "with_idempotency_key",
+        "lease",
+        "__init__",
+        "__repr__",
+    }:
         pass
     elif inspect.isgeneratorfunction(ours):
         assert inspect.isasyncgenfunction(theirs)

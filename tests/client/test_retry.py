@@ -3,10 +3,10 @@ import asyncio
 import pytest
 
 from trove_agents.client import files
-from trove_agents.client.exec import execute
 from trove_agents.client.retry import Retries, passing
 from trove_agents.client.upload import Upload
 from trove_agents.errors import (
+    NotSupported,
     TroveConnectionError,
     TroveConnectionTimeoutError,
     TroveError,
@@ -17,18 +17,29 @@ from trove_agents.errors import (
 
 from .conftest import SWIFT, Colour, reply
 
+ME = (
+    b'{"workspace_id": "w", "key_id": "k", "key_name": "n", "scope": "workspace", "namespace": null, '
+    b'"capabilities": [%s]}'
+)
 STORED = reply(200, b'{"path": "workspace/a", "size_bytes": 1}')
 
 
 class Flaky:
-    """Fails as told, then answers."""
+    """Fails as told, then answers; says what it can do, if anything, whenever it is asked for that."""
 
-    def __init__(self, *failures: object, answer=STORED) -> None:
+    def __init__(self, *failures: object, answer=STORED, capabilities: str | None = "") -> None:
         self.left = list(failures)
         self.answer = answer
         self.asked = 0
+        self.questions = 0
+        self.capabilities = capabilities
 
-    def __call__(self, _request):
+    def __call__(self, request):
+        if request.path == "/v1/me":
+            self.questions += 1
+            if self.capabilities is None:
+                raise TroveConnectionError("reset")
+            return reply(200, ME % self.capabilities.encode())
         self.asked += 1
         if not self.left:
             return self.answer
@@ -80,17 +91,75 @@ def test_what_may_have_happened_already_is_not_repeated(
     server = Flaky(TroveConnectionError("reset", may_have_committed=True))
     with pytest.raises(TroveConnectionError):
         colour.call(colour.client(colour.transport(server)), method, *arguments)
-    assert server.asked == 1
+    assert (server.asked, server.questions) == (1, 1)
 
 
-def test_with_an_idempotency_key_it_is(colour: Colour) -> None:
-    import dataclasses
+EXITED = reply(200, b'{"exit_code": 0}')
 
-    server = Flaky(TroveConnectionError("reset"), answer=reply(200, b'{"exit_code": 0}'))
-    call = dataclasses.replace(execute("make"), idempotency_key="k-1")
+
+def keys(transport) -> list[str]:
+    """Of the requests, without the questions."""
+    acts = [request for request in transport.requests if request.path != "/v1/me"]
+    return [value for request in acts for name, value in request.headers if name == "idempotency-key"]
+
+
+def test_a_server_that_keeps_answers_is_asked_again(colour: Colour) -> None:
+    running = reply(409, b'{"detail": "running", "code": "idempotency-in-flight"}', retry_after="0")
+    failures = (TroveConnectionError("reset"), running, reply(503, b"{}"))
+    server = Flaky(*failures, answer=EXITED, capabilities='"idempotency"')
     transport = colour.transport(server)
-    assert colour.call(colour.client(transport), "send", call).exit_code == 0
-    assert [("idempotency-key", "k-1") in request.headers for request in transport.requests] == [True, True]
+    client = colour.client(transport)
+    assert colour.call(client, "exec_detailed", "make").exit_code == 0
+    assert (server.asked, server.questions) == (4, 1)
+    (first,) = set(keys(transport))
+    server.left = [TroveConnectionError("reset")]
+    assert colour.call(client, "exec_detailed", "make").exit_code == 0
+    assert (server.asked, server.questions) == (6, 1)
+    assert len(set(keys(transport))) == 2, "each call has a key of its own"
+
+
+def test_while_the_server_cannot_be_asked_nothing_is_repeated(colour: Colour) -> None:
+    server = Flaky(TroveConnectionError("first"), answer=EXITED, capabilities=None)
+    with pytest.raises(TroveConnectionError, match="first"):
+        colour.call(colour.client(colour.transport(server)), "exec_detailed", "make")
+    assert (server.asked, server.questions) == (1, 1)
+
+
+def test_what_succeeds_asks_nothing(colour: Colour) -> None:
+    server = Flaky(answer=EXITED, capabilities='"idempotency"')
+    colour.call(colour.client(colour.transport(server)), "exec_detailed", "make")
+    assert (server.asked, server.questions) == (1, 0)
+
+
+def test_a_key_of_ones_own_is_sent_with_each_attempt(colour: Colour) -> None:
+    server = Flaky(TroveConnectionError("reset"), answer=EXITED, capabilities='"idempotency"')
+    transport = colour.transport(server)
+    client = colour.client(transport).with_idempotency_key('run "1"/step')
+    assert colour.call(client, "exec_detailed", "make").exit_code == 0
+    assert keys(transport) == ['"run \\"1\\"/step"'] * 2
+
+
+def test_in_process_only_a_key_of_ones_own_is_sent(colour: Colour) -> None:
+    server = Flaky(answer=EXITED, capabilities='"idempotency"')
+    transport = colour.transport(server, retries=False)
+    client = colour.client(transport)
+    colour.call(client, "exec_detailed", "make")
+    colour.call(client.with_idempotency_key("k"), "exec_detailed", "make")
+    assert keys(transport) == ['"k"']
+
+
+def test_a_key_of_ones_own_needs_a_server_that_keeps_answers(colour: Colour) -> None:
+    server = Flaky(answer=EXITED)
+    client = colour.client(colour.transport(server)).with_idempotency_key("k")
+    with pytest.raises(NotSupported, match="idempotency"):
+        colour.call(client, "exec_detailed", "make")
+    assert server.asked == 0
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "\n", "\u00e9"])
+def test_what_cannot_be_a_key_is_refused(colour: Colour, key: str) -> None:
+    with pytest.raises(ValueError, match="1 to 255"):
+        colour.client(colour.transport(Flaky())).with_idempotency_key(key)
 
 
 def test_attempts_are_bounded_and_the_last_failure_is_raised(colour: Colour) -> None:

@@ -298,7 +298,7 @@ def test_errors_are_of_the_sdks_class_or_a_finer_one(status: int, body: bytes) -
     with pytest.raises(trove_sdk.TroveError) as theirs:
         with_sdk("TroveClient", Recorder(answer), "exec", ("x",), {})
     with pytest.raises(trove_agents.TroveError) as ours:
-        with_ours("TroveClient", Recorder(answer), "exec", ("x",), {})
+        with_ours("TroveClient", Recorder(answer * 2), "exec", ("x",), {})
     assert type(theirs.value).__name__ in {each.__name__ for each in type(ours.value).__mro__}
     assert (str(ours.value), ours.value.status_code) == (str(theirs.value), theirs.value.status_code)
 

@@ -57,8 +57,10 @@ class Call(Generic[T_co]):
     """Seconds that the server may take before it answers, beyond what a client waits for any answer."""
     idempotent: bool = False
     """Sending it twice leaves what sending it once does, so it may be repeated after a failure."""
+    once: bool = False
+    """The server does it once for one ``Idempotency-Key``, where it has the capability ``idempotency``."""
     idempotency_key: str | None = None
-    """Sent along, so that the server recognises a repetition; makes any call repeatable."""
+    """Sent along, so that the server recognises a repetition."""
 
     def __iter__(self) -> Generator["Call[Any] | Together", Any, T_co]:
         result: T_co = yield self
@@ -133,16 +135,21 @@ def get(path: tuple[str, ...], parse: Callable[[Reply], T], query: Pairs = ()) -
 
 
 def post(
-    path: tuple[str, ...], parse: Callable[[Reply], T], body: object = None, *, idempotent: bool = False
+    path: tuple[str, ...],
+    parse: Callable[[Reply], T],
+    body: object = None,
+    *,
+    idempotent: bool = False,
+    once: bool = False,
 ) -> Call[T]:
     """A call that acts, with a body in JSON; without one when ``body`` is None."""
     if body is None:
-        return Call("POST", path, parse, idempotent=idempotent)
+        return Call("POST", path, parse, idempotent=idempotent, once=once)
     try:
         encoded = msgspec.json.encode(body)
     except UnicodeEncodeError as error:
         raise _no_text(error) from error
-    return Call("POST", path, parse, headers=_JSON, body=encoded, idempotent=idempotent)
+    return Call("POST", path, parse, headers=_JSON, body=encoded, idempotent=idempotent, once=once)
 
 
 def patch(path: tuple[str, ...], parse: Callable[[Reply], T], body: object) -> Call[T]:
@@ -150,9 +157,9 @@ def patch(path: tuple[str, ...], parse: Callable[[Reply], T], body: object) -> C
     return Call("PATCH", path, parse, headers=_JSON, body=msgspec.json.encode(body), idempotent=True)
 
 
-def delete(path: tuple[str, ...]) -> Call[None]:
-    """A call that removes a resource. Not repeated: the second would say that it is not there."""
-    return Call("DELETE", path, nothing)
+def delete(path: tuple[str, ...], *, once: bool = False) -> Call[None]:
+    """A call that removes a resource. Not idempotent: the second would say that it is not there."""
+    return Call("DELETE", path, nothing, once=once)
 
 
 def value(kind: type[T]) -> Callable[[Reply], T]:

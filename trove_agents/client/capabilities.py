@@ -25,10 +25,19 @@ class Capabilities:
         yield from self.check(name)
         return (yield from step)
 
-    def check(self, *names: str) -> Flow[None]:
-        """``need`` for what is no step, and for all of several capabilities."""
+    def learn(self) -> Flow[None]:
+        """Asks, if nobody did so far."""
         if self._names is None:
             self._names = yield from _ask()
+
+    def known(self, name: str) -> bool:
+        """Whether the server is known to have it."""
+        return self._names is not None and name in self._names
+
+    def check(self, *names: str) -> Flow[None]:
+        """``need`` for what is no step, and for all of several capabilities."""
+        yield from self.learn()
+        assert self._names is not None, "learnt"
         for name in names:
             if name not in self._names:
                 raise NotSupported(f"this server does not have {name}")

@@ -10,6 +10,7 @@ from trove_agents.client.exec import AsyncExecMethods, ExecMethods
 from trove_agents.client.files import AsyncFilesMethods, FilesMethods
 from trove_agents.client.forks import AsyncForksMethods, ForksMethods
 from trove_agents.client.history import AsyncHistoryMethods, HistoryMethods
+from trove_agents.client.idempotency import AsyncIdempotencyMethods, IdempotencyMethods
 from trove_agents.client.keys import AsyncKeysMethods, AsyncMeMethods, KeysMethods, MeMethods
 from trove_agents.client.leases import AsyncLeasesMethods, LeasesMethods
 from trove_agents.client.namespaces import (
@@ -43,6 +44,7 @@ class TroveClient(
     BootstrapMethods,
     StepsMethods,
     LeasesMethods,
+    IdempotencyMethods,
     NamespacesMethods,
     MeMethods,
 ):
@@ -95,6 +97,7 @@ class AsyncTroveClient(
     AsyncBootstrapMethods,
     AsyncStepsMethods,
     AsyncLeasesMethods,
+    AsyncIdempotencyMethods,
     AsyncNamespacesMethods,
     AsyncMeMethods,
 ):

@@ -5,15 +5,15 @@ This is the only logic that exists twice. Everything above is calls and flows, e
 
 import copy
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from trove_agents.client.acting import Acting
+from trove_agents.client.acting import IDEMPOTENCY, Acting
 from trove_agents.client.call import Call, Flow, Pairs, Step, Together
 from trove_agents.client.capabilities import Capabilities
 from trove_agents.client.failures import failure
-from trove_agents.client.retry import Retries
+from trove_agents.client.retry import Retries, passing
 from trove_agents.client.transport import (
     AsyncStreamedReply,
     AsyncTransport,
@@ -23,6 +23,7 @@ from trove_agents.client.transport import (
     Transport,
 )
 from trove_agents.client.upload import Upload
+from trove_agents.errors import TroveError
 
 __all__ = [
     "AsyncDriver",
@@ -59,9 +60,17 @@ class Driver:
             TroveError: the server refused, or no answer came.
         """
         self._check(call)
-        return self.repeat(
-            lambda: call.parse(_good(self._transport.send(self._outgoing(call)))), lambda: call.repeatable
-        )
+        call = self._acting.keyed(call, fresh=self._retries is not None)
+
+        def once() -> T:
+            try:
+                return call.parse(_good(self._transport.send(self._outgoing(call))))
+            except TroveError as error:
+                if _asks(call, error):
+                    self._learn()
+                raise
+
+        return self.repeat(once, lambda: _may_repeat(call, self._capabilities))
 
     def run(self, flow: Flow[T]) -> T:
         """The result of a flow. Failures of its calls are raised inside it first."""
@@ -84,6 +93,7 @@ class Driver:
     def stream(self, call: Call[Any]) -> Iterator[StreamedReply]:
         """The answer of a call as its body comes in. Sent once: who reads the body knows whether to repeat."""
         self._check(call)
+        call = self._acting.keyed(call, fresh=False)
         with self._transport.stream(self._outgoing(call)) as reply:
             if not _is_success(reply.status):
                 raise failure(Reply(reply.status, reply.headers, b"".join(reply.chunks)))
@@ -124,6 +134,13 @@ class Driver:
         if needs := self._acting.needs_of(call):
             self.run(self._capabilities.check(*needs))
 
+    def _learn(self) -> None:
+        """Finds out what the server has. Asked once: whoever waits wants to hear of the failure before."""
+        other = copy.copy(self)
+        other._retries = None  # noqa: SLF001 - of this class
+        with suppress(TroveError):
+            other.run(self._capabilities.learn())
+
     def _outgoing(self, call: Call[Any]) -> Outgoing:
         body = call.body.chunks() if isinstance(call.body, Upload) else call.body
         return call.outgoing((*self._headers, *self._acting.headers_of(call)), self._timeout, body)
@@ -146,11 +163,17 @@ class AsyncDriver:
     async def send(self, call: Call[T]) -> T:
         """As :meth:`Driver.send`."""
         await self._check(call)
+        call = self._acting.keyed(call, fresh=self._retries is not None)
 
         async def once() -> T:
-            return call.parse(_good(await self._transport.send(self._outgoing(call))))
+            try:
+                return call.parse(_good(await self._transport.send(self._outgoing(call))))
+            except TroveError as error:
+                if _asks(call, error):
+                    await self._learn()
+                raise
 
-        return await self.repeat(once, lambda: call.repeatable)
+        return await self.repeat(once, lambda: _may_repeat(call, self._capabilities))
 
     async def run(self, flow: Flow[T]) -> T:
         """As :meth:`Driver.run`. When the caller is cancelled, the flow is closed."""
@@ -173,6 +196,7 @@ class AsyncDriver:
     async def stream(self, call: Call[Any]) -> AsyncIterator[AsyncStreamedReply]:
         """As :meth:`Driver.stream`."""
         await self._check(call)
+        call = self._acting.keyed(call, fresh=False)
         async with self._transport.stream(self._outgoing(call)) as reply:
             if not _is_success(reply.status):
                 raise failure(
@@ -225,9 +249,24 @@ class AsyncDriver:
         if needs := self._acting.needs_of(call):
             await self.run(self._capabilities.check(*needs))
 
+    async def _learn(self) -> None:
+        other = copy.copy(self)
+        other._retries = None  # noqa: SLF001 - of this class
+        with suppress(TroveError):
+            await other.run(self._capabilities.learn())
+
     def _outgoing(self, call: Call[Any]) -> Outgoing:
         body = call.body.achunks() if isinstance(call.body, Upload) else call.body
         return call.outgoing((*self._headers, *self._acting.headers_of(call)), self._timeout, body)
+
+
+def _asks(call: Call[Any], error: TroveError) -> bool:
+    """Whether it depends on the server if a failed call may be sent again."""
+    return bool(call.idempotency_key) and not call.idempotent and passing(error)
+
+
+def _may_repeat(call: Call[Any], capabilities: Capabilities) -> bool:
+    return call.repeatable and (call.idempotent or capabilities.known(IDEMPOTENCY))
 
 
 def _good(reply: Reply) -> Reply:

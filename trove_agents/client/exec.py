@@ -26,8 +26,8 @@ def execute(
     env: Mapping[str, str] | None = None,
     cwd: str | None = None,
 ) -> Call[ExecResult]:
-    """Runs a command. Never repeated by itself: it may have run."""
-    call = post(("v1", "exec"), exec_result, _body(command, stdin, timeout, env, cwd))
+    """Runs a command. Repeated only with a key that the server knows: it may have run."""
+    call = post(("v1", "exec"), exec_result, _body(command, stdin, timeout, env, cwd), once=True)
     return call if timeout is None else replace(call, work=timeout)
 
 

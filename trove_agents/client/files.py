@@ -47,18 +47,20 @@ class ListResult(list[FileInfo]):
 
 def write(path: str, content: str, conditions: Pairs = ()) -> Call[FileResult]:
     """Creates or replaces a text file. With conditions it is not repeated: its own effect would refuse the second."""
-    call = post(("write",), _FILE_RESULT, WriteRequest(wire_text(relative(path)), content), idempotent=True)
+    call = post(
+        ("write",), _FILE_RESULT, WriteRequest(wire_text(relative(path)), content), idempotent=True, once=True
+    )
     return _only(call, conditions)
 
 
 def upload(path: str, body: Upload | bytes, conditions: Pairs = ()) -> Call[FileResult]:
     """Creates or replaces a file. Repeated as ``write``."""
-    return _only(Call("PUT", _at(path), _FILE_RESULT, body=body, idempotent=True), conditions)
+    return _only(Call("PUT", _at(path), _FILE_RESULT, body=body, idempotent=True, once=True), conditions)
 
 
 def delete(path: str, conditions: Pairs = ()) -> Call[str]:
     """Removes a file, or a directory with all it holds. Not repeated: the second would say it is not there."""
-    return _only(post(("delete",), _deleted, DeleteRequest(wire_text(relative(path)))), conditions)
+    return _only(post(("delete",), _deleted, DeleteRequest(wire_text(relative(path))), once=True), conditions)
 
 
 def only_if(if_match: str | None, if_none_match: str | None) -> Pairs:

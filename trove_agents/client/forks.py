@@ -8,7 +8,9 @@ from trove_agents.wire.forks import Fork, ForkRequest
 
 def fork(name: str, at: State | None = None, *, key: bool = False) -> Call[Fork]:
     """Makes a fork. Not repeated: the second would say that the name is taken."""
-    return post(("v1", "forks"), _FORK, ForkRequest(name, None if at is None else wire_state(at), key))
+    return post(
+        ("v1", "forks"), _FORK, ForkRequest(name, None if at is None else wire_state(at), key), once=not key
+    )
 
 
 class ForksMethods(Driver):

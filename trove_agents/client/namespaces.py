@@ -24,7 +24,7 @@ def configure_namespace(name: str, settings: NamespaceSettings) -> Call[Namespac
 
 def delete_namespace(name: str) -> Call[None]:
     """Deletes a namespace."""
-    return delete(("v1", "namespaces", name))
+    return delete(("v1", "namespaces", name), once=True)
 
 
 def set_quota(name: str, max_files: int | None, max_bytes: int | None) -> Call[NamespaceInfo]:

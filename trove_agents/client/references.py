@@ -38,7 +38,7 @@ def references_page(thread: str | None = None, *, cursor: str | None = None) -> 
 
 def delete_reference(reference_id: str) -> Call[None]:
     """Deletes a reference."""
-    return delete((*_PATH, reference_id))
+    return delete((*_PATH, reference_id), once=True)
 
 
 def delete_references(

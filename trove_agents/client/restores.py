@@ -8,7 +8,7 @@ from trove_agents.wire.restores import RestoredState, RestoreRequest
 
 def restore_to(state: State) -> Call[RestoredState]:
     """Goes back. Not repeated: it would undo what others wrote in between."""
-    return post(("v1", "restore"), _RESTORED, RestoreRequest(wire_state(state)))
+    return post(("v1", "restore"), _RESTORED, RestoreRequest(wire_state(state)), once=True)
 
 
 class RestoresMethods(Driver):

@@ -74,7 +74,8 @@ def passing(error: BaseException) -> bool:
     """Whether the same call may well succeed later."""
     if isinstance(error, TroveConnectionError):
         return True
-    return isinstance(error, TroveError) and error.status_code in {
-        HTTPStatus.TOO_MANY_REQUESTS,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-    }
+    if not isinstance(error, TroveError):
+        return False
+    if error.code == "idempotency-in-flight":  # of the attempt before, which the server still works on
+        return True
+    return error.status_code in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}

@@ -12,7 +12,7 @@ _PATH = ("v1", "snapshots")
 
 def create_snapshot(label: str | None = None) -> Call[Snapshot]:
     """Takes a snapshot. Not repeated: it would take two."""
-    return post(_PATH, _SNAPSHOT, SnapshotRequest(label))
+    return post(_PATH, _SNAPSHOT, SnapshotRequest(label), once=True)
 
 
 def list_snapshots() -> Call[list[Snapshot]]:
@@ -22,12 +22,12 @@ def list_snapshots() -> Call[list[Snapshot]]:
 
 def restore_snapshot(snapshot_id: str) -> Call[int]:
     """Goes back. Not repeated: it would undo what others wrote in between."""
-    return post((*_PATH, snapshot_id, "restore"), _files_restored)
+    return post((*_PATH, snapshot_id, "restore"), _files_restored, once=True)
 
 
 def delete_snapshot(snapshot_id: str) -> Call[None]:
     """Deletes a snapshot."""
-    return delete((*_PATH, snapshot_id))
+    return delete((*_PATH, snapshot_id), once=True)
 
 
 class SnapshotsMethods(Driver):

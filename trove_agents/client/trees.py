@@ -8,18 +8,20 @@ from trove_agents.wire.files import Directory, DirectoryRequest, Transferred, Tr
 
 def mkdir(path: str) -> Call[Directory]:
     """Makes a directory. Repeated, it says that it is there."""
-    return post(("v1", "files", "mkdir"), _DIRECTORY, DirectoryRequest(_sent(path)), idempotent=True)
+    return post(
+        ("v1", "files", "mkdir"), _DIRECTORY, DirectoryRequest(_sent(path)), idempotent=True, once=True
+    )
 
 
 def move(source: str, target: str, *, overwrite: bool = False) -> Call[Transferred]:
     """Moves. Not repeated: the second would find nothing."""
-    return post(("v1", "files", "move"), _TRANSFERRED, _transfer(source, target, overwrite))
+    return post(("v1", "files", "move"), _TRANSFERRED, _transfer(source, target, overwrite), once=True)
 
 
 def copy(source: str, target: str, *, overwrite: bool = False) -> Call[Transferred]:
     """Copies. Repeated only when it may overwrite what the first made."""
     body = _transfer(source, target, overwrite)
-    return post(("v1", "files", "copy"), _TRANSFERRED, body, idempotent=overwrite)
+    return post(("v1", "files", "copy"), _TRANSFERRED, body, idempotent=overwrite, once=True)
 
 
 class TreesMethods(Driver):

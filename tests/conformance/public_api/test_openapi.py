@@ -64,6 +64,7 @@ OPERATIONS = [
     "DELETE /v1/references/{reference_id}",
     "GET /v1/namespaces",
     "GET /v1/namespaces/{name}",
+    "PATCH /v1/namespaces/{name}",
     "DELETE /v1/namespaces/{name}",
     "GET /v1/workspaces/{workspace_id}/events",
     "POST /v1/workspaces",
@@ -106,6 +107,7 @@ class Real:
             for name in ("path", "from"):
                 if isinstance(values, dict) and name in values:
                     values[name] = self.path()
+        (case.headers or {}).pop("Idempotency-Key", None)  # generated, it is often that of another call
         if "X-Trove-Lease" in (case.headers or {}):
             case.headers["X-Trove-Lease"] = self.lease_id()
 
