@@ -17,9 +17,16 @@ import pytest
 hypothesis.settings.register_profile("house", deadline=None)
 hypothesis.settings.load_profile("house")
 
-_spec = importlib.util.spec_from_file_location("tests_postgres", Path(__file__).with_name("postgres.py"))
-postgres = sys.modules["tests_postgres"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(postgres)
+
+def _beside(name):
+    """A module beside this file, found by all tests as ``tests_<name>``."""
+    spec = importlib.util.spec_from_file_location(f"tests_{name}", Path(__file__).with_name(f"{name}.py"))
+    module = sys.modules[f"tests_{name}"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+postgres, objects = _beside("postgres"), _beside("objects")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

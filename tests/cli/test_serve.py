@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
 import threading
 
 import pytest
+import tests_objects as objects
+import tests_postgres as postgres
 
 from trove_agents import TroveAdminClient, TroveClient
 
@@ -171,3 +174,39 @@ def wait_for(look):
             return found
         time.sleep(0.01)
     raise AssertionError("it never came")
+
+
+def test_a_database_server_and_a_bucket_hold_all_there_is(tmp_path, serving):
+    """Another server, with an empty state directory, goes on where the first ended."""
+    large = bytes(range(256)) * 40_000
+    places = ("--database-url", postgres.url(tmp_path), "--blobs", objects.bucket(), "--sandbox", "none")
+    with serving(tmp_path, *places) as first:
+        key = first.told("key")
+        with client(first, key) as agent:
+            agent.upload("large.bin", large)
+            agent.exec("head -c 100000 large.bin > start.bin; echo made > made.txt")
+            good = agent.create_snapshot("good")
+            agent.exec("rm *")
+            agent.restore_snapshot(good.snapshot_id)
+        assert first.stop()[0] == 0
+    assert not (tmp_path / "state" / "blobs").exists()
+    shutil.rmtree(tmp_path / "state")
+    with serving(tmp_path, *places) as second:
+        with client(second, key) as agent:
+            assert agent.read_text("made.txt") == "made\n"
+            assert agent.read_bytes("large.bin") == large
+            assert agent.read_bytes("start.bin") == large[:100_000]
+            assert agent.exec("cat start.bin | wc -c").strip() == "100000"
+        assert second.stop()[0] == 0
+
+
+def test_a_bucket_that_cannot_be_used_is_said_at_the_start(tmp_path, serving):
+    objects.server()
+    with serving(tmp_path, "--blobs", "s3://not-there-at-all") as server:
+        status, errors = server.stop()
+    assert status == 1
+    assert errors == "trove-agents: cannot use the blobs: s3://not-there-at-all: there is no such bucket\n"
+    with serving(tmp_path, "--blobs", "s3://user:secret@bucket") as server:
+        status, errors = server.stop()
+    assert status == 1
+    assert "AWS_*" in errors and "secret" not in errors

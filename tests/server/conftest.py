@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import pytest
+import tests_objects as objects
 
 from trove_agents.client.transport import Outgoing
 from trove_agents.embedded import Trove
@@ -101,8 +102,8 @@ class Api:
 def trove(tmp_path: Path, place):
     folder = tmp_path / "state"
     where = place(folder)
-    url = where if isinstance(where, str) else None
-    with Trove(Settings(folder, database_url=url)) as trove:
+    url, blobs = (where, objects.bucket()) if isinstance(where, str) else (None, None)
+    with Trove(Settings(folder, database_url=url, blobs=blobs)) as trove:
         yield trove
 
 

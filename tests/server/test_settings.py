@@ -42,3 +42,17 @@ def test_the_time_of_commands_has_bounds(tmp_path):
     for seconds in (0, 0.5, -1, 86_401, float("inf"), float("nan")):
         with pytest.raises(ValueError, match="exec_max_seconds is at least 1"):
             Settings(tmp_path, exec_max_seconds=seconds)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket", "s3://a.bucket-1/some/prefix"])
+def test_a_bucket_is_named_by_a_url(tmp_path, url):
+    assert Settings(tmp_path, blobs=url).blobs == url
+
+
+@pytest.mark.parametrize(
+    "url", ["", "bucket", "s3://", "gs://bucket", "s3://key:secret@bucket", "s3://bucket?key=secret"]
+)
+def test_a_bucket_of_another_kind_or_with_secrets_is_refused_without_showing_them(tmp_path, url):
+    with pytest.raises(ValueError, match="AWS_") as raised:
+        Settings(tmp_path, blobs=url)
+    assert "secret" not in str(raised.value)

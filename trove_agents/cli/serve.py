@@ -40,6 +40,15 @@ def serve(
             envvar="TROVE_DATABASE_URL",
         ),
     ] = None,
+    blobs: Annotated[
+        str | None,
+        typer.Option(
+            "--blobs",
+            metavar="URL",
+            help="s3://bucket/prefix for larger files instead of the state directory; AWS_* variables say the rest.",
+            envvar="TROVE_BLOBS",
+        ),
+    ] = None,
     credentials_file: CredentialsFile = None,
     sandbox: options.Sandbox = None,
     network: options.Network = NetworkName.NONE,
@@ -85,13 +94,15 @@ def serve(
     namespace, and the admin key, which makes other keys.
     """
     from trove_agents.embedded import Trove
+    from trove_agents.server import blobs as server_blobs
     from trove_agents.server.db import Unreachable
     from trove_agents.server.settings import Settings
 
     try:
         settings = Settings(
             data.absolute(),
-            database_url=database_url,
+            database_url=database_url or None,
+            blobs=blobs or None,
             sandbox=sandbox,
             network=network.value,
             open_signup=open_signup,
@@ -108,6 +119,8 @@ def serve(
         trove = Trove(settings)
     except (Unreachable, ImportError) as error:
         options.refuse(f"cannot use the database: {error}")
+    except server_blobs.Unreachable as error:
+        options.refuse(f"cannot use the blobs: {error}")
     except OSError as error:
         options.refuse(f"cannot keep state in {data}: {error.strerror or error}")
     with trove:

@@ -71,6 +71,8 @@ class Trove:
         cls,
         path: str | os.PathLike[str] | None = None,
         *,
+        database_url: str | None = None,
+        blobs: str | None = None,
         sandbox: str | None = None,
         network: Network = "none",
     ) -> Self:
@@ -78,16 +80,21 @@ class Trove:
 
         Args:
             path: The state directory.
+            database_url: A ``postgresql://`` database instead of the directory's; the clients' keys stay in the
+                directory.
+            blobs: ``s3://bucket/prefix`` for larger files instead of the directory; ``AWS_*`` variables say the rest.
             sandbox: None for the best of this machine: without isolation, commands are refused and files still
                 work. ``none`` runs commands unprotected.
             network: What commands may reach: ``none``, ``internet`` (not the host's own networks) or ``host``.
 
         Raises:
-            ValueError: there is no sandbox or no network of that name.
+            ValueError: there is no sandbox or no network of that name, or a URL is not of its form.
             OSError: no state can be kept there.
+            trove_agents.server.db.Unreachable: the database does not answer, or refuses.
+            trove_agents.server.blobs.Unreachable: the bucket does not, or refuses.
         """
         folder = Path.cwd() / FOLDER if path is None else Path(path).absolute()
-        return cls(Settings(folder, sandbox=sandbox, network=network))
+        return cls(Settings(folder, database_url=database_url, blobs=blobs, sandbox=sandbox, network=network))
 
     @classmethod
     def temporary(cls, *, sandbox: str | None = None, network: Network = "none") -> Self:

@@ -60,7 +60,7 @@ class Server:
         with contextlib.ExitStack() as opened:
             self.database = Database.open(settings.database_url or folder)
             opened.callback(self.database.close)
-            self.blobs = BlobStore.local(folder / "blobs")
+            self.blobs = BlobStore.open(settings.blobs or folder / "blobs")
             self.locks = ExecLocks(self.database, folder / "run")
             opened.callback(self.locks.close)
             self.keys = KeyService(self.database)
@@ -139,6 +139,7 @@ class Server:
         jobs.add("unused-contents", collection.sweep_contents, every_seconds=DAY)
         jobs.add("unused-blobs", collection.sweep_blobs, every_seconds=DAY)
         jobs.add("lost-objects", collection.sweep_objects, every_seconds=DAY)
+        jobs.add("blobs-laid-aside", collection.sweep_aside, every_seconds=DAY)
         return jobs
 
     def _authenticate(self, header: str | None) -> Principal:

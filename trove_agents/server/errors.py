@@ -6,6 +6,7 @@ The texts reach callers: they name paths as ``workspace/...`` and nothing of the
 
 from typing import Any, ClassVar, Final
 
+from trove_agents.server.blobs import Unreachable
 from trove_agents.server.db import failures
 from trove_agents.wire.errors import ErrorBody
 from trove_agents.wire.leases import LeasedBody
@@ -212,7 +213,11 @@ def status(error: ServiceError) -> int:
 
 
 def of_storage(error: Exception) -> ServiceError | None:
-    """What to tell of a failure of the database or the disk; None for any other exception, which is a bug."""
+    """What to tell of a failure of the database, the disk or the object store; None for any other exception, which is
+    a bug.
+    """
+    if isinstance(error, Unreachable):
+        return Unavailable("the server's object store does not answer; nothing was kept, try again shortly")
     match failures.reason(error):
         case "closed":
             return Unavailable("the server is shutting down; nothing was kept")

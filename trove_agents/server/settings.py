@@ -1,5 +1,6 @@
 """What a server is told at its start."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, get_args
@@ -7,6 +8,8 @@ from typing import Final, get_args
 from trove_agents.server.sandbox import SANDBOXES, Network
 
 _URLS: Final = ("postgresql://", "postgres://")
+_BUCKET: Final = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9.-]+(/[^?#@]*)?")
+"""No place for secrets: they would show in process lists and logs."""
 _NETWORKS: Final[tuple[str, ...]] = get_args(Network)
 _DAY: Final = 86_400
 
@@ -24,7 +27,10 @@ class Settings:
     """Everything it keeps: database, blobs, working copies. Mode 700."""
     database_url: str | None = None
     """A ``postgresql://`` database instead of the one in the folder. Several servers may share it, if they also share
-    the folder ``blobs``."""
+    the blobs."""
+    blobs: str | None = None
+    """``s3://bucket/prefix`` instead of the folder ``blobs``. Where it is and who asks say the usual ``AWS_*``
+    variables."""
     sandbox: str | None = None
     """None: the best of this machine, and no commands where it cannot isolate. ``none`` runs them unprotected."""
     network: Network = "none"
@@ -51,6 +57,10 @@ class Settings:
             raise ValueError(f"there is no network {self.network!r}: it is one of {', '.join(_NETWORKS)}")
         if self.database_url is not None and not self.database_url.startswith(_URLS):
             raise ValueError("database_url is a postgresql:// URL")
+        if self.blobs is not None and not _BUCKET.fullmatch(self.blobs):
+            raise ValueError(
+                "blobs is s3://bucket/prefix; credentials and endpoint come from AWS_* variables"
+            )
         for name in ("history_days", "snapshot_days", "event_days", "quota_bytes", "quota_files"):
             days = getattr(self, name)
             if days is not None and days < 1:

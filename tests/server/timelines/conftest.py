@@ -1,6 +1,7 @@
 import itertools
 
 import pytest
+import tests_objects as objects
 
 from trove_agents.server import timelines
 from trove_agents.server.blobs import BlobStore
@@ -14,8 +15,9 @@ class Store:
     """A database and blobs, and the shortest way to say what a test does with them."""
 
     def __init__(self, folder, place=lambda folder: folder):
-        self.database = Database.open(place(folder))
-        self.blobs = BlobStore.local(folder / "blobs")
+        where = place(folder)
+        self.database = Database.open(where)
+        self.blobs = BlobStore.open(objects.bucket() if isinstance(where, str) else folder / "blobs")
         self.clock = itertools.count(1_000_000_000_000, 1_000_000)
         self.serial = itertools.count(1)
 

@@ -7,6 +7,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import hypothesis.strategies as st
 from blake3 import blake3
@@ -15,7 +16,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from sqlalchemy import bindparam, delete, select
 
 from trove_agents.server import timelines
+import tests_objects as objects
+from obstore.store import from_url
 from trove_agents.server.blobs import BlobStore, Disk
+from trove_agents.server.blobs.objects import ObjectBucket
 from trove_agents.server.db import Database
 from trove_agents.server.db.tables import LIVE, contents, entries
 from trove_agents.server.jobs import DAY, HOUR, Turn
@@ -25,6 +29,7 @@ from trove_agents.server.timelines import collection as module
 WORKSPACE = "ws-0000000000000001"
 BYTES = [bytes([n]) * 20_000 for n in range(3)]
 PATHS = ["a", "b", "c"]
+BEGIN = 2_000_000_000
 FORGET = delete(entries).where(entries.c.name == bindparam("path"), entries.c.until < LIVE)
 KEYS = select(contents.c.id)
 
@@ -36,6 +41,32 @@ class ClockedDisk(Disk):
         super().publish(temporary, key)
         now = self._clock()
         os.utime(self._folder / key, (now, now))
+
+
+class ClockedBucket(ObjectBucket):
+    """Whose objects get their times from the test's clock; a writer comes between an object's look and its end."""
+
+    def __init__(self, url, clock, between):
+        super().__init__(from_url(url, client_options={"allow_http": True}), clock=clock)
+        self.url, self.between, self.deleting = url, between, False
+
+    def stamp(self):
+        """What was written since the last time: the test's clock is ahead of this machine's."""
+        for key in objects.keys(self.url):
+            if super().written(key) < BEGIN:
+                objects.age(self.url, key, self._clock())
+
+    def delete(self, key, *, unused_since):
+        self.deleting = True
+        return super().delete(key, unused_since=unused_since)
+
+    def written(self, key):
+        self.stamp()
+        seen = super().written(key)
+        if self.deleting:
+            self.deleting = False
+            self.between(bytes.fromhex(key.rpartition("/")[2]))
+        return seen
 
 
 class Interrupted(BlobStore):
@@ -67,17 +98,23 @@ class Collecting(RuleBasedStateMachine):
     @initialize()
     def start(self):
         self.folder = tempfile.TemporaryDirectory()
-        self.seconds = 2_000_000_000
+        self.seconds = BEGIN
         path = Path(self.folder.name)
         self.database = Database.open(path, clock=lambda: self.seconds * 10**9)
-        self.disk = ClockedDisk(path / "blobs", clock=lambda: self.seconds)
-        self.blobs = BlobStore(self.disk)
+        self.objects = self.place(path)
+        self.blobs = BlobStore(self.objects)
         self.database.write(
             lambda tx: timelines.create_namespace(tx, WORKSPACE, "main", now_ns=self.seconds * 10**9)
         )
         self.files = {}  # path -> bytes
         self.waiting = []  # (begun, bytes, payload): stored, and not committed
         self.script = []
+
+    def place(self, folder):
+        return ClockedDisk(folder / "blobs", clock=lambda: self.seconds)
+
+    def advance(self, seconds):
+        self.seconds += seconds
 
     def teardown(self):
         if hasattr(self, "database"):
@@ -126,7 +163,7 @@ class Collecting(RuleBasedStateMachine):
 
     @rule(hours=st.sampled_from([1, 13, 25]))
     def time_passes(self, hours):
-        self.seconds += hours * HOUR
+        self.advance(hours * HOUR)
         # No request takes as long as the grace period
         self.waiting = [item for item in self.waiting if self.seconds - item[0] < DAY]
 
@@ -154,9 +191,14 @@ class Collecting(RuleBasedStateMachine):
 
     def collect(self):
         hesitant = Hesitant(self.database, self.between)
-        collection = Collection(hesitant, Interrupted(self.disk, self.between))
+        collection = Collection(hesitant, Interrupted(self.objects, self.between))
         turn = Turn(self.seconds * 10**9)
-        for job in (collection.sweep_contents, collection.sweep_blobs, collection.sweep_objects):
+        for job in (
+            collection.sweep_contents,
+            collection.sweep_blobs,
+            collection.sweep_objects,
+            collection.sweep_aside,
+        ):
             assert job(turn) is None
         self.check()
 
@@ -177,7 +219,9 @@ class Collecting(RuleBasedStateMachine):
         self.script = []
         for path in PATHS:
             self.forget(path)
-        self.seconds += 2 * DAY
+        self.advance(2 * DAY)
+        self.collect()
+        self.advance(2 * DAY)  # for what was laid aside
         self.collect()
         used = {blake3(data).digest() for data in self.files.values()}
         with self.database.read() as db:
@@ -191,6 +235,31 @@ class Collecting(RuleBasedStateMachine):
         assert used <= found and len(found - used) <= len(left - shown)
 
 
+class CollectingInBucket(Collecting):
+    def place(self, folder):
+        return ClockedBucket(objects.bucket(), lambda: self.seconds, self.use)
+
+    def use(self, digest):
+        """Stores the same again, at the worst moment, and mostly commits it."""
+        self.store(next(data for data in BYTES if blake3(data).digest() == digest))
+        if self.script:
+            self.commit("a")
+
+    def advance(self, seconds):
+        self.objects.stamp()
+        super().advance(seconds)
+
+    def collect(self):
+        parts = sorted({blake3(data).hexdigest()[:2] for data in BYTES})  # each is a request
+        with mock.patch.object(module, "_PARTS", parts):
+            super().collect()
+
+    @rule()
+    def in_the_end(self):
+        super().in_the_end()
+        assert not list(self.objects.list("aside"))
+
+
 SOAK = "TROVE_SOAK" in os.environ
 TestCollecting = Collecting.TestCase
 TestCollecting.settings = settings(
@@ -201,6 +270,10 @@ TestCollecting.settings = settings(
     suppress_health_check=list(HealthCheck),
     derandomize=not SOAK,
     database=None,
+)
+TestCollectingInBucket = CollectingInBucket.TestCase
+TestCollectingInBucket.settings = settings(
+    TestCollecting.settings, max_examples=TestCollecting.settings.max_examples // 5
 )
 
 
@@ -252,3 +325,31 @@ def test_another_workspaces_blobs_are_its_own(store):
     Collection(store.database, store.blobs).sweep_objects(Turn(time.time_ns() + 3 * DAY * 10**9))
     assert len(list(store.blobs.list(WORKSPACE))) == 1
     assert list(store.blobs.list(other)) == []
+
+
+def test_what_is_used_again_while_a_bucket_lays_it_aside_is_put_back(store):
+    seconds = [BEGIN]
+    used, other = b"x" * 20_000, b"y" * 20_000
+    bucket = ClockedBucket(objects.bucket(), lambda: seconds[0], lambda _: store.put("b", used))
+    store.blobs = BlobStore(bucket)
+    store.create()
+    store.put("a", used)
+    store.put("a", other)
+    store.database.write(lambda tx: tx.run(FORGET, path=b"a"))
+    digest = blake3(used).digest()
+
+    def sweep(days):
+        seconds[0] = BEGIN + days * DAY
+        collection, turn = Collection(store.database, store.blobs), Turn(seconds[0] * 10**9)
+        collection.sweep_contents(turn)
+        collection.sweep_blobs(turn)
+        assert b"".join(store.blobs.stream(WORKSPACE, digest)) == used
+        collection.sweep_aside(turn)
+        assert b"".join(store.blobs.stream(WORKSPACE, digest)) == used
+
+    bucket.stamp()
+    sweep(2)
+    assert digest not in {stored.digest for stored in store.blobs.list(WORKSPACE)}
+    sweep(4)
+    assert digest in {stored.digest for stored in store.blobs.list(WORKSPACE)}
+    assert list(bucket.list("aside")) == []

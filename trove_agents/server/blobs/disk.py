@@ -35,7 +35,7 @@ class Disk:
     def create(self, key: str) -> "DiskFile":
         path = self._folder / key
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        return DiskFile(path)
+        return DiskFile(self, key, path)
 
     def publish(self, temporary: str, key: str) -> None:
         target = self._folder / key
@@ -85,6 +85,16 @@ class Disk:
         finally:
             os.close(file)
 
+    def aside(self, *, before: float) -> Iterator[tuple[str, str]]:  # noqa: ARG002 - the port's
+        """Nothing: a file is deleted in one step with the look at its time."""
+        return iter(())
+
+    def put_back(self, place: str, key: str) -> None:
+        raise NotImplementedError
+
+    def discard(self, place: str) -> None:
+        raise NotImplementedError
+
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         for path in (self._folder / prefix).rglob("*"):
             if path.is_file():
@@ -102,7 +112,9 @@ class Disk:
 class DiskFile:
     """One file on its way in."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, disk: Disk, key: str, path: Path) -> None:
+        self._disk = disk
+        self._key = key
         self._path = path
         self._file = path.open("xb", buffering=0)
 
@@ -110,6 +122,13 @@ class DiskFile:
         view = piece
         while view:
             view = view[self._file.write(view) :]
+
+    def publish(self, key: str) -> None:
+        if self._disk.renew(key):
+            self.drop()
+        else:
+            self.close()
+            self._disk.publish(self._key, key)
 
     def close(self) -> None:
         os.fsync(self._file.fileno())

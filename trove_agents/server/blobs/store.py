@@ -1,7 +1,7 @@
 """Content-addressed bytes in an object store: ``<workspace>/<first two digits>/<blake3 in hex>``.
 
-Bytes are written under a temporary key while they are hashed, made durable, and only then renamed: a key that exists
-holds what its name says. Blobs are shared within a workspace, never across. Nothing here knows what refers to a blob;
+Bytes are written under a temporary key (few of them to memory) while they are hashed, and only what is complete gets
+its name: a key that exists holds what its name says. Blobs are shared within a workspace, never across. Nothing here knows what refers to a blob;
 callers write it before the row that does, so that a crash leaves an orphan and never a row without bytes.
 """
 
@@ -28,12 +28,26 @@ class Stored:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """A blob that ``BlobStore.delete`` could only lay aside."""
+
+    workspace: str
+    digest: bytes
+    place: str
+    """Where it lies now."""
+
+
+class Unreachable(Exception):
+    """The object store does not answer, or it refuses."""
+
+
 class Sink(Protocol):
-    """One object on its way in; ends with ``close`` or ``drop``."""
+    """One object on its way in; ends with ``publish`` or ``drop``."""
 
     def write(self, piece: memoryview) -> None: ...
-    def close(self) -> None:
-        """Makes the bytes durable under the object's key."""
+    def publish(self, key: str) -> None:
+        """Makes the bytes durable under a key, or renews the object that is there, which holds the same."""
         ...
 
     def drop(self) -> None:
@@ -42,13 +56,12 @@ class Sink(Protocol):
 
 
 class Objects(Protocol):
-    """Where bytes are kept, by key. What is not there raises FileNotFoundError."""
+    """Where bytes are kept, by key. What is not there raises FileNotFoundError, a store that fails Unreachable."""
 
     def size(self, key: str) -> int: ...
     def read(self, key: str, start: int, stop: int) -> bytes: ...
-    def create(self, key: str) -> Sink: ...
-    def publish(self, temporary: str, key: str) -> None:
-        """Renames an object that is complete."""
+    def create(self, key: str) -> Sink:
+        """Takes an object in pieces, under a temporary key if it must be somewhere before it is complete."""
         ...
 
     def settle(self, key: str) -> None:
@@ -60,7 +73,22 @@ class Objects(Protocol):
         ...
 
     def delete(self, key: str, *, unused_since: float) -> bool:
-        """Removes an object that was last written or renewed before a time; whether it did."""
+        """Removes an object that was last written or renewed before a time; whether it did.
+
+        Where the look and the removal are not one step it is laid aside, and can still be read.
+        """
+        ...
+
+    def aside(self, *, before: float) -> Iterator[tuple[str, str]]:
+        """Place and key of what was laid aside before a time."""
+        ...
+
+    def put_back(self, place: str, key: str) -> None:
+        """Gives an object that was laid aside its key again."""
+        ...
+
+    def discard(self, place: str) -> None:
+        """Removes what was laid aside for good."""
         ...
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
@@ -78,6 +106,19 @@ class BlobStore:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
         objects.sweep(older_than_seconds=_STALE_SECONDS)
+
+    @staticmethod
+    def open(place: Path | str) -> "BlobStore":
+        """Blobs in a folder of this machine, or behind an ``s3://`` URL.
+
+        Raises:
+            Unreachable: the bucket does not answer, or it refuses.
+        """
+        if isinstance(place, Path):
+            return BlobStore.local(place)
+        from trove_agents.server.blobs.objects import ObjectBucket
+
+        return BlobStore(ObjectBucket.of(place))
 
     @classmethod
     def local(cls, folder: Path) -> "BlobStore":
@@ -114,16 +155,27 @@ class BlobStore:
             yield self._objects.read(key, start, end)
             start = end
 
-    def exists(self, workspace: str, digest: bytes) -> bool:
-        """Whether the workspace has that blob."""
-        return _exists(self._objects, _key(workspace, digest))
-
     def delete(self, workspace: str, digest: bytes, *, unused_since: float) -> bool:
         """Removes a blob that nothing refers to, unless somebody stored it again since a time (seconds since 1970).
 
-        Whether it did; a missing one is fine.
+        Whether it did; a missing one is fine. An object store can only lay it aside: it is still read, no longer
+        listed, and somebody must look at it again by ``aside``.
         """
         return self._objects.delete(_key(workspace, digest), unused_since=unused_since)
+
+    def aside(self, *, before: float) -> Iterator[Aside]:
+        """What was laid aside before a time (seconds since 1970)."""
+        for place, key in self._objects.aside(before=before):
+            workspace, _, name = key.split("/")
+            yield Aside(workspace, bytes.fromhex(name), place)
+
+    def put_back(self, blob: Aside) -> None:
+        """Undoes a deletion that laid aside; a second call does nothing."""
+        self._objects.put_back(blob.place, _key(blob.workspace, blob.digest))
+
+    def discard(self, blob: Aside) -> None:
+        """Completes a deletion that laid aside; a second call does nothing."""
+        self._objects.discard(blob.place)
 
     def list(self, workspace: str, part: str = "") -> Iterator[Stored]:
         """Every blob of a workspace, in no order; or those whose digests start with two given digits."""
@@ -137,12 +189,11 @@ class BlobWriter:
     def __init__(self, objects: Objects, workspace: str) -> None:
         self._objects = objects
         self._workspace = workspace
-        self._temporary = f"{INCOMING}/{secrets.token_hex(16)}"
         self._hash = blake3()
         self._size = 0
         self._stored: Stored | None = None
         self._open = True
-        self._sink = objects.create(self._temporary)
+        self._sink = objects.create(f"{INCOMING}/{secrets.token_hex(16)}")
 
     def write(self, chunk: bytes) -> None:
         """Adds bytes, any number."""
@@ -163,12 +214,8 @@ class BlobWriter:
             return self._stored
         stored = Stored(self._hash.digest(), self._size)
         key = _key(self._workspace, stored.digest)
-        if self._objects.renew(key):
-            self.abort()
-        else:
-            self._sink.close()
-            self._objects.publish(self._temporary, key)
-            self._open = False
+        self._sink.publish(key)
+        self._open = False
         self._objects.settle(key)
         self._stored = stored
         return stored
@@ -178,14 +225,6 @@ class BlobWriter:
         if self._open:
             self._open = False
             self._sink.drop()
-
-
-def _exists(objects: Objects, key: str) -> bool:
-    try:
-        objects.size(key)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _key(workspace: str, digest: bytes) -> str:

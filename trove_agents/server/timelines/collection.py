@@ -15,7 +15,13 @@ grace period; look and deletion exclude a renewal.
   and wrote the bytes again.
 
 A crash between the two, or between a blob and its row, leaves an object without a row: those are found by listing the
-objects, and deleted by the same rule. Digests are compared over all workspaces, so a blob also stays for as long as
+objects, and deleted by the same rule.
+
+An object store cannot look and delete in one step. There a writer may have made the object new after the look: it is
+laid aside, still read by those who miss it, and looked at again a grace period later. By then every such writer has
+committed its reference, with the blob's row, or never will: with a row it is put back, without one it goes.
+
+Digests are compared over all workspaces, so a blob also stays for as long as
 another workspace refers to the same bytes of its own.
 """
 
@@ -38,6 +44,8 @@ GRACE_SECONDS: Final = DAY
 _SPAN: Final = 200_000
 """Contents that are compared with all entries at once."""
 _BATCH: Final = 500
+_PARTS: Final = tuple(f"{number:02x}" for number in range(256))
+"""Of a workspace's blobs, by the start of their digests: as much as is listed in one go."""
 
 _b, _c, _e, _p = blob_rows.c, contents.c, entries.c, content_parts.c
 _NEWEST = select(func.max(_c.id))
@@ -70,7 +78,7 @@ _WORKSPACES = union(select(workspaces.c.id), select(namespaces.c.workspace))
 
 
 class Collection:
-    """Three jobs over everything that is stored."""
+    """Four jobs over everything that is stored."""
 
     def __init__(self, database: Database, blobs: BlobStore) -> None:
         self._database = database
@@ -119,7 +127,7 @@ class Collection:
         with self._database.read() as db:
             owners = sorted(key for (key,) in db.all(_WORKSPACES))
         for workspace in owners:
-            for part in (f"{number:02x}" for number in range(256)):
+            for part in _PARTS:
                 place = f"{workspace}/{part}"
                 if turn.place is not None and place < turn.place:
                     continue
@@ -128,6 +136,17 @@ class Collection:
                 for batch in _batches(self._blobs.list(workspace, part)):
                     for stored in self._without_row(workspace, batch):
                         self._blobs.delete(workspace, stored.digest, unused_since=before)
+        return None
+
+    def sweep_aside(self, turn: Turn) -> str | None:
+        """Ends for good what an object store laid aside, or puts it back if it was used again."""
+        for blob in self._blobs.aside(before=turn.now_us / 1e6 - GRACE_SECONDS):
+            if self._without_row(blob.workspace, [Stored(blob.digest, 0)]):
+                self._blobs.discard(blob)
+            else:
+                self._blobs.put_back(blob)
+            if turn.over:
+                return "more"
         return None
 
     def _without_row(self, workspace: str, found: list[Stored]) -> list[Stored]:
