@@ -38,12 +38,12 @@ typecheck: $(INSTALLED) ## mypy --strict
 	@$(BIN)/mypy
 
 bench: $(BENCH_INSTALLED) ## the figures of benchmarks/, beside other libraries (ARGS=... goes to the script)
-	@$(BENCH_VENV)/bin/python benchmarks/run.py $(ARGS)
+	@$(BENCH_VENV)/bin/python benchmarks/run.py --docs docs/benchmarks.md $(ARGS)
 
 lock: ## both requirements.lock anew from what the projects ask for (needs uv)
 	@$(COMPILE) --no-emit-package trove-agents $(INTEGRATIONS:integrations/%=--no-emit-package %) \
 		--all-extras --group dev --output-file requirements.lock $(PROJECTS)
-	@$(COMPILE) --extra server --output-file benchmarks/requirements.lock pyproject.toml benchmarks/requirements.in
+	@$(COMPILE) --extra server --extra postgres --output-file benchmarks/requirements.lock pyproject.toml benchmarks/requirements.in
 
 clean: ## removes what the verbs made
 	@rm -rf $(VENV) $(BENCH_VENV) build dist integrations/*/dist .coverage .benchmarks .hypothesis \

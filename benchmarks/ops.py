@@ -100,6 +100,15 @@ def rows(folder: Path, files: int, turns: Turns, say: Callable[[str], None]) -> 
             times = race(turns.write, {commit: floor.commit, "ours": contender})
             take(f"{operation}, in the store", times, floor=commit, at_most=1.2)
 
+        times = race(turns.write, {commit: floor.commit, "ours": ours.fork})
+        take("fork", times, floor=commit)
+        times = race(turns.write, {commit: floor.commit, "ours": ours.reference()})
+        take("step reference", times, floor=commit)
+        times = race(turns.read, {scan: floor.list, "ours": ours.diff()})
+        take("diff of 10 changes", times, floor=scan)
+        times = race(turns.read, {scan: floor.list, "ours": ours.history})
+        take("history of a path", times, floor=scan)
+
         # Before the races of archives, which leave the folder's files elsewhere on the disk
         bare = sandboxed.Bare.here()
         if isinstance(bare, str):
@@ -154,7 +163,7 @@ def flat(found: list[Row], sizes: list[int]) -> list[Row]:
         if any(ratio is None for ratio in each):
             continue
         growth = each[-1] / each[0]
-        bounded = operation.startswith(("snapshot", "fork", "restore"))
+        bounded = operation.startswith(("snapshot", "fork", "restore", "step"))
         result.append(
             Row(
                 f"from {sizes[0]:,} to {sizes[-1]:,} files",

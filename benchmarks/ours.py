@@ -9,6 +9,7 @@ from race import Contender
 from trove_agents.embedded import Trove
 from trove_agents.server import timelines
 from trove_agents.server.db import Connection
+from trove_agents.server.settings import Settings
 from trove_agents.server.timelines import Namespace
 
 BATCH = 5_000
@@ -18,9 +19,9 @@ NAMESPACE = "bench"
 class Ours:
     """A state directory with one namespace of so many files, put there through the store in a few large versions."""
 
-    def __init__(self, folder: Path, files: int) -> None:
+    def __init__(self, folder: Path, files: int, *, database_url: str | None = None) -> None:
         self._files = files
-        self.trove = Trove.local(folder / "state")
+        self.trove = Trove(Settings(folder / "state", database_url=database_url))
         self.client = self.trove.client(NAMESPACE)
         self.workspace = self.trove.credentials.workspace_id
         self.database = self.trove.server.database
@@ -71,6 +72,28 @@ class Ours:
     def restore(self) -> Contender:
         """Back to the first snapshot, each time after one file changed."""
         return Contender(lambda turn: self.client.restore_snapshot(self._kept.snapshot_id), self.write)
+
+    def fork(self, turn: int) -> None:
+        self.client.fork(f"{NAMESPACE}-end-{next(self._numbers)}")
+
+    def reference(self) -> Contender:
+        """As a step of an agent ends: something was written, and the state is referred to."""
+
+        def take(turn: int) -> None:
+            self.client.create_reference(thread="t", step=str(turn))
+
+        return Contender(take, self.write)
+
+    def diff(self) -> Contender:
+        """What changed since the snapshot: ten files, whatever the size of the workspace."""
+        self.client.restore_snapshot(self._kept.snapshot_id)
+        for turn in range(10):
+            self.write(turn)
+        return Contender(lambda turn: list(self.client.diff(self._kept.snapshot_id)))
+
+    def history(self, turn: int) -> None:
+        """Of one path, the newest page of its changes."""
+        next(self.client.history(sample.scattered(0, self._files)))
 
     def exec(self, turn: int) -> None:
         self.client.exec("true")

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import sqlite3
 import subprocess
 from collections.abc import Mapping
@@ -33,6 +34,11 @@ class Row:
     """Microseconds."""
     p99: float | None = None
     turns: int | None = None
+
+    @property
+    def floor_name(self) -> str:
+        """The contender that is the floor, without its figure."""
+        return self.floor.rsplit(" ", 2)[0]
 
 
 def raced(
@@ -129,6 +135,44 @@ def _verdict(met: bool | None) -> str:
 def write(rows: list[Row], notes: list[str], about: Mapping[str, str], target: Path) -> None:
     document = {"machine": dict(about), "notes": notes, "rows": [asdict(row) for row in rows]}
     target.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def markdown(rows: list[Row], about: Mapping[str, str]) -> str:
+    """The same figures for a page: a table for what depends on the size, one for the rest."""
+    sizes = [section for section in dict.fromkeys(row.section for row in rows) if section[0].isdigit()]
+    found = {(row.section, row.operation): row for row in rows}
+    lines = ["; ".join(f"{name} {value}" for name, value in about.items()) + ".", ""]
+    for engine, prefix in (("SQLite", ""), ("PostgreSQL", "PostgreSQL, ")):
+        sections = [prefix + size for size in sizes]
+        operations = [row.operation for row in rows if row.section == (sections or [""])[0]]
+        if not operations:
+            continue
+        lines += [
+            f"| on {engine} | floor | {' | '.join(sizes)} | aim |",
+            "|---" * (len(sizes) + 3) + "|",
+        ]
+        for operation in dict.fromkeys(operations):
+            each = [found.get((section, operation)) for section in sections]
+            first = each[0]
+            assert first is not None, "it gave the operation its name"
+            cells = ["" if row is None else f"{row.figure}, {row.ratio:.1f}x" for row in each]
+            lines.append(f"| {operation} | {first.floor_name} | {' | '.join(cells)} | {first.aim} |")
+        lines.append("")
+    if sizes:
+        lines += ["| beside, at the largest size | ours | in the same race |", "|---|---|---|"]
+        for row in rows:
+            if row.section == sizes[-1] and row.others:
+                others = ", ".join(f"{name} {duration(value)}" for name, value in row.others.items())
+                lines.append(f"| {row.operation} | {row.figure} | {others} |")
+        lines.append("")
+    rest = [row for row in rows if not re.fullmatch(r".*\d files", row.section)]
+    if rest:
+        lines += ["| | ours | floor | ratio | aim |", "|---|---|---|---|---|"]
+        for row in rest:
+            ratio = "" if row.ratio is None else f"{row.ratio:.2f}x"
+            lines.append(f"| {row.operation} | {row.figure} | {row.floor} | {ratio} | {row.aim} |")
+        lines.append("")
+    return "\n".join(lines)
 
 
 def machine(folder: Path) -> dict[str, str]:

