@@ -98,6 +98,22 @@ class Ours:
     def exec(self, turn: int) -> None:
         self.client.exec("true")
 
+    def fork_and_exec(self, turn: int) -> None:
+        """From the call that forks to the end of the first command in the fork."""
+        name = f"{NAMESPACE}-{next(self._numbers)}"
+        self.client.fork(name)
+        with self.trove.client(name) as fork:
+            fork.exec("true")
+
+    @property
+    def overlays(self) -> bool:
+        return self.trove.report().working_copies == "overlay"
+
+    def copies_bytes(self) -> int:
+        """What working copies take on disk."""
+        root = self.trove.folder / "copies"
+        return sum(path.lstat().st_blocks for path in root.rglob("*")) * 512
+
     # In the store: the transaction that such a call makes, without keys, events and answers
     def store_write(self, turn: int) -> None:
         payload = timelines.payload(

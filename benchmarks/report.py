@@ -50,6 +50,7 @@ def raced(
     at_most: float | None = None,
     faster_than: tuple[str, ...] = (),
     plus: str | None = None,
+    within: float | None = None,
 ) -> Row:
     """A row of a race in which ``ours`` took part.
 
@@ -58,6 +59,7 @@ def raced(
         at_most: How many times the floor is aimed at.
         faster_than: Contenders that must be slower.
         plus: A contender whose time is allowed on top.
+        within: Microseconds that are aimed at, when nothing else is.
     """
     own = times["ours"]
     allowance = times[plus].median if plus else 0.0
@@ -73,6 +75,8 @@ def raced(
             + (", faster than peers" if faster_than else "")
         )
         met = ratio_over <= at_most and not slower
+    if within is not None:
+        aim, met = f"≤ {duration(within)}", own.median <= within
     shown = f"{floor} {duration(times[floor].median)}"
     return Row(
         section,

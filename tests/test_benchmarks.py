@@ -42,7 +42,7 @@ def test_every_figure_is_taken(tmp_path):
     assert sections - {"PostgreSQL, 20 files"} == {"20 files", "group commit", "large files", "the house"}
     assert len(sections) == 5 or any("nothing on PostgreSQL" in note for note in document["notes"])
     assert all(value > 0 for (_, operation), value in taken.items() if not operation.startswith("memory of"))
-    exec_taken = ("20 files", "exec of true") in taken
+    exec_taken = {("20 files", "exec of true"), ("20 files", "fork to first exec")} <= taken.keys()
     assert exec_taken or any(note.startswith("exec was not timed: ") for note in document["notes"])
     assert not list((tmp_path / "files").iterdir()), "it cleans up"
 
