@@ -69,6 +69,8 @@ class Bubblewrap:
             stack.callback(streams.close)
             tree = self._start(command, streams, group)
             stack.callback(tree.close)
+            if command.overlay is not None:
+                await tree.hold_mounts()
             if self.network == "internet":
                 await egress.attach(await tree.ready(), stack)
                 tree.release()

@@ -7,6 +7,7 @@ import select
 import subprocess
 from pathlib import Path
 
+from trove_agents.server.sandbox import mounts
 from trove_agents.server.sandbox.pipes import Drain, readable
 from trove_agents.server.sandbox.port import SandboxFailed
 from trove_agents.server.sandbox.processes import Watched
@@ -33,6 +34,7 @@ class Namespace:
         self._stderr = stderr
         self._told = b""
         self._silent = False
+        self._mounts: int | None = None
         os.set_blocking(status, False)
 
     def first(self) -> int | None:
@@ -48,6 +50,15 @@ class Namespace:
             else:
                 watched.close()
         return self._first.pid if self._first is not None else None
+
+    async def hold_mounts(self) -> None:
+        """Keeps the command's mounts until its processes are gone: see `mounts`. Returns once they are there, or when the
+        command has ended already.
+        """
+        while (first := self.first()) is None and not self._silent:
+            await readable(self._status)
+        if first is not None:
+            self._mounts = mounts.hold(first)
 
     async def ready(self) -> int:
         """The same once it is there.
@@ -112,6 +123,8 @@ class Namespace:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(self._first.pid, os.WNOHANG)
             self._first.close()
+        if self._mounts is not None:
+            mounts.give_up(self._mounts)
         self._monitor.close()
         os.close(self._status)
         os.close(self._lifeline)

@@ -5,11 +5,12 @@ into a third one, which is folded into the own folder once its changes are commi
 nothing to repair. A fork freezes the own folder of the copy it was made from, as one more stratum for both.
 """
 
+import contextlib
 import os
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -60,8 +61,6 @@ class OverlayCopy:
         self._record = place / f"{name}{COPY}"
         self._upper = _fresh(place)
         self._work = _fresh(place)
-        self._ready = False
-        """The command's folders are there and empty."""
         self._changed = False
 
     @property
@@ -95,11 +94,8 @@ class OverlayCopy:
 
     def start(self) -> None:
         self._changed = False
-        if not self._ready:
-            self._clear()
-            self._upper.mkdir(ROOT_MODE)
-            self._work.mkdir(0o700)
-        self._ready = False
+        self._upper.mkdir(ROOT_MODE)
+        self._work.mkdir(0o700)
 
     def changes(self, db: Connection, contents: Contents, quota: Quota) -> Scan:
         assert self.at is not None, "it was brought to a state"
@@ -114,9 +110,6 @@ class OverlayCopy:
         return found
 
     def keep(self, db: Connection, at: At, others: Iterable[str], contents: Contents) -> None:
-        if not self._changed:
-            with os.scandir(self._upper) as inside:
-                self._ready = not any(inside)
         wanted = {path: timelines.find(db, at, path) for path in with_parents(others)}
         if self._changed or wanted or self.at != at:
             self._forget()
@@ -126,8 +119,7 @@ class OverlayCopy:
             self._settle(at)
 
     def give_back(self) -> None:
-        if not self._ready:
-            self._clear()
+        self._clear()
         self._owner.give_back(self)
 
     def remove(self) -> None:
@@ -167,25 +159,26 @@ class OverlayCopy:
         self, db: Connection, at: At, changes: Iterable[tuple[str, Entry | None]], contents: Contents
     ) -> None:
         wanted = list(changes)
-        if not wanted:
-            return
+        if wanted:
+            with self._opened() as own:
+                laying = Laying(own, db, at, contents)
+                laying.apply(wanted)
+            self.bytes += laying.bytes
+
+    def _fold(self) -> None:
+        """Keeps what the command left."""
+        with Tree(self._upper) as upper, self._opened() as own:
+            fold(upper, own)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Private]:
+        """The own folder, to be written."""
         assert self.top is not None, "it stands on something"
         if self.own is None:
             self.own = _fresh(self._place)
             self.own.mkdir(ROOT_MODE)
         with Tree(self.own) as tree, Private(tree, self.top) as own:
-            laying = Laying(own, db, at, contents)
-            laying.apply(wanted)
-        self.bytes += laying.bytes
-
-    def _fold(self) -> None:
-        """Keeps what the command left."""
-        if self.own is None:
-            self.own, self._upper = self._upper, _fresh(self._place)
-            return
-        assert self.top is not None, "a command ran on it"
-        with Tree(self._upper) as upper, Tree(self.own) as tree, Private(tree, self.top) as own:
-            fold(upper, own)
+            yield own
 
     def _forget(self) -> None:
         """Equals no state until it is settled again."""
@@ -207,10 +200,12 @@ class OverlayCopy:
         self.top = None
 
     def _clear(self) -> None:
-        """Removes the command's folders, whatever it left in them."""
-        self._ready = False
+        """Removes the command's folders, whatever it left in them. The next ones have other names: to the kernel these may
+        be in use for a while yet.
+        """
         for folder in (self._upper, self._work):
             remove_folder(folder)
+        self._upper, self._work = _fresh(self._place), _fresh(self._place)
 
 
 class OverlayCopies:
