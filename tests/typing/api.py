@@ -24,6 +24,7 @@ def runtime(client: ta.TroveClient) -> None:
     assert_type(client.read_bytes_full("a").size_bytes, int | None)
     assert_type(client.list_dir()[0], ta.FileInfo)
     assert_type(client.list_dir().truncated, bool)
+    assert_type(client.iter_dir(recursive=True), Iterator[ta.FileInfo])
     assert_type(client.get_init(), str | None)
     assert_type(client.clear_init(), bool)
     assert_type(client.bootstrap().recent_files, list[ta.FileInfo])

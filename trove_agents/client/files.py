@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Final, TypeVar
 
 from trove_agents.client.call import Call, Flow, Pairs, Step, get, post, value, wire_text
@@ -12,6 +12,7 @@ from trove_agents.client.states import State, at_query
 from trove_agents.client.transport import Reply
 from trove_agents.client.upload import AsyncSource, Progress, Source, Upload
 from trove_agents.errors import TroveError, TroveNotFoundError, TruncatedWarning
+from trove_agents.wire import limits
 from trove_agents.wire.files import (
     BytesContent,
     Deleted,
@@ -73,6 +74,25 @@ def list_dir(path: str = ROOT, *, recursive: bool = False, at: State | None = No
     """Lists a directory."""
     query = (("path", path), ("recursive", "true")) if recursive else (("path", path),)
     return get(("v1", "files"), _listing, (*query, *at_query(at)))
+
+
+def list_page(
+    path: str = ROOT,
+    *,
+    recursive: bool = False,
+    at: State | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Call[Listing]:
+    """One page of a listing; ``next_cursor`` goes on in the same state."""
+    query = {
+        "path": path,
+        "recursive": "true" if recursive else None,
+        "limit": str(limits.LIST_PAGE if limit is None else limit),
+        "cursor": cursor,
+    }
+    given = tuple((name, text) for name, text in query.items() if text is not None)
+    return get(("v1", "files"), _LISTING, (*given, *at_query(at)))
 
 
 def read_file(path: str, *, at: State | None = None) -> Call[FileContent]:
@@ -216,6 +236,38 @@ class FilesMethods(Driver):
         """
         return self.run(self._then(at, list_dir(path, recursive=recursive, at=at)))
 
+    def iter_dir(
+        self,
+        path: str = ROOT,
+        *,
+        recursive: bool = False,
+        at: State | None = None,
+        page_size: int | None = None,
+    ) -> Iterator[FileInfo]:
+        """Lists a directory of any size, as ``list_dir`` does, page by page as entries are asked for.
+
+        All pages are of one state: what happens meanwhile is not seen.
+
+        Args:
+            path: The directory.
+            recursive: Everything below as well, at any depth: a directory, then its content.
+            at: As it was then.
+            page_size: Entries to ask for at once, at most and by default 1,000.
+
+        Raises:
+            NotSupported: the server gives no pages.
+            TroveNotFoundError: no such directory, or no such past.
+        """
+        self.run(self._paged(at))
+        cursor: str | None = None
+        while True:
+            call = list_page(path, recursive=recursive, at=at, limit=page_size, cursor=cursor)
+            page = self.send(call)
+            yield from page.entries
+            if not isinstance(page.next_cursor, str):
+                return
+            cursor = page.next_cursor
+
     def read(self, path: str, *, at: State | None = None) -> str | bytes:
         """Reads a file: ``str`` when it is UTF-8 text (one request), ``bytes`` otherwise (two).
 
@@ -300,6 +352,12 @@ class FilesMethods(Driver):
         """A read; of the past only where the server has it: one that has not would answer with the present."""
         return (yield from step if at is None else self._capabilities.need("files.at", step))
 
+    def _paged(self, at: State | None) -> Flow[None]:
+        """Whether pages can be asked for; a server without them would answer with the beginning, as if that was all."""
+        yield from self._capabilities.check("files.pages")
+        if at is not None:
+            yield from self._capabilities.check("files.at")
+
 
 class AsyncFilesMethods(AsyncDriver):
     """As ``FilesMethods``."""
@@ -334,6 +392,26 @@ class AsyncFilesMethods(AsyncDriver):
     ) -> ListResult:
         """See :meth:`TroveClient.list_dir`."""
         return await self.run(self._then(at, list_dir(path, recursive=recursive, at=at)))
+
+    async def iter_dir(
+        self,
+        path: str = ROOT,
+        *,
+        recursive: bool = False,
+        at: State | None = None,
+        page_size: int | None = None,
+    ) -> AsyncIterator[FileInfo]:
+        """See :meth:`TroveClient.iter_dir`; iterate with ``async for``."""
+        await self.run(self._paged(at))
+        cursor: str | None = None
+        while True:
+            call = list_page(path, recursive=recursive, at=at, limit=page_size, cursor=cursor)
+            page = await self.send(call)
+            for entry in page.entries:
+                yield entry
+            if not isinstance(page.next_cursor, str):
+                return
+            cursor = page.next_cursor
 
     async def read(self, path: str, *, at: State | None = None) -> str | bytes:
         """See :meth:`TroveClient.read`."""
@@ -388,6 +466,12 @@ class AsyncFilesMethods(AsyncDriver):
     def _then(self, at: State | None, step: Step[T]) -> Flow[T]:
         """As in ``FilesMethods``."""
         return (yield from step if at is None else self._capabilities.need("files.at", step))
+
+    def _paged(self, at: State | None) -> Flow[None]:
+        """Whether pages can be asked for; a server without them would answer with the beginning, as if that was all."""
+        yield from self._capabilities.check("files.pages")
+        if at is not None:
+            yield from self._capabilities.check("files.at")
 
 
 _FILE_RESULT = value(FileResult)

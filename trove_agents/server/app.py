@@ -20,6 +20,7 @@ from trove_agents.server.exec import routes as exec_routes
 from trove_agents.server.exec.service import ExecService
 from trove_agents.server.files import routes as file_routes
 from trove_agents.server.files import tree_routes
+from trove_agents.server.files.listings import Listings
 from trove_agents.server.files.service import Files
 from trove_agents.server.files.trees import Trees
 from trove_agents.server.forks import routes as fork_routes
@@ -100,7 +101,9 @@ class Server:
     def _routes(self) -> list[Route]:
         routes = [
             *exec_routes.routes(self.exec),
-            *file_routes.routes(Files(self.database, self.blobs, self.quotas), self.blobs),
+            *file_routes.routes(
+                Files(self.database, self.blobs, self.quotas), Listings(self.database), self.blobs
+            ),
             *tree_routes.routes(Trees(self.database, self.quotas)),
             *snapshot_routes.routes(
                 SnapshotService(self.database, manual_days=self.settings.snapshot_days), self.locks

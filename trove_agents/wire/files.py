@@ -122,6 +122,8 @@ class Listing(msgspec.Struct, frozen=True):
     truncated: bool = False
     """Entries were left out: more than ``limits.LIST_ENTRIES``, or deeper than ``limits.LIST_LEVELS``."""
     path: str | None = None
+    next_cursor: str | msgspec.UnsetType | None = msgspec.UNSET
+    """Of a page only: goes on at the version that it began with, whatever happened since; None on the last one."""
 
 
 class FileContent(msgspec.Struct, frozen=True):

@@ -55,7 +55,7 @@ class Blobs:
 def test_a_writer_is_given_up_only_when_no_thread_uses_it(slow):
     blobs = Blobs(slow)
     app = Edge(
-        routes(SimpleNamespace(check_room=lambda *_: None), blobs),
+        routes(SimpleNamespace(check_room=lambda *_: None), None, blobs),
         authenticate=lambda _: Principal("ws-1", "key-1", "one", "workspace", "main"),
     )
     server = SimpleNamespace(app=app, thread=LoopThread())

@@ -17,6 +17,7 @@ from trove_agents.server.timelines import (
     referring,
     retention,
     rewinding,
+    walking,
 )
 
 VALUES = {
@@ -40,7 +41,7 @@ PLANS = [
     (reads.LIST, [CHAIN, SHOWN]),
     (reads.TREE, [CHAIN, RANGE]),
     (reads.PART, ["entries USING PRIMARY KEY (timeline=? AND dir=? AND name>?)"]),
-    (reads.DIRECTORIES, [SHOWN]),
+    (walking.DIRECTORIES, ["entries USING PRIMARY KEY (timeline=? AND dir=? AND name>?)"]),
     (
         fast.READ,
         [

@@ -1,5 +1,6 @@
 """HTTP of files."""
 
+import functools
 from collections.abc import AsyncGenerator, AsyncIterator
 
 import msgspec
@@ -8,6 +9,7 @@ from trove_agents.server import paths, timelines
 from trove_agents.server.blobs import BlobStore, BlobWriter
 from trove_agents.server.errors import TooLarge
 from trove_agents.server.files.conditions import conditions, unchanged, wanted
+from trove_agents.server.files.listings import Listings
 from trove_agents.server.files.service import Download, Files, pieces
 from trove_agents.server.http import Disconnected, Reply, Request, Route
 from trove_agents.server.timelines import Payload
@@ -33,6 +35,8 @@ class ListQuery(msgspec.Struct, frozen=True):
     path: str = ""
     recursive: bool = False
     at: str | None = None
+    limit: int | None = None
+    cursor: str | None = None
 
 
 class ReadQuery(msgspec.Struct, frozen=True):
@@ -48,18 +52,22 @@ class DownloadQuery(msgspec.Struct, frozen=True):
     at: str | None = None
 
 
-def routes(files: Files, blobs: BlobStore) -> list[Route]:
+def _listing(listings: Listings, request: Request, query: ListQuery) -> Listing:
+    who, name, path, recursive = request.principal, request.namespace, query.path, query.recursive
+    if query.limit is None and query.cursor is None:
+        return listings.listing(who, name, path, recursive=recursive, at=query.at)
+    return listings.page(
+        who, name, path, recursive=recursive, at=query.at, limit=query.limit, cursor=query.cursor
+    )
+
+
+def routes(files: Files, listings: Listings, blobs: BlobStore) -> list[Route]:
     def write(request: Request, body: WriteRequest) -> FileResult:
         only = conditions(request.headers)
         return files.write(request.principal, request.namespace, body.path, body.content, only)
 
     def delete(request: Request, body: DeleteRequest) -> Deleted:
         return files.delete(request.principal, request.namespace, body.path, conditions(request.headers))
-
-    def listing(request: Request, query: ListQuery) -> Listing:
-        return files.listing(
-            request.principal, request.namespace, query.path, recursive=query.recursive, at=query.at
-        )
 
     def read(request: Request, query: ReadQuery) -> FileContent:
         return files.read(request.principal, request.namespace, query.path, at=query.at)
@@ -142,13 +150,14 @@ def routes(files: Files, blobs: BlobStore) -> list[Route]:
         Route(
             "GET",
             "/v1/files",
-            listing,
+            functools.partial(_listing, listings),
             run="hop",
             access="runtime",
             summary="List a directory",
             query=ListQuery,
             reply=Listing,
             errors=(404,),
+            capability="files.pages",
         ),
         Route(
             "GET",

@@ -20,8 +20,8 @@ from trove_agents.server.namespaces.quotas import NO_QUOTAS, Quotas
 from trove_agents.server.namespaces.states import recheck, state
 from trove_agents.server.references import service as references
 from trove_agents.server.timelines import At, Change, Entry, Kind, Namespace, Payload
-from trove_agents.wire import limits, names, times
-from trove_agents.wire.files import Deleted, FileContent, FileInfo, FileKind, FileResult, FileStat, Listing
+from trove_agents.wire import limits, times
+from trove_agents.wire.files import Deleted, FileContent, FileKind, FileResult, FileStat
 
 Source = Literal["write", "upload"]
 _KINDS: Final[dict[Kind, FileKind]] = {Kind.FILE: "file", Kind.DIRECTORY: "directory", Kind.LINK: "link"}
@@ -169,33 +169,6 @@ class Files:
 
         return self._database.write(once(principal, commit, now_ns=self._database.now_ns))
 
-    def listing(
-        self, principal: Principal, namespace: str, path: str, *, recursive: bool, at: str | None = None
-    ) -> Listing:
-        """A directory's entries, or its whole tree. The root of a namespace that was never used is empty.
-
-        Raises:
-            BadRequest: a file, or a bad path.
-            NotFound: no such directory, or no such past.
-        """
-        target = paths.canonical(path)
-        with self._database.read() as db:
-            space = timelines.namespace(db, principal.workspace, namespace)
-            if space is None:
-                if target or at is not None:
-                    raise _missing(target)
-                return Listing(path=paths.shown(""))
-            then = state(db, space, at)
-            real, entry = follow(db, then, target)
-            if entry is None:
-                raise _missing(target)
-            if entry.kind is not Kind.DIRECTORY:
-                raise BadRequest(f"{paths.shown(target)} is a file, not a directory")
-            found, truncated = (_deep if recursive else _flat)(db, then, real)
-            recheck(db, space, at)
-        # Below a link, entries carry the path that was asked for
-        return Listing(_infos(found, real, target), truncated, paths.shown(target))
-
     def read(self, principal: Principal, namespace: str, path: str, *, at: str | None = None) -> FileContent:
         """A file's text, at most its first MB and never half a character; binary files only by what they are."""
         target = paths.below_root(path)
@@ -283,41 +256,6 @@ def pieces(blobs: BlobStore, workspace: str, payload: Payload, size: int, start:
         if first < last:
             yield from blobs.stream(workspace, part.digest, start=first, stop=last)
         begin += part.size
-
-
-def _flat(db: Connection, at: At, path: str) -> tuple[list[Entry], bool]:
-    """At most ``limits.LIST_ENTRIES`` entries of a directory, and whether there are more."""
-    found = list(timelines.walk(db, at, path, levels=1, limit=limits.LIST_ENTRIES + 1))
-    return found[: limits.LIST_ENTRIES], len(found) > limits.LIST_ENTRIES
-
-
-def _deep(db: Connection, at: At, path: str) -> tuple[list[Entry], bool]:
-    """At most ``limits.LIST_ENTRIES`` entries below a directory, and whether there are more, or deeper ones."""
-    depth = path.count("/") + (1 if path else 0)
-    found: list[Entry] = []
-    truncated = False
-    for entry in timelines.walk(db, at, path, levels=limits.LIST_LEVELS + 1):
-        if entry.path.count("/") - depth >= limits.LIST_LEVELS:
-            truncated = True
-        elif len(found) == limits.LIST_ENTRIES:
-            return found, True
-        else:
-            found.append(entry)
-    return found, truncated
-
-
-def _infos(entries: list[Entry], real: str, asked: str) -> list[FileInfo]:
-    """Entries of a listing for the wire, those below ``real`` shown below ``asked``."""
-    cut = len(real) + 1 if real else 0
-    prefix = paths.shown(asked) + "/"
-    infos: list[FileInfo] = []
-    for entry in entries:
-        below = names.to_wire(entry.path[cut:])
-        name = below.rpartition("/")[2] if "/" in below else below
-        is_dir = entry.kind is Kind.DIRECTORY
-        modified = times.from_micros(entry.mtime_ns // 1000)
-        infos.append(FileInfo(name, prefix + below, is_dir, None if is_dir else entry.size, modified))
-    return infos
 
 
 def _text(data: bytes, *, whole: bool) -> str | None:

@@ -37,7 +37,7 @@ from trove_agents.server.timelines.namespaces import (
     namespace,
     totals,
 )
-from trove_agents.server.timelines.reads import children, find, walk
+from trove_agents.server.timelines.reads import children, find
 from trove_agents.server.timelines.referring import delete_references, refer, reference, references
 from trove_agents.server.timelines.retention import Retention, kept
 from trove_agents.server.timelines.rewinding import (
@@ -60,6 +60,7 @@ from trove_agents.server.timelines.values import (
     ReferenceRow,
     SnapshotRow,
 )
+from trove_agents.server.timelines.walking import Place, walk
 
 __all__ = [
     "FORGOTTEN",
@@ -80,6 +81,7 @@ __all__ = [
     "NotADirectory",
     "NotFound",
     "Payload",
+    "Place",
     "ReferenceRow",
     "Retention",
     "SnapshotRow",

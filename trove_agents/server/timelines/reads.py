@@ -16,8 +16,6 @@ _e = entries.c
 STAT: Final = (_e.kind, _e.mode, _e.size, _e.mtime_ns, _e.content, _e.since)
 NO_LIMIT: Final = 2**62
 _KINDS: Final = tuple(Kind)
-_DIRECTORY: Final = Kind.DIRECTORY.value
-"""A plain number: comparing it with one of a row costs a fraction."""
 PAGE: Final = 1000
 """Entries read at once; a directory that holds fewer takes one statement."""
 
@@ -38,17 +36,14 @@ LIST: Final = (
 TREE: Final = select(CHAIN.c.depth, _e.name, *STAT, _e.timeline, _e.dir).where(
     visible(CHAIN), _e.dir >= bindparam("lo"), _e.dir < bindparam("hi")
 )
-_SHOWN = (_e.timeline == bindparam("t"), _e.dir == bindparam("d"), _e.until > bindparam("v"))
+SHOWN = (_e.timeline == bindparam("t"), _e.dir == bindparam("d"), _e.until > bindparam("v"))
 # One timeline's part of a directory by name, from the primary key; ``+ 0`` as in chain.visible
 PART: Final = (
     select(_e.name, *STAT, _e.timeline)
-    .where(*_SHOWN, _e.since + ZERO <= bindparam("v"), _e.name > bindparam("after"))
+    .where(*SHOWN, _e.since + ZERO <= bindparam("v"), _e.name > bindparam("after"))
     .order_by(_e.name)
     .limit(bindparam("most"))
     .offset(ZERO)
-)
-DIRECTORIES: Final = select(_e.name).where(
-    *_SHOWN, _e.since + ZERO <= bindparam("v"), _e.kind == Kind.DIRECTORY.value
 )
 
 
@@ -97,36 +92,13 @@ def children(
         rows = []
         while limit is None or len(rows) < limit:
             most = PAGE if limit is None else min(limit - len(rows), PAGE)
-            page, more = _page(db, at, directory, start, most)
-            rows += page
+            found, more = page(db, at, directory, start, most)
+            rows += found
             if more is None:
                 break
             start = more
         rows = rows[:limit]
-    return _children(path, rows)
-
-
-def walk(
-    db: Connection, at: At, path: str = "", *, limit: int | None = None, levels: int | None = None
-) -> Iterator[Entry]:
-    """What is below a directory: depth first, a directory before its content; in each directory the directories
-    come first, then the rest, both by name.
-
-    ``levels`` is how deep to go: 1 gives the directory's own entries. Reads as far as the iterator is driven, so
-    the connection must stay open until then.
-    """
-    left = NO_LIMIT if limit is None else limit
-    # A stack of iterators, not a recursion: depth is only bounded by the length of a path
-    stack = [_ordered(db, at, path)]
-    while stack and left > 0:
-        found = next(stack[-1], None)
-        if found is None:
-            stack.pop()
-            continue
-        left -= 1
-        yield found
-        if found.kind is Kind.DIRECTORY and (levels is None or len(stack) < levels):
-            stack.append(_ordered(db, at, found.path))
+    return under(path, rows)
 
 
 def tree(db: Connection, at: At, path: str) -> Iterator[tuple[str, Row]]:
@@ -161,9 +133,7 @@ def _depth(row: Row) -> int:
     return depth
 
 
-def _page(
-    db: Connection, at: At, directory: bytes, after: bytes, most: int
-) -> tuple[list[Row], bytes | None]:
+def page(db: Connection, at: At, directory: bytes, after: bytes, most: int) -> tuple[list[Row], bytes | None]:
     """At most a few more than ``most`` entries after a name, and the name to go on after, if there may be more."""
     rows: list[Row] = []
     horizon: bytes | None = None  # no timeline was read beyond this name
@@ -176,34 +146,7 @@ def _page(
     return shown, horizon
 
 
-def _ordered(db: Connection, at: At, path: str) -> Iterator[Entry]:
-    """A directory's entries, directories first."""
-    directory = names.to_bytes(path)
-    rows = db.all(LIST, t=at.timeline, v=at.version, d=directory, most=PAGE + 1)
-    if len(rows) <= PAGE:
-        found = nearest(rows)
-        yield from _children(path, [row for row in found if row[1] == _DIRECTORY])
-        yield from _children(path, [row for row in found if row[1] != _DIRECTORY])
-        return
-    # A large one: its directories by their own query, then the rest page by page
-    for name in _directories(db, at, directory):
-        row = db.one(POINT, t=at.timeline, v=at.version, d=directory, n=name)
-        if row is not None and row[0] == Kind.DIRECTORY:
-            yield from _children(path, [(name, *row)])
-    after: bytes | None = b""
-    while after is not None:
-        page, after = _page(db, at, directory, after, PAGE)
-        yield from _children(path, [row for row in page if row[1] != _DIRECTORY])
-
-
-def _directories(db: Connection, at: At, directory: bytes) -> list[bytes]:
-    found: set[bytes] = set()
-    for part in lineage(db, at):
-        found.update(name for (name,) in db.all(DIRECTORIES, t=part.timeline, v=part.version, d=directory))
-    return sorted(found)
-
-
-def _children(path: str, rows: list[Row]) -> list[Entry]:
+def under(path: str, rows: list[Row]) -> list[Entry]:
     """Entries of a directory from rows ``(name, *STAT, ...)``."""
     prefix = f"{path}/" if path else ""
     return [Entry(prefix + names.from_bytes(row[0]), _KINDS[row[1]], *row[2:7]) for row in rows]
