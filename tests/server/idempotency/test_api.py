@@ -84,6 +84,20 @@ def test_an_upload_is_known_by_what_it_holds(api):
     assert api.read("f").json["content"] == "newer"
 
 
+def test_an_upload_that_filled_the_namespace_is_answered_again(api):
+    made = api.trove.credentials
+    api.write("f", "1")
+    answer = api(
+        "PATCH", "/v1/namespaces/main", body={"quota_bytes": 300_000}, key=made.admin_key, namespace=None
+    )
+    assert answer.status == 200, answer.body
+    first = api.put("f", b"x" * 200_000, **keyed("k"))
+    assert first.status == 200
+    api("POST", "/v1/files/move", body={"from": "f", "to": "g"})
+    assert api.put("f", b"x" * 200_000, **keyed("k2")).status == 413
+    assert api.put("f", b"x" * 200_000, **keyed("k")).body == first.body
+
+
 @pytest.mark.parametrize(
     ("path", "body", "headers", "namespace"),
     [

@@ -81,10 +81,12 @@ def routes(files: Files, listings: Listings, blobs: BlobStore) -> list[Route]:
         if announced is not None and announced > limits.UPLOAD_BYTES:
             raise _too_large()
         who, name, only = request.principal, request.namespace, conditions(request.headers)
-        if announced is not None and announced > timelines.INLINE_BYTES:  # a smaller one is here already
+        # A smaller one is here already; and one that was sent before has an answer, however little room is left
+        if announced is not None and announced > timelines.INLINE_BYTES and who.keyed is None:
             await request.hop(files.check_room, who, name, target, announced)
         payload = await _receive(request, blobs)
         request.known_by(payload.digest)
+        who = request.principal  # anew: until now the body was no part of what the call is known by
         return await request.hop(files.store, who, name, target, payload, source="upload", only=only)
 
     async def download(request: Request, query: DownloadQuery) -> Reply:
