@@ -233,11 +233,14 @@ class GroupCommit:
 
     def _tell(self, item: _Item, own: _Item) -> None:
         """The outcome to one caller; an interrupted leader leaves the others to be run again by the next."""
-        if self._committed or (item is own and item.error is not None):
+        if self._committed:
             item.done = True
         elif self._failure is not None:
-            if item.error is None:
+            # Who was refused is told too: the refusal may rest on what others had done in what was lost
+            if not isinstance(item.error, CommitFailed):
                 item.error = _failed(self._failure)
+            item.done = True
+        elif item is own and item.error is not None:
             item.done = True
         else:
             item.error = None
