@@ -101,10 +101,12 @@ def claim(tx: Connection, principal: Principal, holder: str, *, now_us: int) -> 
 
 
 def done(tx: Connection, principal: Principal, status: int, answer: object, *, now_us: int) -> None:
-    """Keeps the answer of a claimed key."""
-    if principal.keyed is not None:
-        told = _told(status, msgspec.json.encode(answer))
-        tx.run(_DONE, **_named(principal), code=told["status"], text=told["body"], now=now_us)
+    """Keeps the answer of a claimed key, also if the claim is lost: it need not have reached the disk."""
+    if principal.keyed is None:
+        return
+    told = _told(status, msgspec.json.encode(answer))
+    if tx.run(_DONE, **_named(principal), code=told["status"], text=told["body"], now=now_us) == 0:
+        tx.run(_ADD, **_row(principal), holder="", **told, created_us=now_us)
 
 
 def _name(principal: Principal, keyed: Keyed) -> str:
