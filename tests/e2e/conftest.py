@@ -21,6 +21,7 @@ class Server:
 
     folder: Path
     process: subprocess.Popen | None = None
+    options: tuple = ()
 
     def start(self) -> "Server":
         log = self.folder / "serve.log"
@@ -28,7 +29,7 @@ class Server:
         with log.open("ab") as out:
             self.process = subprocess.Popen(
                 [Path(sys.executable).parent / "trove-agents", "serve", "--port", "0"]
-                + ["--data", self.folder / "state", "--credentials-file", credentials],
+                + ["--data", self.folder / "state", "--credentials-file", credentials, *self.options],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
