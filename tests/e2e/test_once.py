@@ -93,10 +93,9 @@ def test_a_call_is_done_once_however_often_its_server_is_killed(own_server, plac
 
     done = Counter(key for caller in callers.values() for key in caller.done)
     told = Counter(
-        {"file.written": lambda data: data["path"].removeprefix("workspace/")}
-        .get(event["type"], lambda data: data.get("label") or event["namespace"].removeprefix("fork-"))(
-            event["data"]
-        )
+        {"file.written": lambda data: data["path"].removeprefix("workspace/")}.get(
+            event["type"], lambda data: data.get("label") or event["namespace"].removeprefix("fork-")
+        )(event["data"])
         for event in server.events()
         if event["type"] in {"file.written", "snapshot.created", "namespace.forked"}
     )

@@ -177,6 +177,18 @@ def test_an_answer_is_kept_for_a_day(api):
     assert api.write("f", "1", **keyed("k"))["etag"] != first["etag"]
 
 
+def test_an_old_answer_is_none_whether_it_was_deleted_or_not(api):
+    database = api.trove.server.database
+    now = database.now_ns()
+    first = api.write("f", "1", **keyed("k"))
+    database.now_ns = lambda: now + 23 * 3600 * 10**9
+    assert api.write("f", "1", **keyed("k")) == first
+    database.now_ns = lambda: now + 25 * 3600 * 10**9
+    second = api.write("f", "2", **keyed("k"))  # another request: the key is free
+    assert second["etag"] != first["etag"]
+    assert api.write("f", "2", **keyed("k")) == second
+
+
 def test_of_many_at_once_one_is_done(api):
     with ThreadPoolExecutor(16) as pool:
         done = list(

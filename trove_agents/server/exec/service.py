@@ -155,7 +155,7 @@ class ExecService:
         sandbox = self._sandbox()
         with self._database.read() as db:
             found = timelines.namespace(db, principal.workspace, name)
-            worker = answers.look(db, principal)
+            worker = answers.look(db, principal, now_us=self._database.now_ns() // 1000)
             if worker is not None and found is not None and self._locks.works(db, found.id, worker):
                 raise InFlight("this call was sent before, and is still being done")
             if found is not None:  # now, rather than after waiting for the lock of the holder's own command

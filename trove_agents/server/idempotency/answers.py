@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 import msgspec
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, select
 
 from trove_agents.server.auth import Principal
 from trove_agents.server.db import Connection
@@ -19,15 +19,11 @@ from trove_agents.server.idempotency.keys import Keyed
 T = TypeVar("T")
 KEPT_BYTES: Final = 1024 * 1024
 """Of an answer; a longer one is not kept, only that there was one."""
+KEPT_SECONDS: Final = 24 * 3600
 _a = answers.c
 _MINE = (_a.workspace == bindparam("of"), _a.actor == bindparam("by"), _a.key == bindparam("called"))
-_FIND = select(_a.fingerprint, _a.holder, _a.status, _a.body).where(*_MINE)
-_ADD = insert(answers)
-_CLAIM = update(answers).where(*_MINE).values(holder=bindparam("claimer"), created_us=bindparam("now"))
-_DONE = (
-    update(answers)
-    .where(*_MINE)
-    .values(holder="", status=bindparam("code"), body=bindparam("text"), created_us=bindparam("now"))
+_FIND = select(_a.fingerprint, _a.holder, _a.status, _a.body).where(
+    *_MINE, _a.created_us > bindparam("after")
 )
 
 
@@ -52,19 +48,18 @@ def once(
 
     def kept(tx: Connection) -> T:
         tx.alone(_name(principal, keyed))
-        look(tx, principal)
+        now_us = now_ns() // 1000
+        look(tx, principal, now_us=now_us)
         value = function(tx)
         if value is not None:
             body = msgspec.json.encode(value) if keep(value) else None
-            tx.run(
-                _ADD, **_row(principal), holder="", **_told(keyed.status, body), created_us=now_ns() // 1000
-            )
+            _put(tx, principal, keyed, status=keyed.status, body=body, now_us=now_us)
         return value
 
     return kept
 
 
-def look(db: Connection, principal: Principal) -> str | None:
+def look(db: Connection, principal: Principal, *, now_us: int) -> str | None:
     """What is known of a key: nothing (None), or who works on it.
 
     Raises:
@@ -73,7 +68,11 @@ def look(db: Connection, principal: Principal) -> str | None:
         KeyReused: for another request.
     """
     keyed = principal.keyed
-    if keyed is None or (row := db.one(_FIND, **_named(principal))) is None:
+    if keyed is None:
+        return None
+    after = now_us - KEPT_SECONDS * 1_000_000
+    row = db.one(_FIND, of=principal.workspace, by=principal.key_id, called=keyed.key, after=after)
+    if row is None:
         return None
     known, holder, status, body = row
     if bytes(known) != keyed.fingerprint:
@@ -94,37 +93,39 @@ def claim(tx: Connection, principal: Principal, holder: str, *, now_us: int) -> 
     if keyed is None:
         return
     tx.alone(_name(principal, keyed))
-    if look(tx, principal) is None:
-        tx.run(_ADD, **_row(principal), holder=holder, status=None, body=None, created_us=now_us)
-    else:
-        tx.run(_CLAIM, **_named(principal), claimer=holder, now=now_us)
+    look(tx, principal, now_us=now_us)
+    _put(tx, principal, keyed, holder=holder, now_us=now_us)
 
 
 def done(tx: Connection, principal: Principal, status: int, answer: object, *, now_us: int) -> None:
     """Keeps the answer of a claimed key, also if the claim is lost: it need not have reached the disk."""
-    if principal.keyed is None:
-        return
-    told = _told(status, msgspec.json.encode(answer))
-    if tx.run(_DONE, **_named(principal), code=told["status"], text=told["body"], now=now_us) == 0:
-        tx.run(_ADD, **_row(principal), holder="", **told, created_us=now_us)
+    if (keyed := principal.keyed) is not None:
+        body = msgspec.json.encode(answer)
+        _put(tx, principal, keyed, status=status, body=body, now_us=now_us)
 
 
 def _name(principal: Principal, keyed: Keyed) -> str:
     return f"answer {principal.workspace} {principal.key_id} {keyed.key}"
 
 
-def _named(principal: Principal) -> dict[str, str]:
-    keyed = principal.keyed
-    assert keyed is not None, "only calls with a key are looked up"
-    return {"of": principal.workspace, "by": principal.key_id, "called": keyed.key}
-
-
-def _row(principal: Principal) -> dict[str, object]:
-    keyed = principal.keyed
-    assert keyed is not None, "only calls with a key are kept"
-    own = {"workspace": principal.workspace, "actor": principal.key_id}
-    return {**own, "key": keyed.key, "fingerprint": keyed.fingerprint}
-
-
-def _told(status: int, body: bytes | None) -> dict[str, object]:
-    return {"status": status, "body": None if body is None or len(body) > KEPT_BYTES else body}
+def _put(
+    tx: Connection,
+    principal: Principal,
+    keyed: Keyed,
+    *,
+    holder: str = "",
+    status: int | None = None,
+    body: bytes | None = None,
+    now_us: int,
+) -> None:
+    tx.upsert(
+        answers,
+        workspace=principal.workspace,
+        actor=principal.key_id,
+        key=keyed.key,
+        fingerprint=keyed.fingerprint,
+        holder=holder,
+        status=status,
+        body=None if body is None or len(body) > KEPT_BYTES else body,
+        created_us=now_us,
+    )

@@ -6,7 +6,8 @@ from sqlalchemy import bindparam, delete, select
 
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.db.tables import answers
-from trove_agents.server.jobs import DAY, Turn
+from trove_agents.server.idempotency.answers import KEPT_SECONDS
+from trove_agents.server.jobs import Turn
 
 _BATCH: Final = 500
 _a = answers.c
@@ -32,7 +33,7 @@ class AnswerUpkeep:
 
     def forget(self, turn: Turn) -> str | None:
         """Deletes answers a day after they were given."""
-        before = turn.now_us - DAY * 1_000_000
+        before = turn.now_us - KEPT_SECONDS * 1_000_000
         while True:
             with self._database.read() as db:
                 found = db.all(_OLD, before=before)
