@@ -21,6 +21,7 @@ from trove_agents.server.errors import (
 )
 from trove_agents.server.exec.scan import Quota
 from trove_agents.server.exec.service import ExecService
+from trove_agents.server.sandbox import SandboxFailed
 from trove_agents.wire.exec import ExecRequest
 
 from .conftest import GATE, Shell, choose, gates, hop
@@ -221,6 +222,24 @@ async def test_no_sandbox_no_namespace(bench, plain):
         await service.run(plain.principal, "fresh", ExecRequest("true"), hop=hop)
     with bench.database.read() as db:
         assert timelines.namespace(db, "ws-0000000000000001", "fresh") is None
+
+
+async def test_why_a_sandbox_failed_is_for_the_log_only(bench, plain, caplog):
+    class Broken:
+        name, network, inner_root = "broken", "none", None
+
+        def layered(self, root, overlay, script):
+            return "no"
+
+        async def run(self, command):
+            raise SandboxFailed(f"bwrap: Can't bind mount {command.root}")
+
+    service = ExecService(bench.database, bench.blobs, plain.locks, Broken, bench.folder / "other")
+    with pytest.raises(SandboxMissing) as caught:
+        await service.run(plain.principal, "main", ExecRequest("true"), hop=hop)
+    assert str(bench.folder) not in str(caught.value.body)
+    assert str(bench.folder / "other") in caplog.text
+    service.close()
 
 
 # Time, quota, cancellation

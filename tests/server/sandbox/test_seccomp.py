@@ -5,13 +5,13 @@ import struct
 
 import pytest
 
-from trove_agents.server.sandbox.seccomp import MACHINES, NOT_THERE, program
+from trove_agents.server.sandbox.seccomp import FAMILIES, MACHINES, NOT_THERE, program
 
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 
 
-def verdict(filter, number, architecture):
-    data = struct.pack("=II", number, architecture)
+def verdict(filter, number, architecture, argument=0):
+    data = struct.pack("=IIQQ", number, architecture, 0, argument)
     steps = list(struct.iter_unpack("=HBBI", filter))
     accumulator, at = 0, 0
     while True:
@@ -36,9 +36,21 @@ class TestFilter:
             assert verdict(program(machine), number, MACHINES[machine].audit) == ERRNO | expected
 
     def test_every_other_call_is_allowed(self, machine):
-        listed = set(MACHINES[machine].calls.values())
+        listed = {*MACHINES[machine].calls.values(), MACHINES[machine].socket}
         for number in set(range(600)) - listed:
             assert verdict(program(machine), number, MACHINES[machine].audit) == ALLOW
+
+    def test_sockets_are_of_the_network_namespace(self, machine):
+        known = MACHINES[machine]
+        for family in range(64):
+            expected = ALLOW if family in FAMILIES else ERRNO | errno.EAFNOSUPPORT
+            assert verdict(program(machine), known.socket, known.audit, family) == expected
+
+    def test_the_upper_half_of_an_argument_changes_nothing(self, machine):
+        known = MACHINES[machine]
+        for family in (FAMILIES[0], 40):
+            whole = verdict(program(machine), known.socket, known.audit, family)
+            assert verdict(program(machine), known.socket, known.audit, family | 1 << 32) == whole
 
     def test_a_foreign_architecture_is_killed(self, machine):
         for audit in (0x40000003, 0x40000028, 0):

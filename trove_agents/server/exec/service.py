@@ -207,8 +207,9 @@ class ExecService:
                     hear=None if output is None else output.hear,
                 )
             )
-        except SandboxFailed as error:
-            raise SandboxMissing(f"the command could not be started: {error}") from error
+        except SandboxFailed as error:  # it names folders of this machine
+            _log.error("a command could not be started: %s", error)
+            raise SandboxMissing("the command could not be started; the server's log says why") from error
         if output is not None:
             output.end(stdout_cut=outcome.stdout_truncated, stderr_cut=outcome.stderr_truncated)
         if outcome.over_quota is not None:

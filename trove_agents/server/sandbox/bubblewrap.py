@@ -145,11 +145,13 @@ class Bubblewrap:
             options.add(*_folder(command.root, command.overlay), *CLOSING)
             begin = rlimits(self.limits, command.timeout)
             shell = bash(command.script, options.memory, env=command.env, begin=begin, lifeline=shell_end)
-            arguments: list[str | bytes] = [self.bwrap.path, "--args", str(options.file()), "--", *shell]
+            # Commands that list their processes need not read where the server is installed
+            arguments: list[str | bytes] = ["bwrap", "--args", str(options.file()), "--", *shell]
             try:
                 with group.joined() if group is not None else contextlib.nullcontext():
                     bwrap = subprocess.Popen(  # noqa: S603 - a fixed program
                         arguments,
+                        executable=self.bwrap.path,
                         env={},
                         cwd="/",
                         pass_fds=options.descriptors,
