@@ -1,11 +1,13 @@
 """Each test tries to use more of the machine than a command may."""
 
+import os
 import signal
 
 import pytest
 
 from trove_agents.server.sandbox import Limits
 from trove_agents.server.sandbox.port import GB, MB
+from trove_agents.server.sandbox.watch import Disk, Processes
 
 pytestmark = pytest.mark.sandbox
 
@@ -50,6 +52,25 @@ class TestMemory:
         )
         outcome = server.run(copy, "python3 -", stdin=script.encode(), limits=Limits(memory=100 * MB))
         assert outcome.stdout == b"ok\n"
+
+    def test_memory_that_processes_share_is_limited(self, server, copy):
+        script = (
+            "import mmap, time\n"
+            f"held = mmap.mmap(-1, {160 * MB})\n"
+            f"for at in range(0, {160 * MB}, 4096): held[at] = 1\n"
+            "time.sleep(20)"
+        )
+        outcome = server.run(copy, "python3 -", stdin=script.encode(), limits=Limits(memory=100 * MB))
+        assert outcome.over_quota == "memory"
+
+    def test_the_machine_keeps_some(self, tmp_path):
+        # What no process has mapped shows in none of them: files of memfd_create, System V's segments
+        memory = tmp_path / "meminfo"
+        memory.write_text("MemTotal: 9000000 kB\nMemAvailable:  1000000 kB\n")
+        watched = Processes(os.getpid, Limits(memory=1 << 60, processes=10_000), memory=memory)
+        assert watched.over() is None
+        memory.write_text("MemAvailable:   200000 kB\n")
+        assert watched.over() == "memory"
 
     @pytest.mark.parametrize("folder", ["/tmp", "/dev/shm"])
     def test_temporary_files_are_limited(self, server, copy, folder):
@@ -117,6 +138,46 @@ class TestDisk:
     def test_bytes_hidden_from_the_server_count(self, server, copy):
         script = "mkdir d; head -c 30000000 /dev/urandom > d/f; chmod 000 d; sleep 9"
         assert server.run(copy, script, limits=Limits(written=10 * MB)).over_quota == "disk"
+
+    @pytest.mark.parametrize("mode", ["000", "444"])
+    def test_a_closed_directory_alone_is_no_sign_of_bytes(self, server, copy, mode):
+        script = f"mkdir d; touch d/f; chmod {mode} d; sleep 1.3; chmod 700 d"
+        assert server.run(copy, script).over_quota is None
+
+    def test_bytes_deeper_than_a_path_is_long_count(self, server, copy):
+        script = (
+            "import os, time\n"
+            "for i in range(300): os.mkdir('d' * 50); os.chdir('d' * 50)\n"
+            "open('f', 'wb').write(os.urandom(30_000_000)); time.sleep(9)"
+        )
+        outcome = server.run(copy, "python3 -", stdin=script.encode(), limits=Limits(written=10 * MB))
+        assert outcome.over_quota == "disk"
+
+    def test_no_link_is_followed_that_takes_a_directorys_place(self, tmp_path, monkeypatch):
+        (tmp_path / "copy" / "d").mkdir(parents=True)
+        (tmp_path / "outside").mkdir()
+        disk = Disk(tmp_path / "copy", Limits(entries=20))
+        for number in range(100):
+            (tmp_path / "outside" / f"f{number}").touch()
+        monkeypatch.setattr("trove_agents.server.sandbox.watch.MEASURE_SECONDS", -1)
+        directory, real = tmp_path / "copy" / "d", os.scandir
+
+        class Listing(list):
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *_):
+                """As if the command won the race each time."""
+                if not directory.is_symlink():
+                    directory.rmdir()
+                    directory.symlink_to(tmp_path / "outside")
+
+        def swapped(place):
+            with real(place) as inside:
+                return Listing(inside)
+
+        monkeypatch.setattr("os.scandir", swapped)
+        assert disk.over() is None
 
     def test_what_was_there_before_does_not_count(self, server, copy):
         (copy / "big").write_bytes(bytes(range(256)) * 80_000)

@@ -74,6 +74,9 @@ class Limits:
 
     memory: int = 2 * GB
     """Resident, the whole tree together."""
+    free_memory: int = 256 * MB
+    """Never left to the machine less than this, or than half of what it had at the start, where no control group
+    counts what processes hold without having mapped it."""
     address_space: int = 8 * GB
     """Per process; generous, as some runtimes reserve far more than they touch."""
     processes: int = 512
