@@ -44,6 +44,8 @@ def test_canonical(text, path):
         "a\0b",
         "a\nb",
         "a\x7f",
+        "a\x80",
+        "a\x9bm",
         "a" * 256,
         "a/" * 2100 + "a",
     ],

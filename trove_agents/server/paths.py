@@ -7,7 +7,8 @@ from trove_agents.server.errors import BadRequest
 from trove_agents.wire import limits, names
 from trove_agents.wire.files import shown as _shown
 
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f]")
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
+"""Of ASCII, and those that Unicode has beside them, which terminals obey as well."""
 _SEPARATORS: Final = re.compile(r"[/\\]")
 ROOT: Final = "workspace"
 

@@ -203,3 +203,23 @@ def test_a_timeline_with_nothing_under_it_is_not_flattened(store):
     assert timelines.flatten(store.database, 999) == 0
     assert store.read(timelines.differences, At(space.at.timeline, 0), store.head().at)[0].change == "added"
     assert rows(store, select(timeline_rows.c.id)) == [(space.at.timeline,)]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["..", "a/../b", "a/..", ".", "a//b", "/a", "a/", "a\0", "n" * 256, "é" * 128, "a/" + "n" * 300 + "/b"],
+)
+def test_no_file_is_put_where_none_could_be(store, path):
+    store.create()
+    with pytest.raises(timelines.BadPath):
+        store.put(path)
+    with pytest.raises(timelines.BadPath):
+        store.change("main", lambda change: change.put_link(path, b"x"))
+    with pytest.raises(timelines.BadPath):
+        store.change("main", lambda change: change.put_directory(path))
+    other = store.put("there")
+    entry = store.read(lambda db: timelines.find(db, other.at, "there"))
+    with pytest.raises(timelines.BadPath):
+        store.change("main", lambda change: change.put_content(path, entry))
+    assert store.head() == other
+    store.put("a/" + "n" * 255 + "/..b")

@@ -20,6 +20,7 @@ from trove_agents.server.timelines.contents import (
 )
 from trove_agents.server.timelines.errors import (
     AlreadyExists,
+    BadPath,
     Conflict,
     IsADirectory,
     Missing,
@@ -67,6 +68,7 @@ __all__ = [
     "INLINE_BYTES",
     "AlreadyExists",
     "At",
+    "BadPath",
     "Change",
     "Collection",
     "Conflict",

@@ -13,9 +13,10 @@ from sqlalchemy import bindparam, insert, literal_column, update
 from trove_agents.server.db import Connection
 from trove_agents.server.db.tables import LIVE, entries
 from trove_agents.server.timelines import chain, contents, namespaces
-from trove_agents.server.timelines.errors import IsADirectory, Missing, NotADirectory
+from trove_agents.server.timelines.errors import BadPath, IsADirectory, Missing, NotADirectory
 from trove_agents.server.timelines.reads import Row, lookup, root, split, tree
 from trove_agents.server.timelines.values import At, Entry, Kind, Namespace, Payload
+from trove_agents.wire import limits, names
 from trove_agents.wire.steps import Step
 
 _e = entries.c
@@ -33,6 +34,7 @@ CLOSE: Final = (
 )
 _PERMISSIONS: Final = 0o1777
 """Kept of a mode; setuid and setgid are not."""
+_NO_NAMES: Final = frozenset({b"", b".", b".."})
 
 
 @dataclass(slots=True)
@@ -95,6 +97,7 @@ class Change:
         one gets 644.
 
         Raises:
+            BadPath: a part of it is empty, ``.``, ``..``, over 255 bytes, or holds a NUL.
             IsADirectory: a directory is there, and not ``replace``: then it goes, with all it holds.
             NotADirectory: a file or link is where a directory above must be, and not ``replace``.
         """
@@ -142,10 +145,12 @@ class Change:
         The root is always there and has neither.
 
         Raises:
+            BadPath: as ``put_file``.
             NotADirectory: a file or link is there or above, and not ``replace``: then it goes.
         """
         if not path:
             return root()
+        _check(path)
         now = self._now(path)
         if now is not None and now.kind is Kind.DIRECTORY:
             mtime = now.mtime_ns if mtime_ns is None else mtime_ns
@@ -256,6 +261,8 @@ class Change:
 
     def _room(self, path: str, *, replace: bool) -> _State | None:
         """Makes room for a file or a link; what it will take the place of."""
+        if path:
+            _check(path)
         now = self._now(path)
         if now is None:
             self._parents(path, replace=replace)
@@ -326,3 +333,12 @@ class Change:
             return False
         row = lookup(self._db, under, path)
         return row is not None and row[0] != Kind.GONE
+
+
+def _check(path: str) -> None:
+    """Refuses what could not be laid out for a command, or would be laid out elsewhere."""
+    raw = names.to_bytes(path)
+    parts = raw.split(b"/")
+    longest = len(raw) > limits.SEGMENT_BYTES and max(map(len, parts)) > limits.SEGMENT_BYTES
+    if longest or b"\0" in raw or not _NO_NAMES.isdisjoint(parts):
+        raise BadPath(path)

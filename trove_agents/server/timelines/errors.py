@@ -13,6 +13,10 @@ class _PathError(TimelineError):
         self.path = path
 
 
+class BadPath(_PathError):
+    """No file system could have a file there. Callers check what they are given; this is the last look."""
+
+
 class Missing(_PathError):
     """Nothing is at that path."""
 
