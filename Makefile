@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint typecheck bench lock clean
+.PHONY: help setup demo test soak lint typecheck bench lock clean
 
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
@@ -17,6 +17,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 	--no-emit-index-url --no-annotate --no-header
 PYTHON ?=
 ARGS ?=
+TROVE_SOAK ?= 200
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +29,10 @@ demo: $(INSTALLED) ## an agent breaks its workspace and gets it back (ARGS=... g
 
 test: $(INSTALLED) ## all tests with coverage (ARGS=... goes to pytest)
 	@$(BIN)/python -m pytest --cov $(if $(ARGS),--cov-fail-under=0) $(ARGS)
+
+soak: $(INSTALLED) ## the long forms of the tests that have one, an hour or so (TROVE_SOAK=200 rounds each)
+	@TROVE_SOAK=$(TROVE_SOAK) $(BIN)/python -m pytest --verbose --capture=no -o faulthandler_timeout=3600 \
+		$(ARGS) $$(grep -rl 'TROVE_SOAK' --include 'test_*.py' tests)
 
 lint: $(INSTALLED) ## rules, format and the direction of imports
 	@$(BIN)/ruff check .
