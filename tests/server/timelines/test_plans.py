@@ -21,7 +21,7 @@ from trove_agents.server.timelines import (
 )
 
 VALUES = {
-    "after": b"", "before": 1, "d": b"", "horizon": 1, "hi": 1, "id": 1, "ids": "[1]", "key": 1, "lo": 0, "most": 1,
+    "after": b"", "before": 1, "bytes": b"", "hash": b"", "known": 1, "length": 0, "d": b"", "horizon": 1, "hi": 1, "id": 1, "ids": "[1]", "key": 1, "lo": 0, "most": 1,
     "n": b"", "name": "n", "step": "", "thread": "",
     "ns": 1, "s": 1, "t": 1, "to_bytes": 1, "to_files": 1, "to_timeline": 1, "to_version": 1, "v": 1,
     "version": 1, "was": 1, "was_version": 1, "workspace": "w",
@@ -50,7 +50,7 @@ PLANS = [
         ],
     ),
     (contents.CONTENT, [CONTENT]),
-    (contents.DIGEST, [CONTENT]),
+    (contents.ADD_OTHER, [CONTENT]),
     (contents.PARTS, ["content_parts USING PRIMARY KEY (content=?)"]),
     (contents._DIGESTS, [CONTENT]),
     (change.CLOSE, [SEEK]),

@@ -66,7 +66,7 @@ class Statements:
         columns = None
         if isinstance(statement, Insert):
             statement = statement.inline()  # else the compiler adds RETURNING of the key
-            columns = names
+            columns = [name for name in names if name in statement.table.columns]
         compiled = cast("SQLCompiler", statement.compile(dialect=self._dialect, column_keys=columns))
         constants = {
             name: bind.value
@@ -77,9 +77,15 @@ class Statements:
 
 
 class Connection(ABC):
-    """Runs statements; who opened it decides whether they are one transaction."""
+    """Runs statements; who opened it decides whether they are one transaction.
+
+    A call that answers waits for its statement. One that does not answer may leave that to the next that does, or to
+    the commit, which then raises what it would have raised.
+    """
 
     __slots__ = ()
+    far: bool = False
+    """Whether an answer costs a round trip: then asking at once for what may be needed next is cheaper."""
 
     @abstractmethod
     def one(self, statement: ClauseElement, /, **values: Any) -> Row | None:
@@ -94,8 +100,22 @@ class Connection(ABC):
         """How many rows were changed."""
 
     @abstractmethod
+    def later(self, statement: ClauseElement, /, **values: Any) -> None:
+        """``run`` that does not answer."""
+
+    @abstractmethod
+    def exactly(self, statement: ClauseElement, otherwise: Exception, /, **values: Any) -> None:
+        """``later`` of an update or a deletion that must concern one row; if it does not, the transaction fails with
+        ``otherwise``.
+        """
+
+    @abstractmethod
+    def each(self, statement: ClauseElement, rows: Sequence[Mapping[str, Any]], /) -> list[Row | None]:
+        """``one`` for each of the rows, which must all have the names of the first."""
+
+    @abstractmethod
     def many(self, statement: ClauseElement, rows: Sequence[Mapping[str, Any]], /) -> None:
-        """Runs the statement for each of the rows, which must all have the names of the first."""
+        """``later`` for each of the rows, which must all have the names of the first."""
 
     @abstractmethod
     def insert(self, statement: ClauseElement, /, **values: Any) -> int:
@@ -136,6 +156,16 @@ class FileConnection(Connection):
     def run(self, statement: ClauseElement, /, **values: Any) -> int:
         text, constants = self._statements.text(statement, values)
         return self._execute(text, {**constants, **values} if constants else values).rowcount
+
+    def later(self, statement: ClauseElement, /, **values: Any) -> None:
+        self.run(statement, **values)
+
+    def exactly(self, statement: ClauseElement, otherwise: Exception, /, **values: Any) -> None:
+        if self.run(statement, **values) != 1:
+            raise otherwise
+
+    def each(self, statement: ClauseElement, rows: Sequence[Mapping[str, Any]], /) -> list[Row | None]:
+        return [self.one(statement, **row) for row in rows]
 
     def many(self, statement: ClauseElement, rows: Sequence[Mapping[str, Any]], /) -> None:
         if rows:

@@ -12,6 +12,9 @@ Each ``write`` is a transaction of its own, READ COMMITTED, beside others. What 
   broke before the commit) is run again from its start, a bounded number of times.
 
 A connection that breaks in the commit itself leaves it open whether that happened: ``CommitFailed``.
+
+Round trips are what a transaction costs, so it is one pipeline: BEGIN and what does not answer go out with the next
+statement that does, or with COMMIT. The server runs them one after the other all the same, each with a view of its own.
 """
 
 import contextlib
@@ -52,6 +55,9 @@ _LOST: Final = (
     Stale,
 )
 _ALONE: Final = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+_EXACTLY: Final = "WITH done AS ({} RETURNING 1) SELECT 1 / count(*) FROM done"
+"""Fails where nothing was changed; SQL has no plainer way to demand it of a statement whose answer nobody awaits."""
+_HAD_FAILED: Final = "the transaction was lost: a statement in it had failed"
 _statements: Final = Statements(PGDialect_psycopg(), postgresql.insert)  # type: ignore[no-untyped-call]
 _inherited: Final[list[object]] = []
 """A parent's connections, which a forked child must neither use nor close."""
@@ -60,11 +66,14 @@ _inherited: Final[list[object]] = []
 class ServerConnection(Connection):
     """To a PostgreSQL server."""
 
-    __slots__ = ("_raw", "_writes")
+    __slots__ = ("_must", "_pipeline", "_raw")
+    far = True
 
-    def __init__(self, raw: Raw, *, writes: bool) -> None:
+    def __init__(self, raw: Raw, pipeline: psycopg.Pipeline | None) -> None:
+        """``pipeline`` is that of the transaction, when it is one that writes."""
         self._raw = raw
-        self._writes = writes
+        self._pipeline = pipeline
+        self._must: list[tuple[psycopg.Cursor[Row], Exception]] = []
 
     def one(self, statement: ClauseElement, /, **values: Any) -> Row | None:
         return self._execute(_statements.text(statement, values), values).fetchone()
@@ -73,11 +82,33 @@ class ServerConnection(Connection):
         return self._execute(_statements.text(statement, values), values).fetchall()
 
     def run(self, statement: ClauseElement, /, **values: Any) -> int:
-        return self._execute(_statements.text(statement, values), values).rowcount
+        cursor = self._execute(_statements.text(statement, values), values)
+        if self._pipeline is not None:
+            self._pipeline.sync()
+        return cursor.rowcount
+
+    def later(self, statement: ClauseElement, /, **values: Any) -> None:
+        self._execute(_statements.text(statement, values), values)
+
+    def exactly(self, statement: ClauseElement, otherwise: Exception, /, **values: Any) -> None:
+        text, constants = _statements.text(statement, values)
+        self._must.append((self._execute((_EXACTLY.format(text), constants), values), otherwise))
+
+    def each(self, statement: ClauseElement, rows: Sequence[Mapping[str, Any]], /) -> list[Row | None]:
+        if not rows:
+            return []
+        compiled = _statements.text(statement, rows[0])
+        with self._raw.pipeline() if self._pipeline is None else contextlib.nullcontext():
+            cursors = [self._execute(compiled, row) for row in rows]
+            return [cursor.fetchone() for cursor in cursors]
+
+    def refusal(self) -> Exception | None:
+        """What to raise for the division by zero in a statement of ``exactly``: the first that has no result."""
+        return next((otherwise for cursor, otherwise in self._must if cursor.pgresult is None), None)
 
     def many(self, statement: ClauseElement, rows: Sequence[Mapping[str, Any]], /) -> None:
         if len(rows) == 1:
-            self.run(statement, **rows[0])
+            self.later(statement, **rows[0])
         elif rows:
             text, constants = _statements.text(statement, rows[0])
             self._raw.cursor().executemany(text, [{**constants, **row} for row in rows])
@@ -92,14 +123,16 @@ class ServerConnection(Connection):
         self._execute((_statements.upsert(table, values), {}), values)
 
     def locked(self, statement: Select[Any], /, **values: Any) -> Row | None:
-        if not self._writes:
+        if self._pipeline is None:
             return self.one(statement, **values)
         return self._execute(_statements.locking(statement), values).fetchone()
 
     def alone(self, what: str) -> None:
         self._raw.execute(_ALONE, (what,))
 
-    def _execute(self, compiled: tuple[str, dict[str, Any]], values: dict[str, Any]) -> psycopg.Cursor[Row]:
+    def _execute(
+        self, compiled: tuple[str, dict[str, Any]], values: Mapping[str, Any]
+    ) -> psycopg.Cursor[Row]:
         text, constants = compiled
         return self._raw.execute(text, {**constants, **values})
 
@@ -187,7 +220,7 @@ class PostgresDatabase(Database):
         if self._closed:
             raise Closed("the database was closed")
         with self._readers.lend() as raw:
-            yield ServerConnection(raw, writes=False)
+            yield ServerConnection(raw, None)
 
     def write(self, function: Callable[[Connection], T], *, durable: bool = True) -> T:  # noqa: ARG002 - it is, always
         if getattr(self._own, "writing", False):
@@ -221,23 +254,41 @@ class PostgresDatabase(Database):
         if self._closed:
             raise Closed("the database was closed")
         with self._writers.lend() as raw:
+            tx: ServerConnection | None = None
+            commit: psycopg.Cursor[Row] | None = None
             try:
-                raw.execute("BEGIN")
-                value = function(ServerConnection(raw, writes=True))
+                with raw.pipeline() as pipeline:
+                    tx = ServerConnection(raw, pipeline)
+                    raw.execute("BEGIN")
+                    value = function(tx)
+                    commit = raw.execute("COMMIT")
             except BaseException as error:
-                _roll_back(raw)
-                if raw.closed and isinstance(error, psycopg.OperationalError):
-                    raise _Broken(str(error)) from error
-                raise
-            try:
-                ended = raw.execute("COMMIT").statusmessage
-            except _LOST:
-                raise
-            except psycopg.Error as error:
-                raise CommitFailed(f"the transaction was lost: {error}") from error
-            if ended != "COMMIT":
-                raise CommitFailed("the transaction was lost: a statement in it had failed")
+                broken = raw.closed
+                over = broken or raw.info.transaction_status is TransactionStatus.IDLE
+                _roll_back(raw, failed=isinstance(error, psycopg.Error))
+                meant = _meaning(error, tx, in_commit=over and commit is not None, broken=broken)
+                if meant is error:
+                    raise
+                raise meant from error
+            if commit.statusmessage != "COMMIT":
+                raw.close()  # as in _roll_back
+                raise CommitFailed(_HAD_FAILED)
             return value
+
+
+def _meaning(
+    error: BaseException, tx: ServerConnection | None, *, in_commit: bool, broken: bool
+) -> BaseException:
+    """What to tell of a transaction that failed, or that was lost in its commit."""
+    if isinstance(error, errors.DivisionByZero) and tx is not None:
+        return tx.refusal() or error
+    if isinstance(error, _LOST) or not isinstance(error, psycopg.Error):
+        return error
+    if in_commit:
+        return CommitFailed(f"the transaction was lost: {error}")
+    if isinstance(error, errors.PipelineAborted):
+        return CommitFailed(_HAD_FAILED)
+    return _Broken(str(error)) if broken and isinstance(error, psycopg.OperationalError) else error
 
 
 class _Broken(Exception):
@@ -268,7 +319,13 @@ def _hung_up(raw: Raw) -> bool:
     return bool(poll.poll(0))
 
 
-def _roll_back(raw: Raw) -> None:
+def _roll_back(raw: Raw, *, failed: bool) -> None:
+    """After a statement ``failed``, those behind it in the pipeline were skipped, and with them perhaps preparations that
+    the driver believes were made: such a connection is not used again.
+    """
+    if failed:
+        raw.close()
+        return
     try:
         raw.execute("ROLLBACK")
     except BaseException:  # noqa: BLE001 - whatever the connection is in, the server rolls back when it ends

@@ -12,8 +12,15 @@ from trove_agents.server.db.tables import events
 from trove_agents.wire.events import Actor
 from trove_agents.wire.steps import Step
 
-_LAST = select(func.max(events.c.created_us)).where(events.c.workspace == bindparam("workspace"))
-_ADD = insert(events)
+_later = events.alias("later").c
+_ADD = insert(events).values(
+    created_us=func.coalesce(
+        select(func.max(_later.created_us) + 1)
+        .where(_later.workspace == bindparam("of"), _later.created_us >= bindparam("now"))
+        .scalar_subquery(),
+        bindparam("now"),
+    )
+)
 _COLUMNS = (
     events.c.id,
     events.c.type,
@@ -40,16 +47,15 @@ def add(
 ) -> str:
     """Stores an event and returns its id. On a tie, or when the clock went back, its time is one past the last."""
     tx.alone(f"workspace {workspace}")  # until the commit: a later time never shows before an earlier one
-    last = tx.one(_LAST, workspace=workspace)
-    created = now_us if last is None or last[0] is None else max(now_us, last[0] + 1)
     event_id = f"evt-{secrets.token_hex(12)}"
-    tx.run(
+    tx.later(
         _ADD,
         id=event_id,
         workspace=workspace,
+        of=workspace,
         namespace=namespace,
         type=kind,
-        created_us=created,
+        now=now_us,
         actor_id=actor.key_id if actor else None,
         actor_name=actor.key_name if actor else None,
         step=None if step is None else msgspec.json.encode(step).decode(),

@@ -68,11 +68,11 @@ def admins(db: Connection, workspace: str) -> int:
 
 
 def add(tx: Connection, **values: Any) -> None:
-    tx.run(_ADD, revoked_us=None, **values)
+    tx.later(_ADD, revoked_us=None, **values)
 
 
 def revoke(tx: Connection, key_id: str, *, at_us: int) -> None:
-    tx.run(_REVOKE, key=key_id, at=at_us)
+    tx.later(_REVOKE, key=key_id, at=at_us)
 
 
 def workspace_exists(db: Connection, workspace: str) -> bool:
@@ -84,4 +84,4 @@ def workspace_ids(db: Connection) -> list[str]:
 
 
 def add_workspace(tx: Connection, workspace: str, name: str, *, at_us: int) -> None:
-    tx.run(_ADD_WORKSPACE, id=workspace, name=name, created_us=at_us)
+    tx.later(_ADD_WORKSPACE, id=workspace, name=name, created_us=at_us)

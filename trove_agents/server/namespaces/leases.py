@@ -65,7 +65,7 @@ class Leases:
             token = now_us if last is None else max(now_us, last[2] + 1)
             until = now_us + request.ttl * 1_000_000
             tx.upsert(leases, namespace=space.id, id=identity, holder=holder, token=token, expires_us=until)
-            tx.run(_MARK, key=space.id, until=until)
+            tx.later(_MARK, key=space.id, until=until)
             return Lease(identity, namespace, holder, token, times.from_micros(until))
 
         return self._database.write(commit)
@@ -144,7 +144,7 @@ def refuse(db: Connection, space: Namespace, principal: Principal, *, now_ns: in
 
 def end(tx: Connection, space: Namespace) -> None:
     """Ends the lease on a namespace that is deleted."""
-    tx.run(_FORGET, ns=space.id)
+    tx.later(_FORGET, ns=space.id)
 
 
 def _row(db: Connection, space: Namespace) -> _Row | None:
@@ -159,8 +159,8 @@ def _live(row: _Row, now_us: int) -> bool:
 
 
 def _end_at(tx: Connection, space: Namespace, until: int) -> None:
-    tx.run(_SET, ns=space.id, until=until)
-    tx.run(_MARK, key=space.id, until=until)
+    tx.later(_SET, ns=space.id, until=until)
+    tx.later(_MARK, key=space.id, until=until)
 
 
 def _leased(row: _Row, now_us: int) -> WorkspaceLeased:

@@ -114,7 +114,7 @@ class NamespaceService:
                 self._set_quotas(tx, principal, name, settings)
             space = timelines.namespace(tx, principal.workspace, name)
             if space is not None and settings.workdir is not None:
-                tx.run(_SET_WORKDIR, key=space.id, value=settings.workdir)
+                tx.later(_SET_WORKDIR, key=space.id, value=settings.workdir)
 
         self._database.write(commit)
         return self.info(principal, name)
@@ -126,7 +126,7 @@ class NamespaceService:
         space = service.ensure(tx, principal.workspace, name, now_ns=now)
         files = _given(settings.quota_files, space.quota_files)
         size = _given(settings.quota_bytes, space.quota_bytes)
-        tx.run(_SET_QUOTAS, key=space.id, files=files, bytes=size)
+        tx.later(_SET_QUOTAS, key=space.id, files=files, bytes=size)
         data = {"quota_files": files, "quota_bytes": size}
         events.record(
             tx, principal=principal, namespace=name, kind="namespace.changed", data=data, now_ns=now

@@ -75,7 +75,7 @@ def held(tx: Connection, lease: Lease, *, now_us: int) -> bool:
 
 def release(tx: Connection, lease: Lease) -> None:
     """Gives the lock back, if it is still ours; may ride in the transaction of the holder's last commit."""
-    tx.run(_RELEASE, ns=lease.namespace, by=lease.holder, fence=lease.token)
+    tx.later(_RELEASE, ns=lease.namespace, by=lease.holder, fence=lease.token)
 
 
 class ExecLocks:
@@ -188,12 +188,12 @@ class ExecLocks:
             row = tx.one(_HELD, ns=namespace)
             until = self._now_us() + int(seconds * 1e6)
             if row is None:
-                tx.run(_NEW, namespace=namespace, holder=self.holder, token=1, expires_us=until)
+                tx.later(_NEW, namespace=namespace, holder=self.holder, token=1, expires_us=until)
                 return Lease(namespace, self.holder, 1)
             if not self._free(namespace, row):
                 return None
             token = row[1] + 1
-            tx.run(_TAKE, ns=namespace, was=row[1], by=self.holder, next=token, until=until)
+            tx.later(_TAKE, ns=namespace, was=row[1], by=self.holder, next=token, until=until)
             return Lease(namespace, self.holder, token)
 
         # It keeps living processes apart: none of them survives the machine

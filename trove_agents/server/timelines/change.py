@@ -14,7 +14,7 @@ from trove_agents.server.db import Connection
 from trove_agents.server.db.tables import LIVE, entries
 from trove_agents.server.timelines import chain, contents, namespaces
 from trove_agents.server.timelines.errors import BadPath, IsADirectory, Missing, NotADirectory
-from trove_agents.server.timelines.reads import Row, lookup, root, split, tree
+from trove_agents.server.timelines.reads import Row, lookup, lookups, root, split, tree
 from trove_agents.server.timelines.values import At, Entry, Kind, Namespace, Payload
 from trove_agents.wire import limits, names
 from trove_agents.wire.steps import Step
@@ -104,11 +104,7 @@ class Change:
         now = self._room(path, replace=replace)
         if mode is None:
             mode = now.mode if now is not None and now.kind is Kind.FILE else 0o644
-        content = self._same(now, payload)
-        if content is None:
-            content = contents.add_content(
-                self._db, self._namespace.workspace, payload, now_us=self._now_ns // 1000
-            )
+        content = self._content(now, payload)
         return self._set(
             path,
             _State(Kind.FILE, mode & _PERMISSIONS, payload.size, self._time(mtime_ns), content, media_type),
@@ -120,11 +116,7 @@ class Change:
         """Puts a symbolic link, whose target is any bytes. Errors as ``put_file``."""
         now = self._room(path, replace=replace)
         payload = Payload(blake3(target).digest(), len(target), target, ())
-        content = self._same(now, payload)
-        if content is None:
-            content = contents.add_content(
-                self._db, self._namespace.workspace, payload, now_us=self._now_ns // 1000
-            )
+        content = self._content(now, payload)
         return self._set(path, _State(Kind.LINK, 0o777, len(target), self._time(mtime_ns), content))
 
     def put_content(self, path: str, entry: Entry, *, replace: bool = False) -> Entry:
@@ -246,9 +238,20 @@ class Change:
         if path not in self._rows:
             parent = path.rpartition("/")[0]
             # Where a directory never was, nothing below it was
-            never = parent in self._rows and self._rows[parent] is None
-            self._rows[path] = None if never else lookup(self._db, self._namespace.at, path)
+            if parent in self._rows and self._rows[parent] is None:
+                self._rows[path] = None
+            else:
+                self._look(path)
         return self._rows[path]
+
+    def _look(self, path: str) -> None:
+        """Reads the row of a path. Those of the directories above will be asked for if there is none: where that would
+        be one round trip after the other they are read along.
+        """
+        paths = [path]
+        while self._db.far and (above := paths[-1].rpartition("/")[0]) and above not in self._rows:
+            paths.append(above)
+        self._rows.update(zip(paths, lookups(self._db, self._namespace.at, paths), strict=True))
 
     def _now(self, path: str) -> _State | None:
         """What is at a path, as changed so far."""
@@ -292,15 +295,11 @@ class Change:
             raise NotADirectory(path)
         self.remove(path)
 
-    def _same(self, now: _State | None, payload: Payload) -> int | None:
-        """The content that is already there, if it is the same bytes."""
-        if now is None or now.content is None or now.size != payload.size:
-            return None
-        return now.content if self._digest(now.content) == payload.digest else None
-
-    def _digest(self, content: int) -> bytes | None:
-        row = self._db.one(contents.DIGEST, id=content)
-        return None if row is None else row[0]
+    def _content(self, now: _State | None, payload: Payload) -> int:
+        """The key of a content, which is the one that is already there if it is the same bytes."""
+        known = now.content if now is not None and now.size == payload.size else None
+        now_us = self._now_ns // 1000
+        return contents.add_content(self._db, self._namespace.workspace, payload, now_us=now_us, known=known)
 
     def _set(self, path: str, state: _State) -> Entry:
         was = self._now(path)

@@ -155,8 +155,8 @@ class Collection:
 
 
 def _forget(tx: Connection, ids: str) -> None:
-    tx.run(_DELETE_PARTS, ids=ids)
-    tx.run(_DELETE_CONTENTS, ids=ids)
+    tx.later(_DELETE_PARTS, ids=ids)
+    tx.later(_DELETE_CONTENTS, ids=ids)
 
 
 def _batches(items: Iterator[T]) -> Iterator[list[T]]:

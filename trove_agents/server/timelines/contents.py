@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from blake3 import blake3
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import BigInteger, LargeBinary, bindparam, cast, exists, insert, select
 
 from trove_agents.server.blobs import BlobStore, Stored
 from trove_agents.server.db import Connection
@@ -17,7 +17,6 @@ from trove_agents.server.timelines.values import Payload
 INLINE_BYTES: Final = 16 * 1024
 """The largest content that is kept in the database."""
 
-DIGEST: Final = select(contents.c.digest).where(contents.c.id == bindparam("id"))
 CONTENT: Final = select(contents.c.digest, contents.c.size, contents.c.data).where(
     contents.c.id == bindparam("id")
 )
@@ -28,6 +27,18 @@ PARTS: Final = (
 )
 _DIGESTS = select(contents.c.id, contents.c.digest).where(Among(contents.c.id, "ids"))
 _ADD = insert(contents)
+ADD_OTHER: Final = (
+    insert(contents)
+    .from_select(
+        ["digest", "size", "data"],
+        select(
+            bindparam("hash", type_=LargeBinary),
+            bindparam("length", type_=BigInteger),
+            cast(bindparam("bytes"), LargeBinary),
+        ).where(~exists().where(contents.c.id == bindparam("known"), contents.c.digest == bindparam("hash"))),
+    )
+    .returning(contents.c.id)
+)
 _ADD_PART = insert(content_parts)
 
 
@@ -43,11 +54,21 @@ def payload_of(stored: Stored) -> Payload:
     return Payload(stored.digest, stored.size, None, (stored,))
 
 
-def add_content(db: Connection, workspace: str, payload: Payload, *, now_us: int) -> int:
-    """The key of a new content. Its blobs are marked as used, in this transaction."""
-    key = db.insert(_ADD, digest=payload.digest, size=payload.size, data=payload.data)
+def add_content(
+    db: Connection, workspace: str, payload: Payload, *, now_us: int, known: int | None = None
+) -> int:
+    """The key of a new content, or of the ``known`` one if that is the same bytes. The blobs of a new one are marked as
+    used, in this transaction.
+    """
+    if known is None:
+        key = db.insert(_ADD, digest=payload.digest, size=payload.size, data=payload.data)
+    else:
+        row = db.one(ADD_OTHER, hash=payload.digest, length=payload.size, bytes=payload.data, known=known)
+        if row is None:
+            return known
+        key = row[0]
     for position, part in enumerate(payload.parts):
-        db.run(_ADD_PART, content=key, position=position, digest=part.digest, size=part.size)
+        db.later(_ADD_PART, content=key, position=position, digest=part.digest, size=part.size)
         db.upsert(blob_rows, workspace=workspace, digest=part.digest, size=part.size, touched_us=now_us)
     return key
 

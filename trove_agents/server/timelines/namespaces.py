@@ -126,9 +126,9 @@ def create_namespace(
         quota_files=quotas[0],
         quota_bytes=quotas[1],
     )
-    db.run(_OWN, key=timeline, owner=key)
+    db.later(_OWN, key=timeline, owner=key)
     made = Namespace(key, workspace, name, At(timeline, version), files, size, 0, *quotas)
-    db.run(_NEW_HEAD, namespace=key, since=version, timeline=timeline)
+    db.later(_NEW_HEAD, namespace=key, since=version, timeline=timeline)
     add_log(db, made, kind="create" if at is None else "fork", now_ns=now_ns, actor=actor, step=step)
     return made
 
@@ -177,7 +177,7 @@ def new_timeline(db: Connection, namespace_id: int, at: At | None) -> int:
 
 def switch_head(db: Connection, namespace_id: int, timeline: int, since: int) -> None:
     """Remembers from which version on a timeline is the head."""
-    db.run(_NEW_HEAD, namespace=namespace_id, since=since, timeline=timeline)
+    db.later(_NEW_HEAD, namespace=namespace_id, since=since, timeline=timeline)
 
 
 def move(
@@ -198,8 +198,9 @@ def move(
         Conflict: the head is no longer where it was read.
     """
     moved = replace(was, at=at, files=files, bytes=bytes)
-    changed = db.run(
+    db.exactly(
         _MOVE,
+        Conflict(f"the head of {was.name} moved"),
         key=was.id,
         was=was.at.timeline,
         was_version=was.at.version,
@@ -208,8 +209,6 @@ def move(
         to_files=files,
         to_bytes=bytes,
     )
-    if changed != 1:
-        raise Conflict(f"the head of {was.name} moved")
     add_log(db, moved, kind=kind, now_ns=now_ns, actor=actor, step=step)
     return moved
 
@@ -218,7 +217,7 @@ def add_log(
     db: Connection, state: Namespace, *, kind: str, now_ns: int, actor: str | None, step: Step | None
 ) -> None:
     """Writes down what made a version."""
-    db.run(
+    db.later(
         _ADD_LOG,
         namespace=state.id,
         version=state.at.version,

@@ -69,6 +69,12 @@ def lookup(db: Connection, at: At, path: str) -> Row | None:
     return db.one(POINT, t=at.timeline, v=at.version, d=directory, n=name)
 
 
+def lookups(db: Connection, at: At, paths: list[str]) -> list[Row | None]:
+    """``lookup`` of each path."""
+    split_paths = map(split, paths)
+    return db.each(POINT, [{"t": at.timeline, "v": at.version, "d": d, "n": n} for d, n in split_paths])
+
+
 def find(db: Connection, at: At, path: str) -> Entry | None:
     """What is at a path; None for nothing. The root is always there."""
     if not path:

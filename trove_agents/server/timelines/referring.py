@@ -78,7 +78,7 @@ def refer(
     row = ReferenceRow(
         id, namespace.id, at, thread or None, step or None, namespace.files, namespace.bytes, created_us
     )
-    db.run(
+    db.later(
         _ADD,
         id=id,
         namespace=namespace.id,
@@ -123,7 +123,7 @@ def delete_references(db: Connection, namespace_id: int, ids: list[str]) -> int:
 
 def delete_all(db: Connection, namespace_id: int) -> None:
     """Forgets all of a namespace."""
-    db.run(_DELETE_ALL, ns=namespace_id)
+    db.later(_DELETE_ALL, ns=namespace_id)
 
 
 def _from(row: tuple[str, int, int, int, str, str, int, int, int]) -> ReferenceRow:

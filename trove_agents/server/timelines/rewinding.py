@@ -58,7 +58,7 @@ def snapshot(
     row = SnapshotRow(
         id, namespace.id, at, label, namespace.files, namespace.bytes, automatic, now_ns // 1000
     )
-    db.run(
+    db.later(
         _ADD,
         id=id,
         namespace=namespace.id,
@@ -164,9 +164,9 @@ def forget(
         actor=actor,
         step=step,
     )
-    db.run(_DELETE_ALL, ns=namespace.id)
+    db.later(_DELETE_ALL, ns=namespace.id)
     referring.delete_all(db, namespace.id)
-    db.run(_RENAME, key=namespace.id, to=f"{FORGOTTEN}{namespace.id}")
+    db.later(_RENAME, key=namespace.id, to=f"{FORGOTTEN}{namespace.id}")
 
 
 def _from(row: tuple[str, int, int, int, str | None, int, int, int, int]) -> SnapshotRow:
