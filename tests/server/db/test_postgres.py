@@ -23,6 +23,7 @@ from trove_agents.server.events import service as event_service
 from trove_agents.server.events.service import Events, EventsQuery
 from trove_agents.server.keys.service import KeyService
 from trove_agents.server.namespaces.locks import ExecLocks
+from trove_agents.server.namespaces.service import ensure
 
 SECONDS = 30.0
 ADD = insert(workspaces)
@@ -221,9 +222,7 @@ def test_one_namespace_written_from_two_servers_loses_nothing(two):
 
                 def work(tx, number=number):
                     now = database.now_ns()
-                    space = timelines.namespace(tx, "ws-1", "main") or timelines.create_namespace(
-                        tx, "ws-1", "main", now_ns=now
-                    )
+                    space = ensure(tx, "ws-1", "main", now_ns=now)
                     change = timelines.Change(tx, space, kind="write", now_ns=now)
                     for path in ("shared/a", "shared/b")[:: 1 if name in "ac" else -1]:
                         change.put_file(path, blank, mode=0o600 + number % 8)
