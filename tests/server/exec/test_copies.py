@@ -482,7 +482,6 @@ def test_a_state_file_of_another_boot_or_form_is_nothing(bench):
         assert state.load(file) is None
 
 
-@directories
 def test_two_processes_have_their_own_copies(bench):
     bench.put("f", b"f")
     bench.exec()
@@ -503,7 +502,6 @@ def test_a_holder_that_still_runs_keeps_its_copy(bench):
     assert bench.copies.take(bench.head()).root == first.root
 
 
-@directories
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_takes_a_slot_of_its_own(bench):
     bench.exec()
@@ -524,7 +522,6 @@ def test_a_forked_process_takes_a_slot_of_its_own(bench):
     assert bench.copies.take(head).root.parent == own
 
 
-@directories
 def test_names_of_copies_say_nothing(bench):
     bench.exec()
     assert bench.root.name.isalnum() and len(bench.root.name) == 24

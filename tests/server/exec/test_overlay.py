@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import threading
 import time
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from trove_agents.server import sandbox, timelines
 from trove_agents.server.errors import QuotaExceeded
+from trove_agents.server.exec.ingest import ingest
 from trove_agents.server.exec.overlay import strata
 from trove_agents.server.exec.overlay.copies import OverlayCopies
 from trove_agents.server.exec.overlay.trial import trial
@@ -327,6 +330,62 @@ def test_a_takeover_has_folders_of_its_own(bench):
     assert first.own not in second.overlay.lowers
     second.give_back()
     first.give_back()
+
+
+def test_many_at_once_with_little_room(tmp_path, bench):
+    """Forks stand on, freeze and outlive one another while copies are thrown out under them."""
+    bench.copies.close()
+    bench.copies = copies = OverlayCopies(tmp_path / "few", kept=3)
+    family = Family(bench)
+    for number in range(10):
+        bench.put(f"d/f{number}", b"base")
+    bench.exec()
+    for number in range(7):
+        family.fork(number // 2)
+    failed = []
+
+    def work(number):
+        random = Random(number)
+        try:
+            for turn in range(12):
+                # each namespace has one command at a time, as the lock sees to it
+                space = family.spaces[number + 4 * random.randrange(2)]
+                with bench.database.read() as db:
+                    head = timelines.head(db, space.id)
+                    copy = copies.take(head)
+                    copy.bring_to(db, head.at, bench.contents)
+                copy.start()
+                (copy.root / f"new{number}").write_text(f"{turn}")
+                with bench.database.read() as db:
+                    scan = copy.changes(db, bench.contents, Quota())
+                done = bench.database.write(
+                    lambda tx, head=head, scan=scan: ingest(
+                        tx,
+                        timelines.head(tx, head.id),
+                        head.at,
+                        scan,
+                        now_ns=time.time_ns(),
+                        actor="k",
+                        step=None,
+                    )
+                )
+                with bench.database.read() as db:
+                    copy.keep(db, done.namespace.at, done.others, bench.contents)
+                copy.give_back()
+        except BaseException as error:
+            failed.append(error)
+            raise
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    family.right()
+    assert len(list(copies.place.glob("*.copy"))) == 3
+    used_strata = {lower.name for copy in copies._idle.values() for lower in copy.overlay.lowers}
+    assert {file.stem for file in copies.place.glob("*.stratum")} <= used_strata
 
 
 def test_only_what_was_touched_is_looked_at(bench):
