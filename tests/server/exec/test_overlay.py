@@ -15,10 +15,14 @@ from trove_agents.server.errors import QuotaExceeded
 from trove_agents.server.exec.ingest import ingest
 from trove_agents.server.exec.overlay import strata
 from trove_agents.server.exec.overlay.copies import OverlayCopies
+from trove_agents.server.exec.overlay.fold import fold
+from trove_agents.server.exec.overlay.lay import Private
+from trove_agents.server.exec.overlay.marks import make_whiteout
 from trove_agents.server.exec.overlay.trial import trial
 from trove_agents.server.exec.scan import Quota
+from trove_agents.server.exec.tree import Tree
 
-from .conftest import WORKSPACE, needs_mount
+from .conftest import WORKSPACE, mounted, needs_mount, on_disk
 from .test_any_edit import DATA, EDITS, PATHS, edit, expected
 
 pytestmark = needs_mount
@@ -455,3 +459,52 @@ def test_no_overlay_without_a_mount(tmp_path):
     assert "nothing is mounted" in trial(tmp_path, sandbox.choose("none"))
     assert list(tmp_path.iterdir()) == []
     assert trial(tmp_path / "not there", sandbox.choose("none"))
+
+
+def test_what_was_below_a_directory_made_anew_is_gone_at_every_depth(bench):
+    for path in ("d/sub/old", "d/sub/deep/old", "d/same/old"):
+        bench.put(path, b"old")
+    bench.exec()
+
+    def command(root):
+        shutil.rmtree(root / "d")
+        (root / "d" / "sub" / "deep").mkdir(parents=True)
+        (root / "d" / "sub" / "new").write_text("new")
+
+    scan, _ = bench.exec(command)
+    assert scan.removed == ["d/same", "d/same/old", "d/sub/deep/old", "d/sub/old"]
+    assert sorted(bench.on_hand()) == ["d", "d/sub", "d/sub/deep", "d/sub/new"] == sorted(bench.store())
+
+
+def test_no_mark_where_there_is_nothing_to_hide(bench):
+    """In a directory that no stratum has, a mark would be listed."""
+    bench.exec(lambda root: [(root / "d").mkdir(), (root / "d" / "f").touch(), (root / "d" / "g").touch()])
+    bench.change(lambda change: change.remove("d/f"))
+    bench.exec(lambda root: (root / "d" / "g").unlink())
+    assert bench.on_hand() == bench.store() == {"d": ("dir", 0o755)}
+    bench.exec(lambda root: [(root / "d" / "h").touch(), (root / "d" / "h").unlink()])
+    assert bench.on_hand() == bench.store() == {"d": ("dir", 0o755)}
+
+
+def test_what_a_fold_moves_keeps_hidden_what_was_hidden(tmp_path):
+    """Also where the kernel did not mark a directory that a command made over a mark; it may leave that out."""
+    lower, own, upper = (tmp_path / name for name in ("lower", "own", "upper"))
+    for file in (
+        lower / "d" / "old",
+        lower / "e" / "old",
+        own / "e",
+        upper / "d" / "new",
+        upper / "e" / "new",
+    ):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    with Tree(own) as tree:
+        make_whiteout(tree, "d")
+    with (
+        Tree(upper) as above,
+        Tree(own) as tree,
+        Private(tree, strata.Stratum(lower, "ws", timelines.At(1, 1), None, 0)) as private,
+    ):
+        fold(above, private)
+    with mounted(tmp_path / "seen", (own, lower)) as root:
+        assert sorted(on_disk(root)) == ["d", "d/new", "e", "e/new"]
