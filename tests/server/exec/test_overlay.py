@@ -192,11 +192,12 @@ def test_a_fork_of_an_older_state_stands_on_nothing_newer(family):
 
 def test_strata_are_not_shared_between_workspaces(bench):
     bench.put("f", b"f")
-    bench.exec()
-    copy = bench.copies.take(bench.head())
-    other = bench.copies.take(timelines.Namespace(99, "ws-other", "main", bench.head().at, 1, 1))
+    bench.exec(lambda root: (root / "g").write_text("g"))
+    other = bench.copies.take(timelines.Namespace(99, "ws-other", "main", bench.head().at, 2, 2))
     with bench.database.read() as db:
         other.bring_to(db, bench.head().at, bench.contents)
+    copy = bench.copies.take(bench.head())
+    assert copy.own is not None, "it was not made a stratum for somebody else"
     assert not set(copy.overlay.lowers) & set(other.overlay.lowers)
     other.give_back()
     copy.give_back()

@@ -1,5 +1,6 @@
 """Whether overlays work here: tried out, since kernel, file system or policy may refuse any part of it."""
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,8 @@ _SCRIPT: Final = (
 
 def trial(place: Path, sandbox: Sandbox) -> str | None:
     """Why overlays cannot be used for commands of a sandbox with files below `place`; None if they can."""
+    if not hasattr(os, "setxattr"):
+        return "overlays are Linux's"
     try:
         with tempfile.TemporaryDirectory(dir=place, prefix=".trial-") as folder:
             return _trial(Path(folder).resolve(), sandbox)
