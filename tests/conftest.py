@@ -83,7 +83,7 @@ class Serving:
         return self.process.returncode, errors
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def serving():
     """``with serving(folder, *options) as server``."""
 

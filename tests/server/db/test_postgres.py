@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+import time
 import warnings
 
 import psycopg
@@ -332,3 +333,26 @@ async def test_the_exec_lock_excludes_a_server_that_shares_no_folder(two, tmp_pa
     assert most == 1
     one.close()
     other.close()
+
+
+def test_a_server_lives_for_others_as_long_as_its_connection_and_again_after_it(two, url):
+    one, other = two
+    assert other.gone("one")
+    one.announce("one")
+    one.announce("one")
+    assert not other.gone("one") and not one.gone("one")
+    with psycopg.connect(url, autocommit=True) as raw:
+        raw.execute("SELECT pg_terminate_backend(%s, 5000)", (one._alive["one"].info.backend_pid,))
+    assert other.gone("one")
+    one.announce("one")
+    assert not other.gone("one")
+    one.close()
+    assert wait_until(lambda: other.gone("one"))
+
+
+def wait_until(holds):
+    """Within a minute: the server notices the end of a connection a moment later."""
+    until = time.monotonic() + 60
+    while not (found := holds()) and time.monotonic() < until:
+        time.sleep(0.01)
+    return found

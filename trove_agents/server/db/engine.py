@@ -73,6 +73,16 @@ class Database(ABC):
             Closed: after ``close``.
         """
 
+    def announce(self, name: str) -> None:  # noqa: B027 - nothing to do for who does not share
+        """Lets other servers of a shared database know that this process is alive under a name, for as long as it is.
+
+        A second call puts right what a broken connection took away.
+        """
+
+    def gone(self, name: str) -> bool:  # noqa: ARG002 - who shares the database knows
+        """Whether a process that was announced under a name is known to have ended."""
+        return False
+
     @abstractmethod
     def close(self) -> None:
         """Lets running transactions finish; a second call does nothing."""

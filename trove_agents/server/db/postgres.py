@@ -55,6 +55,8 @@ _LOST: Final = (
     Stale,
 )
 _ALONE: Final = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+_ALIVE: Final = "SELECT pg_advisory_lock_shared(hashtextextended(%s, 1))"
+_NOT_ALIVE: Final = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 1))"
 _EXACTLY: Final = "WITH done AS ({} RETURNING 1) SELECT 1 / count(*) FROM done"
 """Fails where nothing was changed; SQL has no plainer way to demand it of a statement whose answer nobody awaits."""
 _HAD_FAILED: Final = "the transaction was lost: a statement in it had failed"
@@ -194,8 +196,11 @@ class PostgresDatabase(Database):
 
     def __init__(self, url: str, clock: Callable[[], int]) -> None:
         self.now_ns = clock
+        self._url = url
         self._readers = _Pool(url, writes=False)
         self._writers = _Pool(url, writes=True)
+        self._alive: dict[str, Raw] = {}
+        self._announcing = threading.Lock()
         self._own = threading.local()
         self._closed = False
         _opened.add(self)
@@ -239,15 +244,38 @@ class PostgresDatabase(Database):
         finally:
             self._own.writing = False
 
+    def announce(self, name: str) -> None:
+        # A lock of the session: it ends with the connection, and that with the process
+        with self._announcing:
+            raw = self._alive.get(name)
+            if raw is not None and not raw.closed and not _hung_up(raw):
+                return
+            if raw is not None:
+                raw.close()
+            self._alive[name] = connect(self._url, writes=False)
+            self._alive[name].execute(_ALIVE, (name,))
+
+    def gone(self, name: str) -> bool:
+        if self._closed:
+            return False
+        with self._readers.lend() as raw:
+            row = raw.execute(_NOT_ALIVE, (name,)).fetchone()
+        return row is not None and bool(row[0])
+
     def close(self) -> None:
         self._closed = True
         _opened.discard(self)
+        while self._alive:
+            self._alive.popitem()[1].close()
         self._readers.close()
         self._writers.close()
 
     def after_fork_in_child(self) -> None:
         self._readers.forget()
         self._writers.forget()
+        _inherited.append(self._alive)
+        self._alive = {}
+        self._announcing = threading.Lock()
         self._own = threading.local()
 
     def _transact(self, function: Callable[[Connection], T]) -> T:

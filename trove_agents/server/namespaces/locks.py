@@ -1,9 +1,9 @@
 """The exec lock: one command or restore at a time in a namespace (design 4).
 
 A row with holder, fencing token and expiry. Waiters of the same process queue in memory; other processes are found
-in the row. On a state directory a holder also keeps a file locked for as long as it lives, so that a lock which a
-killed server left behind is taken over at once. Servers that share a database see no files of each other: there the
-lock of a killed one ends at its expiry.
+in the row. A holder also shows for as long as it lives that it does, by a file that it keeps locked in the state
+directory, or to servers that share a database by a connection to it: so a lock which a killed server left behind is
+taken over at once. One whose connection breaks counts as gone: what it then does under the lock is refused, by its token.
 """
 
 import asyncio
@@ -88,6 +88,7 @@ class ExecLocks:
         self.holder = secrets.token_hex(8)
         self._life = os.open(folder / self.holder, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._life, fcntl.LOCK_EX)
+        database.announce(self.holder)
         self._stuck: set[tuple[int, int]] = set()
         """Namespace and token of own locks that could not be given back: as good as free, for this process."""
         self._queues: weakref.WeakValueDictionary[tuple[int, int], asyncio.Lock] = (
@@ -183,6 +184,8 @@ class ExecLocks:
             if row is not None and not self._free(namespace, row):
                 return None
 
+        self._database.announce(self.holder)
+
         def take(tx: Connection) -> Lease | None:
             tx.alone(_name(namespace))
             row = tx.one(_HELD, ns=namespace)
@@ -206,9 +209,11 @@ class ExecLocks:
         return (namespace, token) in self._stuck if holder == self.holder else self._dead(holder)
 
     def _dead(self, holder: str) -> bool:
-        """Whether a holder's process is known to be gone: its file can be locked, or is no longer there."""
+        """Whether a holder's process is known to be gone: its file can be locked, or is no longer there, or its
+        connection is.
+        """
         if self._database.shared:
-            return False
+            return self._database.gone(holder)
         path = self._folder / holder
         try:
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
