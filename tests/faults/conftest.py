@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+pytest.register_assert_rewrite(f"{__package__}.callers")
 SOAK = int(os.environ.get("TROVE_SOAK", 0))
 
 

@@ -79,7 +79,7 @@ def test_killed_again_and_again(stem, tmp_path, rounds, isolates, capsys):
         for number in range(CALLERS - 3, CALLERS)
     ]
     print("seed", seed)
-    chance, dead, under_way, began = random.Random(seed), 0, {}, time.monotonic()
+    chance, dead, due, under_way, began = random.Random(seed), 0, 20, {}, time.monotonic()
     with ThreadPoolExecutor(CALLERS) as pool:
         while dead < kills:
             doors = [stem.serve(folder), stem.serve(folder)]
@@ -103,7 +103,8 @@ def test_killed_again_and_again(stem, tmp_path, rounds, isolates, capsys):
             last = stem.serve(folder)
             for each in callers:
                 each.check(last)
-            if dead % 20 == 0 or dead >= kills:
+            if dead >= min(due, kills):
+                due += 20
                 for each in callers:
                     each.check_past(last)
                 last.kill()

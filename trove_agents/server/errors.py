@@ -6,7 +6,7 @@ The texts reach callers: they name paths as ``workspace/...`` and nothing of the
 
 from typing import Any, ClassVar, Final
 
-from trove_agents.server.blobs import Unreachable
+from trove_agents.server.blobs import Expired, Unreachable
 from trove_agents.server.db import failures
 from trove_agents.wire.errors import ErrorBody
 from trove_agents.wire.leases import LeasedBody
@@ -218,6 +218,8 @@ def of_storage(error: Exception) -> ServiceError | None:
     """
     if isinstance(error, Unreachable):
         return Unavailable("the server's object store does not answer; nothing was kept, try again shortly")
+    if isinstance(error, Expired):
+        return Unavailable("this took so long that nothing was kept; send it again")
     match failures.reason(error):
         case "closed":
             return Unavailable("the server is shutting down; nothing was kept")

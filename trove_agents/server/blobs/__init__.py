@@ -6,10 +6,22 @@ from trove_agents.server.blobs.store import (
     Aside,
     BlobStore,
     BlobWriter,
+    Expired,
     Objects,
     Sink,
     Stored,
     Unreachable,
 )
 
-__all__ = ["MB", "Aside", "BlobStore", "BlobWriter", "Disk", "Objects", "Sink", "Stored", "Unreachable"]
+__all__ = [
+    "MB",
+    "Aside",
+    "BlobStore",
+    "BlobWriter",
+    "Disk",
+    "Expired",
+    "Objects",
+    "Sink",
+    "Stored",
+    "Unreachable",
+]

@@ -25,6 +25,9 @@ class Disk:
         self._folder = folder
         self._known: set[Path] = set()
 
+    def now(self) -> float:
+        return self._clock()
+
     def size(self, key: str) -> int:
         return (self._folder / key).stat().st_size
 

@@ -67,6 +67,9 @@ class ObjectBucket:
                 raise Unreachable(f"{url}: there is no such bucket") from None
         return cls(store)
 
+    def now(self) -> float:
+        return self._clock()
+
     def size(self, key: str) -> int:
         return self._wherever(key, lambda path: obstore.head(self.store, path)["size"])
 

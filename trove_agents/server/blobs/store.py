@@ -7,7 +7,7 @@ callers write it before the row that does, so that a crash leaves an orphan and 
 
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -26,6 +26,8 @@ class Stored:
     digest: bytes
     """blake3, 32 bytes."""
     size: int
+    new_at: float | None = field(default=None, compare=False)
+    """When its object was made new, in seconds since 1970 by the store's clock; None for one that rows refer to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,12 @@ class Aside:
     digest: bytes
     place: str
     """Where it lies now."""
+
+
+class Expired(Exception):
+    """A blob was stored so long before the row that was to refer to it that it may have been swept: the clock was set
+    meanwhile, or the machine stood still. Nothing was kept; to send it again helps.
+    """
 
 
 class Unreachable(Exception):
@@ -57,6 +65,10 @@ class Sink(Protocol):
 
 class Objects(Protocol):
     """Where bytes are kept, by key. What is not there raises FileNotFoundError, a store that fails Unreachable."""
+
+    def now(self) -> float:
+        """The clock by which objects are new or old, in seconds since 1970."""
+        ...
 
     def size(self, key: str) -> int: ...
     def read(self, key: str, start: int, stop: int) -> bytes: ...
@@ -193,6 +205,7 @@ class BlobWriter:
         self._size = 0
         self._stored: Stored | None = None
         self._open = True
+        self._new_at = objects.now()
         self._sink = objects.create(f"{INCOMING}/{secrets.token_hex(16)}")
 
     def write(self, chunk: bytes) -> None:
@@ -201,18 +214,19 @@ class BlobWriter:
         for at in range(0, len(view), MB):
             piece = view[at : at + MB]
             self._hash.update(piece)
+            self._new_at = self._objects.now()
             self._sink.write(piece)
         self._size += len(view)
 
     def finish(self) -> Stored:
         """Makes the blob durable under its digest. A blob that is already there is not written again.
 
-        From then on it is safe from collection for a day, in which a row that refers to it must be committed. A
+        From then on it is safe from collection for a day; in half of it a row that refers to it must be committed. A
         second call gives the same answer.
         """
         if self._stored is not None:
             return self._stored
-        stored = Stored(self._hash.digest(), self._size)
+        stored = Stored(self._hash.digest(), self._size, self._new_at)
         key = _key(self._workspace, stored.digest)
         self._sink.publish(key)
         self._open = False

@@ -5,7 +5,8 @@ state shows, or with a content of its own transaction. The contents are listed b
 was committed by then, with the first entry that refers to it.
 
 Why a blob that somebody uses is never deleted. A writer makes the object new (it writes it, or renews its time, which
-is refused once it is deleted) and then commits the row that refers to it, well within ``GRACE_SECONDS``. The sweep
+is refused once it is deleted) and then commits the row that refers to it, well within ``GRACE_SECONDS``: a later
+one is refused (``contents.KEPT_SECONDS``). The sweep
 deletes the blob's row, in a transaction that sees no reference, and then the object if its time is older than the
 grace period; look and deletion exclude a renewal.
 

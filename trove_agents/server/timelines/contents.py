@@ -6,16 +6,20 @@ from typing import Final
 from blake3 import blake3
 from sqlalchemy import BigInteger, LargeBinary, bindparam, cast, exists, insert, select
 
-from trove_agents.server.blobs import BlobStore, Stored
+from trove_agents.server.blobs import BlobStore, Expired, Stored
 from trove_agents.server.db import Connection
 from trove_agents.server.db.lists import Among, integers
 from trove_agents.server.db.tables import blobs as blob_rows
 from trove_agents.server.db.tables import content_parts, contents
+from trove_agents.server.jobs import DAY
 from trove_agents.server.timelines.errors import NotFound
 from trove_agents.server.timelines.values import Payload
 
 INLINE_BYTES: Final = 16 * 1024
 """The largest content that is kept in the database."""
+
+KEPT_SECONDS: Final = DAY / 2
+"""In which the row must follow its blob: half of what collection waits for, whatever the clock did in between."""
 
 CONTENT: Final = select(contents.c.digest, contents.c.size, contents.c.data).where(
     contents.c.id == bindparam("id")
@@ -59,7 +63,12 @@ def add_content(
 ) -> int:
     """The key of a new content, or of the ``known`` one if that is the same bytes. The blobs of a new one are marked as
     used, in this transaction.
+
+    Raises:
+        Expired: one of them is so old by now that it may have been swept.
     """
+    if any(part.new_at is not None and now_us / 1e6 - part.new_at > KEPT_SECONDS for part in payload.parts):
+        raise Expired("a blob was stored long before the row that was to refer to it")
     if known is None:
         key = db.insert(_ADD, digest=payload.digest, size=payload.size, data=payload.data)
     else:
