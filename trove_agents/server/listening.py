@@ -1,18 +1,58 @@
 """Putting the application on a socket and taking it off again. Knows no rooms."""
 
+import asyncio
 import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 GRACE: Final = 35
 """Seconds that running requests have to finish once the server was told to stop: a command may run for 30."""
 _KEEP_ALIVE: Final = 65
 """Seconds that an idle connection stays open; longer than clients keep theirs, so none is closed under a request."""
+_PATIENCE: Final = 60.0
+"""Seconds that a caller may take for the head of a request, and at most between two pieces of its body."""
 _WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - shown as an address that can be called
+
+
+class Protocol(H11Protocol):
+    """HTTP on one connection, which is closed when its caller keeps the server waiting: with connections that say
+    nothing a stranger could use up all that the server may open.
+    """
+
+    patience = _PATIENCE
+    _since = 0.0
+    """When the server began to wait for what it waits for."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._since = self.loop.time()
+        self.loop.call_later(self.patience, self._look)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._in_head:
+            self._since = self.loop.time()
+        super().data_received(data)
+
+    @property
+    def _in_head(self) -> bool:
+        """Whether a head is awaited that was begun, or the first one; until the next one begins the connection is idle."""
+        return self.conn.their_state is h11.IDLE and self.timeout_keep_alive_task is None
+
+    def _look(self) -> None:
+        if self.transport.is_closing():
+            return
+        waits = self._in_head or (self.conn.their_state is h11.SEND_BODY and not self.flow.read_paused)
+        left = self._since + self.patience - self.loop.time() if waits else self.patience
+        if left <= 0:
+            self.transport.close()
+        else:
+            self.loop.call_later(left, self._look)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -59,7 +99,7 @@ def serve(
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            http="h11",
+            http=Protocol,
             ws="none",
             lifespan="on",
             log_level="warning",

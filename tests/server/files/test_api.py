@@ -341,6 +341,26 @@ def test_links_out_of_the_root_lead_nowhere(linked, path):
         assert "passwd" not in answer.json["detail"]
 
 
+def test_links_cannot_keep_the_server_busy(api, trove):
+    """Few links, and each leads to and fro through hundreds of directories before it leads to the next."""
+    from trove_agents.server import timelines
+
+    def make(tx):
+        space = timelines.namespace(tx, trove.credentials.workspace_id, "main")
+        change = timelines.Change(tx, space, kind="exec", now_ns=trove.server.database.now_ns())
+        change.put_directory("x")
+        for number in range(30):
+            change.put_link(f"l{number}", b"x/../" * 800 + b"l%d" % (number + 1))
+        change.put_link("l30", b".")
+        change.commit()
+
+    api.write("f")
+    trove.server.database.write(make)
+    api.write("l29/new")  # as long as that takes little
+    answer = api("POST", "/write", body={"path": "l0/f", "content": "x"})
+    assert (answer.status, answer.json["code"]) == (400, "bad-request")
+
+
 def test_a_dangling_link_is_not_found(linked):
     assert linked.read("dangling").status == 404
 

@@ -18,13 +18,17 @@ _INSIDE: Final = f"/{ROOT}"
 """The root's constant name inside a command."""
 _MOST_LINKS: Final = 40
 """As Linux has it (path_resolution(7))."""
+_MOST_STEPS: Final = 4096
+"""Names that are looked up on the way, in the transaction of a change: more than any path has, and less than links can
+give that lead to and fro.
+"""
 
 
 def follow(db: Connection, at: At, path: str) -> tuple[str, Entry | None]:
     """The path and the entry behind a path, links followed, the last one too; None where nothing is.
 
     Raises:
-        BadRequest: a link leads out of the root, or too many in a row.
+        BadRequest: a link leads out of the root, or too many in a row, or too far.
     """
     entry = timelines.find(db, at, path)
     if entry is not None and entry.kind is not Kind.LINK:
@@ -82,7 +86,7 @@ def past_links(
 def _resolve(db: Connection, at: At, path: str) -> tuple[str, Entry | None]:
     pending = path.split("/")[::-1]
     done: list[str] = []
-    links = 0
+    links = steps = 0
     while pending:
         segment = pending.pop()
         if segment in {"", "."}:
@@ -92,6 +96,7 @@ def _resolve(db: Connection, at: At, path: str) -> tuple[str, Entry | None]:
                 raise BadRequest(f"{shown(path)} leads out of the workspace")
             done.pop()
             continue
+        steps += 1
         entry = timelines.find(db, at, "/".join([*done, segment]))
         if entry is None:
             rest = (later for later in reversed(pending) if later not in {"", "."})
@@ -100,7 +105,7 @@ def _resolve(db: Connection, at: At, path: str) -> tuple[str, Entry | None]:
             done.append(segment)
             continue
         links += 1
-        if links > _MOST_LINKS:
+        if links > _MOST_LINKS or steps > _MOST_STEPS:
             raise BadRequest(f"{shown(path)} has too many levels of symbolic links")
         target = _target(db, entry)
         if target.startswith("/"):

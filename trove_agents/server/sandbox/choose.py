@@ -163,7 +163,7 @@ def _isolated(sandbox: Bubblewrap, missing_tools: list[str]) -> Report:
     if sandbox.places:
         memory, processes = whole + "by a control group", f"{limits.processes}, by a control group"
     else:
-        memory = whole + watched
+        memory = whole + watched + "; what none has mapped only by what this machine has left"
         processes = f"{limits.processes}, " + (watched if root else "by RLIMIT_NPROC of the user namespace")
     problems = []
     if sandbox.network == "host":
