@@ -30,12 +30,11 @@ def many(store, edits):
     """Many versions in one transaction."""
 
     def commit(tx):
+        space = timelines.namespace(tx, WORKSPACE, "main")
         for edit in edits:
-            change = Change(
-                tx, timelines.namespace(tx, WORKSPACE, "main"), kind="write", now_ns=next(store.clock)
-            )
+            change = Change(tx, space, kind="write", now_ns=next(store.clock))
             edit(change)
-            change.commit()
+            space = change.commit()
 
     store.database.write(commit)
 
@@ -73,7 +72,7 @@ def test_many_files_over_several_pages(store):
 
     def edit(text):
         def act(change):
-            for number in range(1500):
+            for number in range(700):
                 put(f"d{number % 7}/f{number}", f"{text}{number}")(change)
 
         return act
@@ -82,14 +81,14 @@ def test_many_files_over_several_pages(store):
     kept = store.snapshot()
     many(store, [edit("b"), edit("c")])
     before = {at: store.paths(at) for at in (kept.at, store.head().at)}
-    assert count(store, "entries") == 4507
+    assert count(store, "entries") == 2107
     turns, place = 0, None
     while (place := forget(store, place=place, ends=0)) is not None:
         turns += 1
         if place[0] == "t" and turns > 20:  # a timeline that takes longer than a turn begins anew
             assert forget(store) is None
             break
-    assert count(store, "entries") == 3007
+    assert count(store, "entries") == 1407
     assert {at: store.paths(at) for at in before} == before
 
 

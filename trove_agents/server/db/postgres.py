@@ -57,6 +57,10 @@ _LOST: Final = (
 _ALONE: Final = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 _ALIVE: Final = "SELECT pg_advisory_lock_shared(hashtextextended(%s, 1))"
 _NOT_ALIVE: Final = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 1))"
+_MISSED_SOON: Final = (
+    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+)
+"""A machine that lost its power says no goodbye: the server asks after it, and misses it within half a minute."""
 _EXACTLY: Final = "WITH done AS ({} RETURNING 1) SELECT 1 / count(*) FROM done"
 """Fails where nothing was changed; SQL has no plainer way to demand it of a statement whose answer nobody awaits."""
 _HAD_FAILED: Final = "the transaction was lost: a statement in it had failed"
@@ -252,8 +256,14 @@ class PostgresDatabase(Database):
                 return
             if raw is not None:
                 raw.close()
-            self._alive[name] = connect(self._url, writes=False)
-            self._alive[name].execute(_ALIVE, (name,))
+            raw = connect(self._url, writes=False)
+            try:
+                raw.execute(_MISSED_SOON)
+                raw.execute(_ALIVE, (name,))
+            except BaseException:
+                raw.close()
+                raise
+            self._alive[name] = raw  # only with the lock: else it would not be taken at the next call
 
     def gone(self, name: str) -> bool:
         if self._closed:
