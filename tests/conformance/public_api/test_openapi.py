@@ -107,7 +107,12 @@ class Real:
             for name in ("path", "from"):
                 if isinstance(values, dict) and name in values:
                     values[name] = self.path()
-        (case.headers or {}).pop("Idempotency-Key", None)  # generated, it is often that of another call
+        for name in (
+            "Idempotency-Key",
+            "If-Match",
+            "If-None-Match",
+        ):  # generated, they hardly ever let a call pass
+            (case.headers or {}).pop(name, None)
         if "X-Trove-Lease" in (case.headers or {}):
             case.headers["X-Trove-Lease"] = self.lease_id()
 
