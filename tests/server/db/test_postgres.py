@@ -144,6 +144,35 @@ def test_a_swallowed_failure_is_not_taken_for_a_commit(database):
     assert reason(caught.value) == "failed"
 
 
+def test_what_does_not_answer_fails_with_the_commit_as_itself(database):
+    """Again and again: the driver prepares a statement that is used often, and here its preparation is skipped."""
+
+    def work(tx):
+        tx.later(text("SELECT 1 / 0"))
+        tx.later(ADD, id="b", name="n", created_us=0)
+
+    for number in range(9):
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            database.write(work)
+        add(database, f"a{number}")
+    assert count(database) == 9
+
+
+def test_what_must_concern_a_row_and_does_not_fails_the_transaction(database):
+    rename = update(workspaces).where(workspaces.c.id == bindparam("key")).values(name=bindparam("to"))
+
+    def work(tx):
+        tx.exactly(rename, ValueError("first"), key="a", to="x")
+        tx.exactly(rename, ValueError("second"), key="b", to="x")
+        tx.exactly(rename, ValueError("third"), key="c", to="x")
+
+    add(database, "a")
+    with pytest.raises(ValueError, match="second"):
+        database.write(work)
+    with database.read() as db:
+        assert db.all(select(workspaces.c.id, workspaces.c.name)) == [("a", "n")]
+
+
 def test_a_connection_that_the_server_ended_is_replaced(database, url):
     add(database, "a")
     assert count(database) == 1

@@ -105,9 +105,7 @@ class Connection(ABC):
 
     @abstractmethod
     def exactly(self, statement: ClauseElement, otherwise: Exception, /, **values: Any) -> None:
-        """``later`` of an update or a deletion that must concern one row; if it does not, the transaction fails with
-        ``otherwise``.
-        """
+        """``later`` of an update by primary key; if there is no such row, the transaction fails with ``otherwise``."""
 
     @abstractmethod
     def each(self, statement: ClauseElement, rows: Sequence[Mapping[str, Any]], /) -> list[Row | None]:

@@ -104,9 +104,8 @@ class ServerConnection(Connection):
         if not rows:
             return []
         compiled = _statements.text(statement, rows[0])
-        with self._raw.pipeline() if self._pipeline is None else contextlib.nullcontext():
-            cursors = [self._execute(compiled, row) for row in rows]
-            return [cursor.fetchone() for cursor in cursors]
+        cursors = [self._execute(compiled, row) for row in rows]  # in a pipeline none of them waits
+        return [cursor.fetchone() for cursor in cursors]
 
     def refusal(self) -> Exception | None:
         """What to raise for the division by zero in a statement of ``exactly``: the first that has no result."""
