@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from trove_agents.server import timelines
 from trove_agents.server.auth import Principal
 from trove_agents.server.blobs import BlobStore
 from trove_agents.server.db import Database
@@ -110,6 +111,21 @@ def test_what_else_a_change_asks_for_takes_one_more(trips):
     assert trips(files.write, PRINCIPAL, "main", "a", "2", Conditions("*", None)) == 5
     keyed = replace(PRINCIPAL, keyed=Keyed("k", b"f", 200))
     assert trips(files.write, keyed, "main", "a", "3") == 5
+
+
+def test_a_version_of_many_files_takes_one_for_each_content(trips):
+    payload = [timelines.payload(trips.blobs, "ws-1", b"%d" % number) for number in range(50)]
+    Files(trips.database, trips.blobs).write(PRINCIPAL, "main", "d/0", "old")
+
+    def commit(tx):
+        space = timelines.namespace(tx, "ws-1", "main")
+        change = timelines.Change(tx, space, kind="exec", now_ns=trips.database.now_ns())
+        change.expect(f"d/{number}" for number in range(50))
+        for number in range(50):
+            change.put_file(f"d/{number}", payload[number])
+        assert change.commit().files == 50
+
+    assert trips(trips.database.write, commit) == 50 + 3
 
 
 def test_a_snapshot_takes_two(trips):

@@ -41,6 +41,7 @@ def ingest(
     others = {} if head.at == start else {d.path: d for d in timelines.differences(tx, start, head.at)}
     change = Change(tx, head, kind="exec", now_ns=now_ns, actor=actor, step=step)
     clashes = Clashes(others, scan)
+    change.expect([*scan.removed, *(found.path for found in scan.found)])
     for path in clashes.removals():
         with contextlib.suppress(timelines.Missing):  # others removed it as well
             change.remove(path)

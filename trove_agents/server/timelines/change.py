@@ -4,6 +4,7 @@ What is put is kept in memory and laid over the head until ``commit``, which wri
 changes several times in one version has one row.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -80,6 +81,11 @@ class Change:
         self._base: list[At | None] = []  # of the head, once it was asked for
         self._files = namespace.files
         self._bytes = namespace.bytes
+
+    def expect(self, paths: Iterable[str]) -> None:
+        """Reads along what is at many paths that will be changed, where one after the other would be as many round trips."""
+        if self._db.far:
+            self._look(paths)
 
     def put_file(
         self,
@@ -241,17 +247,21 @@ class Change:
             if parent in self._rows and self._rows[parent] is None:
                 self._rows[path] = None
             else:
-                self._look(path)
+                self._look([path])
         return self._rows[path]
 
-    def _look(self, path: str) -> None:
-        """Reads the row of a path. Those of the directories above will be asked for if there is none: where that would
+    def _look(self, paths: Iterable[str]) -> None:
+        """Reads the rows of paths. Those of the directories above will be asked for if there is none: where that would
         be one round trip after the other they are read along.
         """
-        paths = [path]
-        while self._db.far and (above := paths[-1].rpartition("/")[0]) and above not in self._rows:
-            paths.append(above)
-        self._rows.update(zip(paths, lookups(self._db, self._namespace.at, paths), strict=True))
+        wanted = dict.fromkeys(path for path in paths if path not in self._rows)
+        for path in list(wanted) if self._db.far else ():
+            above = path.rpartition("/")[0]
+            while above and above not in self._rows and above not in wanted:
+                wanted[above] = None
+                above = above.rpartition("/")[0]
+        found = lookups(self._db, self._namespace.at, list(wanted))
+        self._rows.update(zip(wanted, found, strict=True))
 
     def _now(self, path: str) -> _State | None:
         """What is at a path, as changed so far."""
