@@ -48,7 +48,7 @@ def _scope(request: Outgoing, *, inline: bool) -> dict[str, Any]:
         "headers": headers,
         "client": None,
         "server": None,
-        "state": {"inline": True} if inline else {},
+        "state": {"in_process": True, **({"inline": True} if inline else {})},
     }
 
 

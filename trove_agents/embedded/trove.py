@@ -197,6 +197,7 @@ class Trove:
         listener = listening.listen(host, port)
         url = listening.url(listener)
         self.server.jobs.keep_running()
+        self.server.listens_at(listener.getsockname()[0])
         listening.serve(self.server.app, listener, ready=lambda: ready(url))
 
     # Life

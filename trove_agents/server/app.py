@@ -47,6 +47,10 @@ from trove_agents.server.snapshots import routes as snapshot_routes
 from trove_agents.server.snapshots.restores import Restores
 from trove_agents.server.snapshots.service import SnapshotService
 from trove_agents.server.snapshots.upkeep import SnapshotUpkeep
+from trove_agents.server.wallets import routes as wallet_routes
+from trove_agents.server.wallets.admission import Admission
+from trove_agents.server.wallets.keys import WalletKeys
+from trove_agents.server.wallets.service import Wallets
 
 CAPABILITIES: Final = ("exec.stdin", "exec.options", "quotas", "steps")
 """What this server has beside its routes, which name their own."""
@@ -76,6 +80,7 @@ class Server:
                 quotas=self.quotas,
             )
             opened.callback(self.exec.close)
+            self._admission = Admission(self.keys, self._authenticate)
             self.app = Edge(self._routes(), authenticate=self._authenticate)
             opened.callback(self.app.close)
             self.jobs = self._jobs()
@@ -93,6 +98,10 @@ class Server:
             return sandbox.choose(self.settings.sandbox, network=self.settings.network)
         except SandboxUnavailable as error:
             raise SandboxMissing(str(error)) from error
+
+    def listens_at(self, address: str) -> None:
+        """The address that calls over the network come in at, for what is open to this machine alone."""
+        self._admission.listens_at(address)
 
     def close(self) -> None:
         """Lets running work finish and gives everything back; a second call does nothing."""
@@ -115,6 +124,7 @@ class Server:
             *history_routes.routes(History(self.database)),
             *fork_routes.routes(Forks(self.database)),
             *event_routes.routes(Events(self.database)),
+            *wallet_routes.routes(WalletKeys(self.database), Wallets(self.database), self._admission),
         ]
         own = [route.capability for route in routes if route.capability is not None]
         routes += key_routes.routes(

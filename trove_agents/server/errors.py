@@ -39,6 +39,12 @@ class Unauthorized(ServiceError):
     code = "unauthorized"
 
 
+class PaymentRequired(ServiceError):
+    """A payment is over what may be spent; nothing was taken or held."""
+
+    code = "insufficient-funds"
+
+
 class Forbidden(ServiceError):
     """The key is good, but not for this."""
 
@@ -173,6 +179,12 @@ class StorageFailed(ServiceError):
     code = "storage-failed"
 
 
+class Internal(ServiceError):
+    """A bug; the log has it."""
+
+    code = "internal"
+
+
 class SandboxMissing(ServiceError):
     """This server cannot isolate commands, so it runs none."""
 
@@ -191,6 +203,7 @@ class Replayed(Exception):
 STATUS: Final[dict[type[ServiceError], int]] = {
     BadRequest: 400,
     Unauthorized: 401,
+    PaymentRequired: 402,
     Forbidden: 403,
     NotFound: 404,
     CommandTimeout: 408,

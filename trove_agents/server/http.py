@@ -40,8 +40,9 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 Run = Literal["inline", "hop", "loop"]
-Access = Literal["open", "any", "workspace", "admin", "runtime"]
-"""Who may call: anybody; any key; any key of the workspace in the path; its admin keys; a key with a namespace."""
+Access = Literal["open", "any", "workspace", "admin", "runtime", "family"]
+"""Who may call: anybody; any key; any key of the workspace in the path; its admin keys; a key with a namespace; a key of
+the route's family."""
 
 JSON: Final = b"application/json"
 _UNAUTHENTICATED_BYTES: Final = 64 * 1024
@@ -60,6 +61,22 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     length: int | None = None
     """Of a streamed body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What routes share that have keys of their own, and errors of another form."""
+
+    key: str
+    """The header with the key."""
+    authenticate: Callable[[Mapping[str, str]], Principal]
+    """From the headers, by lower-case name, to who calls; raises as a service does."""
+    refusal: Callable[[errors.ServiceError], tuple[int, bytes]]
+    """Status and body of an error."""
+    error: type[msgspec.Struct]
+    """Of that body."""
+    media_type: bytes
+    """Of that body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +117,7 @@ class Route:
     """The body is a file's bytes, whatever its content type says."""
     capability: str | None = None
     """The name under which ``/v1/me`` lists it, for features that the public API does not have."""
+    family: Family | None = None
 
     @property
     def parameters(self) -> list[str]:
@@ -159,7 +177,11 @@ class Request:
         access = self.route.access
         if access == "open" or self._principal is not None:
             return
-        principal = self.edge.authenticate(self.headers.get("authorization"))
+        if access == "family":
+            assert self.route.family is not None
+            principal = self.route.family.authenticate(self.headers)
+        else:
+            principal = self.edge.authenticate(self.headers.get("authorization"))
         if access == "runtime":
             self._namespace = principal.runtime(self.headers.get(header_names.NAMESPACE.lower()))
         elif access == "workspace":
@@ -193,6 +215,11 @@ class Request:
         texts = [text.encode("utf-8", "surrogateescape") for text in (*place, *conditions)]
         print_ = keys.fingerprint(*texts, self.scope["query_string"], body)
         self._principal = replace(self.principal, keyed=keys.Keyed(key, print_, self.route.status))
+
+    @property
+    def in_process(self) -> bool:
+        """Whether the caller is this process: nothing that comes over a network can say so."""
+        return "in_process" in self.scope.get("state", ())
 
     @property
     def inline(self) -> bool:
@@ -380,6 +407,7 @@ class Edge:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
+        media_type = JSON
 
         async def first(message: dict[str, Any]) -> None:
             nonlocal started
@@ -396,11 +424,14 @@ class Edge:
             if started:
                 _log.exception("%s %r broke off", scope["method"], scope["path"])
                 raise  # the head is out: only a broken connection can say that the rest is missing
-            status, content, extra = failure(error, scope)
+            route = self.route_of(scope["method"], _path(scope))
+            family = None if route is None else route.family
+            status, content, extra = failure(error, scope, family)
+            if family is not None and not isinstance(error, errors.Replayed):
+                media_type = family.media_type
         if not started:
-            await send(
-                {"type": "http.response.start", "status": status, "headers": _head(JSON, len(content), extra)}
-            )
+            head = _head(media_type, len(content), extra)
+            await send({"type": "http.response.start", "status": status, "headers": head})
             await send({"type": "http.response.body", "body": content})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> tuple[int, bytes, Headers]:
@@ -484,20 +515,20 @@ def _located(message: str) -> dict[str, str]:
     return {"field": place.strip("`").removeprefix("$").removeprefix(".") or "$", "message": text}
 
 
-def failure(error: Exception, scope: Scope) -> tuple[int, bytes, Headers]:
+def failure(error: Exception, scope: Scope, family: Family | None = None) -> tuple[int, bytes, Headers]:
     """The answer instead of a result. What is nobody's refusal goes to the log, and only there in full."""
     if isinstance(error, errors.ServiceError):
-        return _refusal(error)
+        return _refusal(error, family)
     if isinstance(error, errors.Replayed):
         return error.status, error.body, [(header_names.REPLAYED.lower().encode(), b"true")]
     if (known := errors.of_storage(error)) is not None:
         _log.error("%s %r: %s (%r)", scope["method"], scope["path"], known, error)
-        return _refusal(known)
+        return _refusal(known, family)
     _log.error("%s %r failed", scope["method"], scope["path"], exc_info=error)
-    return 500, msgspec.json.encode(ErrorBody("internal error", "internal")), []
+    return _refusal(errors.Internal("internal error"), family)
 
 
-def _refusal(error: errors.ServiceError) -> tuple[int, bytes, Headers]:
+def _refusal(error: errors.ServiceError, family: Family | None) -> tuple[int, bytes, Headers]:
     extra: Headers = []
     if isinstance(error, errors.Busy | errors.WorkspaceLeased | errors.InFlight):
         extra.append((b"retry-after", str(error.retry_after).encode()))
@@ -505,6 +536,8 @@ def _refusal(error: errors.ServiceError) -> tuple[int, bytes, Headers]:
         extra.append((b"connection", b"close"))
     if isinstance(error, errors.RangeNotSatisfiable):
         extra.append((b"content-range", b"bytes */%d" % error.size))
+    if family is not None:
+        return (*family.refusal(error), extra)
     if isinstance(error, errors.Unauthorized):
         extra.append((b"www-authenticate", b"Bearer"))
     return errors.status(error), msgspec.json.encode(error.body), extra

@@ -14,6 +14,7 @@ _PATTERNS: Final = {headers.REFERENCE: "^1$", headers.LEASE: "^lease-[0-9a-f]{32
 _REASONS: Final = {
     400: "Bad path, namespace, cursor or header",
     401: "No key, or one that is unknown or revoked",
+    402: "More than may be spent; nothing was taken",
     403: "Not allowed with this key",
     404: "Not found",
     408: "The command ran past its limit; the files it had written are kept",
@@ -32,7 +33,9 @@ _REASONS: Final = {
 def document(routes: Iterable[Route], *, version: str) -> dict[str, Any]:
     """An OpenAPI 3.1 document."""
     listed = list(routes)
+    families = {route.family.key: route.family for route in listed if route.family is not None}
     types = {kind for route in listed for kind in (route.body, route.query, route.reply) if kind is not None}
+    types |= {family.error for family in families.values()}
     ordered = sorted(types | {ErrorBody}, key=lambda kind: kind.__name__)
     schemas, components = msgspec.json.schema_components(ordered, ref_template=_REFERENCE)
     by_type = dict(zip(ordered, schemas, strict=True))
@@ -47,7 +50,10 @@ def document(routes: Iterable[Route], *, version: str) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer"},
+                **{name: {"type": "apiKey", "in": "header", "name": name} for name in families},
+            },
         },
     }
 
@@ -64,14 +70,18 @@ def _operation(
             *_header_parameters(route),
         ],
         "responses": {str(route.status): _success(route, by_type)},
-        "security": [] if route.access == "open" else [{"key": []}],
+        "security": _security(route),
     }
     for status, meaning in sorted(route.also.items()):
         operation["responses"][str(status)] = {"description": meaning}
+    error: type[msgspec.Struct] = ErrorBody
+    media_type = "application/json"
+    if route.family is not None:
+        error, media_type = route.family.error, route.family.media_type.decode()
     for status in sorted(_statuses(route)):
         operation["responses"][str(status)] = {
             "description": _REASONS[status],
-            "content": {"application/json": {"schema": by_type[ErrorBody]}},
+            "content": {media_type: {"schema": by_type[error]}},
         }
     if route.body is not None:
         content = {"application/json": {"schema": by_type[route.body]}}
@@ -80,6 +90,14 @@ def _operation(
         content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
         operation["requestBody"] = {"required": True, "content": content}
     return operation
+
+
+def _security(route: Route) -> list[dict[str, Any]]:
+    if route.access == "open":
+        return [] if route.family is None else [{}, {"key": []}]
+    if route.access == "family" and route.family is not None:
+        return [{route.family.key: []}]
+    return [{"key": []}]
 
 
 def _success(route: Route, by_type: dict[type[msgspec.Struct], dict[str, Any]]) -> dict[str, Any]:
@@ -94,6 +112,11 @@ def _statuses(route: Route) -> set[int]:
     found = set(route.errors)
     if route.method != "GET":
         found |= {500, 503, 507}
+    if route.family is not None:
+        found |= {400, 401}
+        if route.body is not None:
+            found.add(413)
+        return found | ({409, 422} if route.once else set())
     if route.access != "open":
         found |= {401, 403}
     if route.access == "runtime" or (route.access != "open" and route.method != "GET"):

@@ -16,6 +16,11 @@ def from_micros(micros: int) -> str:
     return f"{_second(seconds)}.{fraction:06}Z"
 
 
+def whole_second(micros: int) -> str:
+    """``2026-05-07T20:00:00Z``: as ``from_micros`` without the fraction."""
+    return f"{_second(min(max(micros, _FIRST), _LAST) // 1_000_000)}Z"
+
+
 @lru_cache(maxsize=1024)
 def _second(seconds: int) -> str:
     """A second as text: a listing has many times and few seconds."""

@@ -71,6 +71,11 @@ OPERATIONS = [
     "GET /v1/workspaces/{workspace_id}/keys",
     "POST /v1/workspaces/{workspace_id}/keys",
     "DELETE /v1/workspaces/{workspace_id}/keys/{key_id}",
+    "POST /api/keys",
+    "POST /api/wallets",
+    "POST /api/wallets/{wallet_id}/purchase",
+    "GET /api/wallets/{wallet_id}/balance",
+    "GET /api/wallets/{wallet_id}/transactions",
 ]
 STATES = [
     "/files/{path}",
@@ -98,6 +103,8 @@ class Real:
         self.keys = f"/v1/workspaces/{workspace.workspace_id}/keys"
         self.admin = admin
         self.lease = None
+        self._wallet_key = None
+        self._admin_header = {"Authorization": f"Bearer {workspace.admin_key}"}
 
     def put_into(self, case) -> None:
         self.release()
@@ -113,6 +120,8 @@ class Real:
             "If-None-Match",
         ):  # generated, they hardly ever let a call pass
             (case.headers or {}).pop(name, None)
+        if case.operation.path.startswith("/api/wallets"):
+            case.headers["X-Trove-Key"] = self.wallet_key()
         if "X-Trove-Lease" in (case.headers or {}):
             case.headers["X-Trove-Lease"] = self.lease_id()
 
@@ -162,6 +171,18 @@ class Real:
 
     def key_id(self) -> str:
         return self.admin.post(self.keys, json={"name": "generated"}).raise_for_status().json()["key_id"]
+
+    def wallet_key(self) -> str:
+        """Its wallets are those that ``wallet_id`` makes."""
+        if self._wallet_key is None:
+            made = self.http.post("/api/keys", json={"name": "generated"}, headers=self._admin_header)
+            self._wallet_key = made.raise_for_status().json()["api_key"]
+        return self._wallet_key
+
+    def wallet_id(self) -> str:
+        body = {"agent_id": secrets.token_hex(8), "name": "generated", "budget_limit_usd": 999_999_999.999999}
+        made = self.http.post("/api/wallets", json=body, headers={"X-Trove-Key": self.wallet_key()})
+        return str(made.raise_for_status().json()["wallet"]["id"])
 
     def path(self) -> str:
         return self.http.put("/files/a/b", content=b"x").raise_for_status().json()["path"]

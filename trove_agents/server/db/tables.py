@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     Index,
     Integer,
@@ -246,6 +247,66 @@ answers = Table(
 )
 horizons = Table(
     "horizons", metadata, Column("namespace", _Int, primary_key=True, autoincrement=False), _int("version")
+)
+wallet_keys = Table(
+    "wallet_keys",
+    metadata,
+    _key(),
+    _text("workspace"),
+    _text("name"),
+    _bytes("digest"),
+    _int("created_us"),
+    UniqueConstraint("digest", name="wallet_keys_digest"),
+)
+wallets = Table(
+    "wallets",
+    metadata,
+    _key(),
+    _int("owner"),
+    _text("agent"),
+    _text("name"),
+    _int("budget"),
+    _int("spent"),
+    _int("held"),
+    _int("in_doubt"),
+    _int("entries"),
+    _int("transactions"),
+    _int("created_us"),
+    UniqueConstraint("owner", "agent", name="wallets_agent"),
+    # Whatever a statement says: a budget cannot be overdrawn
+    CheckConstraint("spent >= 0 AND held >= 0 AND in_doubt >= 0", name="wallets_counters"),
+    CheckConstraint("spent + held + in_doubt <= budget", name="wallets_budget"),
+)
+wallet_transactions = Table(
+    "wallet_transactions",
+    metadata,
+    _key(),
+    _int("wallet"),
+    _text("kind"),
+    _int("amount"),
+    _text("description", null=True),
+    _text("vendor", null=True),
+    _int("created_us"),
+)
+wallet_entries = Table(
+    "wallet_entries",
+    metadata,
+    _int("wallet"),
+    _int("seq"),
+    _text("kind"),
+    _int("spent"),
+    _int("held"),
+    _int("in_doubt"),
+    _int("spent_after"),
+    _int("held_after"),
+    _int("in_doubt_after"),
+    _int("budget_after"),
+    _int("transaction", null=True),
+    _int("actor", null=True),
+    _text("step", null=True),
+    _int("at_us"),
+    PrimaryKeyConstraint("wallet", "seq", name="wallet_entries_key"),
+    sqlite_with_rowid=False,
 )
 jobs = Table(
     "jobs",

@@ -1,0 +1,73 @@
+"""Wallets: their keys, ledger and transactions."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+_INT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def upgrade() -> None:
+    """Adds the tables."""
+    op.create_table(
+        "wallet_keys",
+        sa.Column("id", _INT, nullable=False),
+        sa.Column("workspace", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("created_us", _INT, autoincrement=False, nullable=False),
+        sa.UniqueConstraint("digest", name="wallet_keys_digest"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "wallets",
+        sa.Column("id", _INT, nullable=False),
+        sa.Column("owner", _INT, autoincrement=False, nullable=False),
+        sa.Column("agent", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("budget", _INT, autoincrement=False, nullable=False),
+        sa.Column("spent", _INT, autoincrement=False, nullable=False),
+        sa.Column("held", _INT, autoincrement=False, nullable=False),
+        sa.Column("in_doubt", _INT, autoincrement=False, nullable=False),
+        sa.Column("entries", _INT, autoincrement=False, nullable=False),
+        sa.Column("transactions", _INT, autoincrement=False, nullable=False),
+        sa.Column("created_us", _INT, autoincrement=False, nullable=False),
+        sa.UniqueConstraint("owner", "agent", name="wallets_agent"),
+        sa.CheckConstraint("spent >= 0 AND held >= 0 AND in_doubt >= 0", name="wallets_counters"),
+        sa.CheckConstraint("spent + held + in_doubt <= budget", name="wallets_budget"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "wallet_transactions",
+        sa.Column("id", _INT, nullable=False),
+        sa.Column("wallet", _INT, autoincrement=False, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("amount", _INT, autoincrement=False, nullable=False),
+        sa.Column("description", sa.Text(), nullable=True),
+        sa.Column("vendor", sa.Text(), nullable=True),
+        sa.Column("created_us", _INT, autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "wallet_entries",
+        sa.Column("wallet", _INT, autoincrement=False, nullable=False),
+        sa.Column("seq", _INT, autoincrement=False, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("spent", _INT, autoincrement=False, nullable=False),
+        sa.Column("held", _INT, autoincrement=False, nullable=False),
+        sa.Column("in_doubt", _INT, autoincrement=False, nullable=False),
+        sa.Column("spent_after", _INT, autoincrement=False, nullable=False),
+        sa.Column("held_after", _INT, autoincrement=False, nullable=False),
+        sa.Column("in_doubt_after", _INT, autoincrement=False, nullable=False),
+        sa.Column("budget_after", _INT, autoincrement=False, nullable=False),
+        sa.Column("transaction", _INT, autoincrement=False, nullable=True),
+        sa.Column("actor", _INT, autoincrement=False, nullable=True),
+        sa.Column("step", sa.Text(), nullable=True),
+        sa.Column("at_us", _INT, autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("wallet", "seq", name="wallet_entries_key"),
+        sqlite_with_rowid=False,
+    )

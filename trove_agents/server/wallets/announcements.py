@@ -1,0 +1,80 @@
+"""Events of wallets, in the feed of the workspace that their key belongs to."""
+
+from typing import Any
+
+from trove_agents.server.db import Connection, Database
+from trove_agents.server.events import service as events
+from trove_agents.server.wallets.keys import WalletPrincipal
+from trove_agents.server.wallets.ledger import Counters
+from trove_agents.server.wallets.refusals import InsufficientFunds
+from trove_agents.server.wallets.store import TransactionRow, WalletRow
+from trove_agents.wire.money import from_micros
+
+_LOW = 10
+"""``wallet.low`` when less than one in so many of the budget remains."""
+
+
+def captured(
+    tx: Connection,
+    principal: WalletPrincipal,
+    wallet: WalletRow,
+    transaction: TransactionRow,
+    after: Counters,
+    *,
+    now_ns: int,
+) -> None:
+    """Money was spent."""
+    data = {**_about(wallet, transaction.amount), "transaction_id": transaction.id, **_left(after)}
+    _record(tx, principal, "wallet.captured", data, now_ns=now_ns)
+    _perhaps_low(tx, principal, wallet, transaction.amount, after, now_ns=now_ns)
+
+
+def denied(
+    database: Database, principal: WalletPrincipal, wallet_id: int, refusal: InsufficientFunds
+) -> None:
+    """A payment was refused. In a transaction of its own: that of the payment was given up."""
+    data = {
+        "wallet_id": wallet_id,
+        "amount_usd": from_micros(refusal.requested),
+        "amount_micros": refusal.requested,
+        "remaining_usd": from_micros(refusal.remaining),
+        "remaining_micros": refusal.remaining,
+        "limiting_rule": refusal.rule,
+    }
+    database.write(
+        lambda tx: _record(tx, principal, "wallet.denied", data, now_ns=database.now_ns()), durable=False
+    )
+
+
+def _perhaps_low(
+    tx: Connection,
+    principal: WalletPrincipal,
+    wallet: WalletRow,
+    taken: int,
+    after: Counters,
+    *,
+    now_ns: int,
+) -> None:
+    """Once, when the mark is passed."""
+    if after.remaining * _LOW < after.budget <= (after.remaining + taken) * _LOW:
+        data = {"wallet_id": wallet.id, "agent_id": wallet.agent, **_left(after)}
+        _record(tx, principal, "wallet.low", data, now_ns=now_ns)
+
+
+def _about(wallet: WalletRow, amount: int) -> dict[str, Any]:
+    return {
+        "wallet_id": wallet.id,
+        "agent_id": wallet.agent,
+        "amount_usd": from_micros(amount),
+        "amount_micros": amount,
+    }
+
+
+def _left(after: Counters) -> dict[str, Any]:
+    return {"remaining_usd": from_micros(after.remaining), "remaining_micros": after.remaining}
+
+
+def _record(
+    tx: Connection, principal: WalletPrincipal, kind: str, data: dict[str, Any], *, now_ns: int
+) -> None:
+    events.record(tx, principal=principal, namespace=None, kind=kind, data=data, now_ns=now_ns)
