@@ -29,7 +29,7 @@ from trove_agents.server.history import routes as history_routes
 from trove_agents.server.history.service import History
 from trove_agents.server.http import Edge, Reply, Request, Route
 from trove_agents.server.idempotency.upkeep import AnswerUpkeep
-from trove_agents.server.jobs import DAY, HOUR, Jobs
+from trove_agents.server.jobs import DAY, HOUR, MINUTE, Jobs
 from trove_agents.server.keys import routes as key_routes
 from trove_agents.server.keys.service import KeyService
 from trove_agents.server.namespaces import lease_routes
@@ -47,8 +47,10 @@ from trove_agents.server.snapshots import routes as snapshot_routes
 from trove_agents.server.snapshots.restores import Restores
 from trove_agents.server.snapshots.service import SnapshotService
 from trove_agents.server.snapshots.upkeep import SnapshotUpkeep
+from trove_agents.server.wallets import account_routes, hold_routes
 from trove_agents.server.wallets import routes as wallet_routes
 from trove_agents.server.wallets.admission import Admission
+from trove_agents.server.wallets.holds import Holds
 from trove_agents.server.wallets.keys import WalletKeys
 from trove_agents.server.wallets.service import Wallets
 
@@ -124,7 +126,7 @@ class Server:
             *history_routes.routes(History(self.database)),
             *fork_routes.routes(Forks(self.database)),
             *event_routes.routes(Events(self.database)),
-            *wallet_routes.routes(WalletKeys(self.database), Wallets(self.database), self._admission),
+            *self._wallet_routes(),
         ]
         own = [route.capability for route in routes if route.capability is not None]
         routes += key_routes.routes(
@@ -133,6 +135,15 @@ class Server:
             open_signup=self.settings.open_signup,
         )
         return [*routes, *_about(routes)]
+
+    def _wallet_routes(self) -> list[Route]:
+        keys, wallets = WalletKeys(self.database), Wallets(self.database)
+        family = wallet_routes.family_of(keys)
+        return [
+            *wallet_routes.routes(family, keys, wallets, self._admission),
+            *account_routes.routes(family, wallets),
+            *hold_routes.routes(family, Holds(self.database), wallets),
+        ]
 
     def _jobs(self) -> Jobs:
         """In an order in which one makes room for the next. Nothing runs before it is started."""
@@ -144,6 +155,7 @@ class Server:
             events = EventUpkeep(self.database, days=settings.event_days)
             jobs.add("old-events", events.forget, every_seconds=DAY)
         jobs.add("old-answers", AnswerUpkeep(self.database).forget, every_seconds=HOUR)
+        jobs.add("expired-holds", Holds(self.database).sweep, every_seconds=MINUTE)
         jobs.add("flattening", timelines.Flattening(self.database).fold, every_seconds=HOUR)
         if settings.history_days is not None:
             retention = timelines.Retention(self.database, days=settings.history_days)

@@ -111,6 +111,12 @@ class AnswerNotKept(Conflict):
     code = "idempotency-answer-not-kept"
 
 
+class Gone(ServiceError):
+    """What the call is about has ended."""
+
+    code = "gone"
+
+
 class PreconditionFailed(ServiceError):
     """``If-Match`` or ``If-None-Match`` does not hold; nothing was done."""
 
@@ -208,6 +214,7 @@ STATUS: Final[dict[type[ServiceError], int]] = {
     NotFound: 404,
     CommandTimeout: 408,
     Conflict: 409,
+    Gone: 410,
     PreconditionFailed: 412,
     TooLarge: 413,
     QuotaExceeded: 413,

@@ -21,6 +21,7 @@ from sqlalchemy import bindparam, or_, select, update
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.db.tables import jobs as rows
 
+MINUTE: Final = 60
 HOUR: Final = 3600
 DAY: Final = 24 * HOUR
 TURN_SECONDS: Final = 20.0

@@ -19,6 +19,7 @@ _REASONS: Final = {
     404: "Not found",
     408: "The command ran past its limit; the files it had written are kept",
     409: "The state does not allow it",
+    410: "It has ended",
     412: "If-Match or If-None-Match does not hold; nothing was done",
     413: "Too large",
     416: "The range begins after the end of the file",

@@ -1,8 +1,9 @@
 """Wallets: a budget for an agent, and what was bought from it. Amounts are JSON numbers in USD: see ``money``."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from trove_agents.wire.money import Usd
 
@@ -15,7 +16,15 @@ _NAME: Final = 256
 
 Text = Annotated[str, msgspec.Meta(max_length=4096)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=_NAME, pattern=r"\S")]
-TransactionKind = Literal["debit"]
+TransactionKind = Literal["debit", "credit", "write_off"]
+HoldState = Literal["held", "captured", "voided", "expired", "in_doubt", "written_off"]
+OnExpiry = Literal["void", "doubt"]
+HOLD_SECONDS: Final = 900
+"""How long a hold lasts that says nothing else."""
+HOLD_MOST_SECONDS: Final = 30 * 86_400
+DEPTH: Final = 8
+"""How many ancestors a wallet may have."""
+ExpiresIn = Annotated[int, msgspec.Meta(ge=1, le=HOLD_MOST_SECONDS)]
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -32,9 +41,9 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which field of the request is meant."""
     wallet_id: int | None = None
     """Of a conflict: the wallet that is there."""
-    requested_usd: Usd | None = None
+    requested_usd: Usd | UnsetType = UNSET
     requested_micros: int | None = None
-    remaining_usd: Usd | None = None
+    remaining_usd: Usd | UnsetType = UNSET
     remaining_micros: int | None = None
     limiting_rule: str | None = None
 
@@ -76,6 +85,8 @@ class Wallet(msgspec.Struct, frozen=True, kw_only=True):
     balance_usd: Usd
     """What was spent: it rises."""
     balance_micros: int
+    parent_id: int | None
+    frozen: bool
     created_at: str
 
 
@@ -104,6 +115,9 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     description: str | None
     vendor: str | None
     type: TransactionKind
+    hold_id: int | None
+    refunds: int | None
+    """Of a credit: the transaction that it gives back from."""
     created_at: str
 
 
@@ -178,3 +192,104 @@ class TransactionsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     wallet: WalletName
     transactions: list[Transaction]
     pagination: Pagination
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of ``GET /api/capabilities``: what there is beside the public service's calls."""
+
+    success: bool = True
+    holds: bool = True
+    idempotency: bool = True
+    refunds: bool = True
+    limits: bool = False
+    children: bool = True
+    approvals: bool = False
+    key_roles: bool = False
+    wallet_updates: bool = True
+    version: str
+
+
+class WalletsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of ``GET /api/wallets``: oldest first."""
+
+    success: bool = True
+    wallets: list[Wallet]
+
+
+class WalletChange(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of ``PATCH /api/wallets/{id}``; what is not there stays as it is."""
+
+    budget_limit_usd: Usd | UnsetType = UNSET
+    name: Name | None = None
+    frozen: bool | None = None
+    """Nothing can be bought or held; what is held can be captured and voided."""
+
+
+class HoldRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of ``POST /api/wallets/{id}/holds``."""
+
+    amount_usd: Usd
+    expires_in: ExpiresIn = HOLD_SECONDS
+    """Seconds."""
+    on_expiry: OnExpiry = "void"
+    description: Text | None = None
+    vendor: Name | None = None
+    tool: Name | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """Money that is kept for one payment."""
+
+    id: int
+    wallet_id: int
+    amount_usd: Usd
+    amount_micros: int
+    captured_usd: Usd
+    captured_micros: int
+    state: HoldState
+    on_expiry: OnExpiry
+    expires_at: str
+    description: str | None
+    vendor: str | None
+    tool: str | None
+    metadata: dict[str, Any] | None
+    created_at: str
+
+
+class HoldAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of the calls about one hold."""
+
+    success: bool = True
+    hold: Hold
+    balance: Balance
+
+
+class HoldsQuery(msgspec.Struct, frozen=True):
+    """Which holds."""
+
+    state: HoldState | None = None
+
+
+class HoldsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of ``GET /api/wallets/{id}/holds``: newest first, at most 500."""
+
+    success: bool = True
+    holds: list[Hold]
+
+
+class PartRequest(msgspec.Struct, frozen=True):
+    """Body of a capture or a refund: all of it, or a part."""
+
+    amount_usd: Usd | UnsetType = UNSET
+
+
+class ExtendRequest(msgspec.Struct, frozen=True):
+    """Body of ``POST /api/holds/{id}/extend``."""
+
+    expires_in: ExpiresIn = HOLD_SECONDS
+    """Seconds from now."""
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """The body of calls that say all in their path: none, or ``{}``."""

@@ -76,6 +76,20 @@ OPERATIONS = [
     "POST /api/wallets/{wallet_id}/purchase",
     "GET /api/wallets/{wallet_id}/balance",
     "GET /api/wallets/{wallet_id}/transactions",
+    "GET /api/wallets",
+    "GET /api/wallets/{wallet_id}",
+    "PATCH /api/wallets/{wallet_id}",
+    "POST /api/wallets/{wallet_id}/children",
+    "POST /api/wallets/{wallet_id}/holds",
+    "GET /api/wallets/{wallet_id}/holds",
+    "GET /api/holds/{hold_id}",
+    "POST /api/holds/{hold_id}/capture",
+    "POST /api/holds/{hold_id}/void",
+    "POST /api/holds/{hold_id}/extend",
+    "POST /api/holds/{hold_id}/doubt",
+    "POST /api/holds/{hold_id}/write-off",
+    "POST /api/transactions/{transaction_id}/refund",
+    "GET /api/capabilities",
 ]
 STATES = [
     "/files/{path}",
@@ -120,7 +134,7 @@ class Real:
             "If-None-Match",
         ):  # generated, they hardly ever let a call pass
             (case.headers or {}).pop(name, None)
-        if case.operation.path.startswith("/api/wallets"):
+        if case.operation.path.startswith("/api/") and case.operation.path != "/api/keys":
             case.headers["X-Trove-Key"] = self.wallet_key()
         if "X-Trove-Lease" in (case.headers or {}):
             case.headers["X-Trove-Lease"] = self.lease_id()
@@ -135,6 +149,21 @@ class Real:
                 case.body[name] = f"new-{secrets.token_hex(4)}"
         if case.operation.path == "/v1/references/delete":
             case.body = {"ids": [self.reference_id()]}  # of the fields only some go together
+        if case.operation.path.startswith("/api/") and isinstance(case.body, dict):
+            # JSON Schema cannot say that six decimals are exact, nor what a database holds
+            case.body.update(
+                {name: 0.000001 for name in ("amount_usd", "budget_limit_usd") if case.body.get(name)}
+            )
+            case.body.update(
+                {
+                    name: secrets.token_hex(8)
+                    for name in ("agent_id", "name", "description", "vendor", "tool")
+                    if case.body.get(name)
+                }
+            )
+        if case.operation.path.endswith("/write-off"):
+            doubt = f"/api/holds/{case.path_parameters['hold_id']}/doubt"
+            self.http.post(doubt, headers={"X-Trove-Key": self.wallet_key()}).raise_for_status()
         if case.operation.path not in STATES:
             return
         for values in (case.query, case.body):
@@ -183,6 +212,16 @@ class Real:
         body = {"agent_id": secrets.token_hex(8), "name": "generated", "budget_limit_usd": 999_999_999.999999}
         made = self.http.post("/api/wallets", json=body, headers={"X-Trove-Key": self.wallet_key()})
         return str(made.raise_for_status().json()["wallet"]["id"])
+
+    def hold_id(self) -> str:
+        path = f"/api/wallets/{self.wallet_id()}/holds"
+        made = self.http.post(path, json={"amount_usd": 5}, headers={"X-Trove-Key": self.wallet_key()})
+        return str(made.raise_for_status().json()["hold"]["id"])
+
+    def transaction_id(self) -> str:
+        path = f"/api/wallets/{self.wallet_id()}/purchase"
+        made = self.http.post(path, json={"amount_usd": 5}, headers={"X-Trove-Key": self.wallet_key()})
+        return str(made.raise_for_status().json()["transaction"]["id"])
 
     def path(self) -> str:
         return self.http.put("/files/a/b", content=b"x").raise_for_status().json()["path"]

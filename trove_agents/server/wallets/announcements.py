@@ -4,6 +4,7 @@ from typing import Any
 
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.events import service as events
+from trove_agents.server.wallets.holding import HoldRow
 from trove_agents.server.wallets.keys import WalletPrincipal
 from trove_agents.server.wallets.ledger import Counters
 from trove_agents.server.wallets.refusals import InsufficientFunds
@@ -12,6 +13,35 @@ from trove_agents.wire.money import from_micros
 
 _LOW = 10
 """``wallet.low`` when less than one in so many of the budget remains."""
+
+
+def held(
+    tx: Connection,
+    principal: WalletPrincipal,
+    wallet: WalletRow,
+    hold: HoldRow,
+    after: Counters,
+    *,
+    now_ns: int,
+) -> None:
+    """Money is kept for a payment."""
+    data = {**_about(wallet, hold.amount), "hold_id": hold.id, **_left(after)}
+    _record(tx, principal, "wallet.hold", data, now_ns=now_ns)
+    _perhaps_low(tx, principal, wallet, hold.amount, after, now_ns=now_ns)
+
+
+def voided(
+    tx: Connection,
+    principal: WalletPrincipal,
+    wallet: WalletRow,
+    hold: HoldRow,
+    after: Counters,
+    *,
+    now_ns: int,
+) -> None:
+    """What was kept for a payment was given back."""
+    data = {**_about(wallet, hold.amount), "hold_id": hold.id, **_left(after)}
+    _record(tx, principal, "wallet.voided", data, now_ns=now_ns)
 
 
 def captured(
@@ -24,9 +54,11 @@ def captured(
     now_ns: int,
 ) -> None:
     """Money was spent."""
-    data = {**_about(wallet, transaction.amount), "transaction_id": transaction.id, **_left(after)}
+    about = {"transaction_id": transaction.id, "hold_id": transaction.hold}
+    data = {**_about(wallet, transaction.amount), **about, **_left(after)}
     _record(tx, principal, "wallet.captured", data, now_ns=now_ns)
-    _perhaps_low(tx, principal, wallet, transaction.amount, after, now_ns=now_ns)
+    if transaction.hold is None:  # a hold has lowered what remains before
+        _perhaps_low(tx, principal, wallet, transaction.amount, after, now_ns=now_ns)
 
 
 def denied(

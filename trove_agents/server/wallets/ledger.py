@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, or_, select, update
 
 from trove_agents.server.db import Connection
 from trove_agents.server.db.lists import Among, integers
@@ -21,6 +21,7 @@ _MOVE: Final = (
     update(wallets)
     .where(
         Among(_w.id, "path"),
+        or_(_w.frozen_us.is_(None), bindparam("more") == 0),
         # Whoever waited for the row sees it as it is then: no other statement comes between this and the change
         _w.spent + _w.held + _w.in_doubt + bindparam("more") <= _w.budget,
     )
@@ -32,6 +33,12 @@ _MOVE: Final = (
         transactions=_w.transactions + bindparam("counted"),
     )
     .returning(_w.id, _w.entries, _w.spent, _w.held, _w.in_doubt, _w.budget)
+)
+_SET_BUDGET: Final = (
+    update(wallets)
+    .where(_w.id == bindparam("key"), _w.spent + _w.held + _w.in_doubt <= bindparam("limit"))
+    .values(budget=bindparam("limit"), entries=_w.entries + 1)
+    .returning(_w.entries, _w.spent, _w.held, _w.in_doubt, _w.budget)
 )
 _ADD_ENTRY: Final = insert(wallet_entries)
 
@@ -45,6 +52,7 @@ class Movement:
     held: int = 0
     in_doubt: int = 0
     transaction: int | None = None
+    hold: int | None = None
 
     @property
     def more(self) -> int:
@@ -66,10 +74,10 @@ class Counters:
         return self.budget - self.spent - self.held - self.in_doubt
 
 
-def move(tx: Connection, path: list[int], movement: Movement) -> dict[int, tuple[int, Counters]] | None:
+def move(tx: Connection, path: list[int], movement: Movement) -> dict[int, tuple[int, Counters]]:
     """Changes the counters of the wallets in ``path``, which begins at the root; for each the number of the row that
-    ``note`` is to add, and the counters after. None when one of them has not that much left: then the transaction has
-    to be given up, since others may have been changed.
+    ``note`` is to add, and the counters after. A wallet that has not that much left, or is frozen, is not among them
+    and as it was: then the transaction has to be given up.
     """
     if len(path) > 1:
         tx.locked(_ROOT, root=path[0])  # who shares an ancestor comes one after the other: no deadlocks
@@ -82,12 +90,19 @@ def move(tx: Connection, path: list[int], movement: Movement) -> dict[int, tuple
         add_in_doubt=movement.in_doubt,
         counted=1 if movement.spent else 0,
     )
-    if len(rows) != len(path):
-        return None
     return {
         identity: (seq, Counters(budget, spent, held, in_doubt))
         for identity, seq, spent, held, in_doubt, budget in rows
     }
+
+
+def set_budget(tx: Connection, wallet: int, budget: int) -> dict[int, tuple[int, Counters]] | None:
+    """As ``move``; None when more than that was spent, is held or is in doubt."""
+    rows = tx.all(_SET_BUDGET, key=wallet, limit=budget)
+    if not rows:
+        return None
+    ((seq, spent, held, in_doubt, limit),) = rows
+    return {wallet: (seq, Counters(limit, spent, held, in_doubt))}
 
 
 def note(
@@ -106,6 +121,7 @@ def note(
         "held": movement.held,
         "in_doubt": movement.in_doubt,
         "transaction": movement.transaction,
+        "hold": movement.hold,
         "actor": principal.key if principal is not None else None,
         "step": None if step is None else msgspec.json.encode(step).decode(),
         "at_us": now_us,

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from trove_agents.server import errors
-from trove_agents.server.wallets.refusals import AgentTaken, InsufficientFunds
+from trove_agents.server.wallets.refusals import AgentTaken, InsufficientFunds, OverCapture, OverRefund
 from trove_agents.wire.money import from_micros
 from trove_agents.wire.wallets import Problem
 
@@ -45,13 +45,14 @@ def _field(error: errors.ServiceError) -> str | None:
 
 
 def _facts(error: errors.ServiceError) -> dict[str, Any]:
-    if isinstance(error, InsufficientFunds):
+    if isinstance(error, InsufficientFunds | OverCapture | OverRefund):
+        rule = {"limiting_rule": error.rule} if isinstance(error, InsufficientFunds) else {}
         return {
             "requested_usd": from_micros(error.requested),
             "requested_micros": error.requested,
             "remaining_usd": from_micros(error.remaining),
             "remaining_micros": error.remaining,
-            "limiting_rule": error.rule,
+            **rule,
         }
     if isinstance(error, AgentTaken):
         return {"wallet_id": error.wallet_id}

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from trove_agents.server.errors import Conflict, PaymentRequired, Unprocessable
+from trove_agents.server.errors import Conflict, Gone, PaymentRequired, Unprocessable
 from trove_agents.wire.money import Usd, from_micros
 from trove_agents.wire.money import to_micros as _to_micros
 
@@ -27,6 +27,53 @@ class AgentTaken(Conflict):
     def __init__(self, wallet_id: int) -> None:
         super().__init__(f"there is a wallet for this agent: {wallet_id}")
         self.wallet_id = wallet_id
+
+
+class HoldClosed(Conflict):
+    """A hold has ended, or is not in the state that the call is for."""
+
+    def __init__(self, detail: str, code: str) -> None:
+        super().__init__(detail)
+        self.reason = code
+
+    @property
+    def code(self) -> str:  # type: ignore[override]
+        """One for each state."""
+        return self.reason
+
+
+class HoldExpired(Gone):
+    """A hold ran out, and what it held was given back."""
+
+    code: ClassVar[str] = "hold-expired"
+
+
+class OverCapture(Unprocessable):
+    """More than a hold holds."""
+
+    code: ClassVar[str] = "over-capture"
+
+    def __init__(self, requested: int, held: int) -> None:
+        super().__init__(f"{_shown(requested)} USD are more than the {_shown(held)} that are held")
+        self.requested = requested
+        self.remaining = held
+
+
+class OverRefund(Unprocessable):
+    """More than is left of a transaction."""
+
+    code: ClassVar[str] = "over-refund"
+
+    def __init__(self, requested: int, left: int) -> None:
+        super().__init__(f"{_shown(requested)} USD are more than the {_shown(left)} that can be given back")
+        self.requested = requested
+        self.remaining = left
+
+
+class BudgetTooLow(Unprocessable):
+    """A budget would be below what was spent, is held or is in doubt."""
+
+    code: ClassVar[str] = "budget-too-low"
 
 
 def invalid(field: str, message: str) -> Unprocessable:

@@ -13,7 +13,7 @@ from trove_agents.wire import wallets as wire
 _DIGITS: Final = 19
 
 
-def family(keys: WalletKeys) -> Family:
+def family_of(keys: WalletKeys) -> Family:
     """Wallet keys, and the errors of the wallet service."""
     return Family(wire.KEY, keys.authenticate, problems.encode, wire.Problem, problems.MEDIA_TYPE)
 
@@ -35,7 +35,7 @@ def identity(request: Request, name: str) -> int:
     return int(text)
 
 
-def routes(keys: WalletKeys, wallets: Wallets, admission: Admission) -> list[Route]:
+def routes(family: Family, keys: WalletKeys, wallets: Wallets, admission: Admission) -> list[Route]:
     def create_key(request: Request, body: wire.WalletKeyRequest) -> wire.WalletKeyCreated:
         return keys.create(admission.workspace(request), body.name)
 
@@ -51,7 +51,6 @@ def routes(keys: WalletKeys, wallets: Wallets, admission: Admission) -> list[Rou
     def transactions(request: Request, query: wire.PageQuery) -> wire.TransactionsAnswer:
         return wallets.transactions(caller(request), identity(request, "wallet_id"), query)
 
-    own = family(keys)
     one = "/api/wallets/{wallet_id}"
     return [
         Route(
@@ -64,7 +63,7 @@ def routes(keys: WalletKeys, wallets: Wallets, admission: Admission) -> list[Rou
             body=wire.WalletKeyRequest,
             reply=wire.WalletKeyCreated,
             errors=(403,),
-            family=own,
+            family=family,
         ),
         Route(
             "POST",
@@ -76,7 +75,8 @@ def routes(keys: WalletKeys, wallets: Wallets, admission: Admission) -> list[Rou
             body=wire.WalletRequest,
             reply=wire.WalletAnswer,
             errors=(409,),
-            family=own,
+            once=True,
+            family=family,
         ),
         Route(
             "POST",
@@ -88,7 +88,8 @@ def routes(keys: WalletKeys, wallets: Wallets, admission: Admission) -> list[Rou
             body=wire.PurchaseRequest,
             reply=wire.TransactionAnswer,
             errors=(402, 404),
-            family=own,
+            once=True,
+            family=family,
         ),
         Route(
             "GET",
@@ -99,7 +100,7 @@ def routes(keys: WalletKeys, wallets: Wallets, admission: Admission) -> list[Rou
             summary="What was spent and what is left",
             reply=wire.BalanceAnswer,
             errors=(404,),
-            family=own,
+            family=family,
         ),
         Route(
             "GET",
@@ -111,6 +112,6 @@ def routes(keys: WalletKeys, wallets: Wallets, admission: Admission) -> list[Rou
             query=wire.PageQuery,
             reply=wire.TransactionsAnswer,
             errors=(404,),
-            family=own,
+            family=family,
         ),
     ]

@@ -1,27 +1,38 @@
 """The rules of wallets: who sees which, and what may be bought."""
 
-from typing import Final, NoReturn
+from msgspec import UNSET
 
 from trove_agents.server import texts
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import NotFound
 from trove_agents.server.wallets import announcements, shapes, store
+from trove_agents.server.wallets.answers import once
 from trove_agents.server.wallets.keys import WalletPrincipal
-from trove_agents.server.wallets.ledger import Movement, move, note
-from trove_agents.server.wallets.refusals import AgentTaken, InsufficientFunds, amount, positive
-from trove_agents.server.wallets.store import WalletRow
+from trove_agents.server.wallets.ledger import Movement, note, set_budget
+from trove_agents.server.wallets.refusals import (
+    AgentTaken,
+    BudgetTooLow,
+    OverRefund,
+    amount,
+    invalid,
+    positive,
+)
+from trove_agents.server.wallets.settling import shift
+from trove_agents.server.wallets.spending import LARGEST_ID, counters_now, find, spend, take
 from trove_agents.wire.wallets import (
+    DEPTH,
     BalanceAnswer,
     PageQuery,
     Pagination,
+    PartRequest,
     PurchaseRequest,
     TransactionAnswer,
     TransactionsAnswer,
     WalletAnswer,
+    WalletChange,
     WalletRequest,
+    WalletsAnswer,
 )
-
-_LARGEST_ID: Final = 2**63 - 1
 
 
 class Wallets:
@@ -30,12 +41,15 @@ class Wallets:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, principal: WalletPrincipal, request: WalletRequest) -> WalletAnswer:
-        """A wallet for an agent.
+    def create(
+        self, principal: WalletPrincipal, request: WalletRequest, *, parent: int | None = None
+    ) -> WalletAnswer:
+        """A wallet for an agent. What a ``parent``'s child spends is spent from both.
 
         Raises:
             AgentTaken: the key has one for that agent.
-            Unprocessable: a text cannot be stored, or the budget is no amount.
+            NotFound: there is no such parent of this key.
+            Unprocessable: a budget over the parent's, too many ancestors, a text cannot be stored, or the budget is no amount.
         """
         texts.check("agent_id", request.agent_id)
         texts.check("name", request.name)
@@ -45,9 +59,15 @@ class Wallets:
             tx.alone(f"wallet agents {principal.key}")
             if (taken := store.by_agent(tx, principal.key, request.agent_id)) is not None:
                 raise AgentTaken(taken)
+            above = None if parent is None else find(tx, principal, parent)
+            if above is not None and budget > above.counters.budget:
+                raise invalid("budget_limit_usd", "the budget of a child is at most its parent's")
+            if above is not None and len(above.path) > DEPTH:
+                raise invalid("wallet_id", f"a wallet has at most {DEPTH} ancestors")
             row = store.add(
                 tx,
                 owner=principal.key,
+                ancestors=[] if above is None else above.path,
                 agent=request.agent_id,
                 name=request.name,
                 budget=budget,
@@ -55,7 +75,51 @@ class Wallets:
             )
             return WalletAnswer(wallet=shapes.wallet(row))
 
-        return self._database.write(commit)
+        return self._database.write(once(principal, commit))
+
+    def own(self, principal: WalletPrincipal) -> WalletsAnswer:
+        """The wallets of a key."""
+        with self._database.read() as db:
+            return WalletsAnswer(wallets=[shapes.wallet(row) for row in store.own(db, principal.key)])
+
+    def one(self, principal: WalletPrincipal, wallet_id: int) -> WalletAnswer:
+        """A wallet.
+
+        Raises:
+            NotFound: no such wallet of this key.
+        """
+        with self._database.read() as db:
+            return WalletAnswer(wallet=shapes.wallet(find(db, principal, wallet_id)))
+
+    def change(self, principal: WalletPrincipal, wallet_id: int, request: WalletChange) -> WalletAnswer:
+        """Another budget or name, or freezes.
+
+        Raises:
+            BudgetTooLow: more than the new budget was spent, is held or is in doubt.
+            NotFound: no such wallet of this key.
+            Unprocessable: the budget is no amount, or the name cannot be stored.
+        """
+        texts.check("name", request.name)
+        limit = (
+            None
+            if request.budget_limit_usd is UNSET
+            else amount("budget_limit_usd", request.budget_limit_usd)
+        )
+
+        def commit(tx: Connection) -> WalletAnswer:
+            now_us = self._database.now_ns() // 1000
+            wallet = find(tx, principal, wallet_id)
+            if limit is not None:
+                if (moved := set_budget(tx, wallet.id, limit)) is None:
+                    raise BudgetTooLow("budget_limit_usd: more than that was spent, is held or is in doubt")
+                note(tx, moved, Movement("budget"), principal=principal, now_us=now_us)
+            if request.name is not None:
+                store.rename(tx, wallet.id, request.name)
+            if request.frozen is not None:
+                store.freeze(tx, wallet.id, now_us if request.frozen else None)
+            return WalletAnswer(wallet=shapes.wallet(find(tx, principal, wallet_id)))
+
+        return self._database.write(once(principal, commit))
 
     def purchase(
         self, principal: WalletPrincipal, wallet_id: int, request: PurchaseRequest
@@ -74,8 +138,7 @@ class Wallets:
         def commit(tx: Connection) -> TransactionAnswer:
             now_ns = self._database.now_ns()
             wallet = find(tx, principal, wallet_id)
-            if (moved := move(tx, wallet.path, Movement("debit", spent=asked))) is None:
-                refuse(tx, wallet, asked)
+            moved = take(tx, wallet, Movement("debit", spent=asked))
             row = store.add_transaction(
                 tx,
                 wallet=wallet.id,
@@ -93,11 +156,48 @@ class Wallets:
                 transaction=shapes.transaction(row), wallet=shapes.spent(wallet.id, after)
             )
 
-        try:
-            return self._database.write(commit)
-        except InsufficientFunds as refusal:
-            announcements.denied(self._database, principal, wallet_id, refusal)
-            raise
+        return spend(self._database, principal, wallet_id, once(principal, commit))
+
+    def refund(
+        self, principal: WalletPrincipal, transaction_id: int, request: PartRequest
+    ) -> TransactionAnswer:
+        """Gives back what was spent, or a part of it.
+
+        Raises:
+            OverRefund: more than is left of it; of a credit or a write-off there is nothing to give back.
+            NotFound: no such transaction of this key's.
+            Unprocessable: the amount is none.
+        """
+        asked = None if request.amount_usd is UNSET else positive("amount_usd", request.amount_usd)
+
+        def commit(tx: Connection) -> TransactionAnswer:
+            now_us = self._database.now_ns() // 1000
+            spent = store.transaction(tx, transaction_id) if transaction_id <= LARGEST_ID else None
+            if spent is None:
+                raise NotFound("transaction not found")
+            wallet = find(tx, principal, spent.wallet)
+            left = spent.amount - store.refunded(tx, spent.id) if spent.kind == "debit" else 0
+            back = left if asked is None else asked
+            if back > left or back == 0:
+                raise OverRefund(back, left)
+            row = store.add_transaction(
+                tx,
+                wallet=wallet.id,
+                kind="credit",
+                amount=back,
+                description=spent.description,
+                vendor=spent.vendor,
+                created_us=now_us,
+                hold=spent.hold,
+                refunds=spent.id,
+            )
+            movement = Movement("credit", spent=-back, transaction=row.id, hold=spent.hold)
+            after = shift(tx, principal, wallet, movement, now_us=now_us)
+            return TransactionAnswer(
+                transaction=shapes.transaction(row), wallet=shapes.spent(wallet.id, after)
+            )
+
+        return self._database.write(once(principal, commit))
 
     def balance(self, principal: WalletPrincipal, wallet_id: int) -> BalanceAnswer:
         """The counters of a wallet.
@@ -107,8 +207,10 @@ class Wallets:
         """
         with self._database.read() as db:
             wallet = find(db, principal, wallet_id)
+            now_us = self._database.now_ns() // 1000
+            counters = counters_now(db, wallet, wallet.counters, now_us=now_us)
         return BalanceAnswer(
-            wallet=shapes.name(wallet), balance=shapes.balance(wallet.counters, wallet.transactions)
+            wallet=shapes.name(wallet), balance=shapes.balance(counters, wallet.transactions)
         )
 
     def transactions(
@@ -130,27 +232,3 @@ class Wallets:
                 page=query.page, limit=query.limit, total=total, pages=-(-total // query.limit)
             ),
         )
-
-
-def find(db: Connection, principal: WalletPrincipal, wallet_id: int) -> WalletRow:
-    """A wallet of the caller's.
-
-    Raises:
-        NotFound: there is none, or it is another key's: the two look the same.
-    """
-    row = store.wallet(db, wallet_id) if wallet_id <= _LARGEST_ID else None
-    if row is None or row.owner != principal.key:
-        raise NotFound("wallet not found")
-    return row
-
-
-def refuse(tx: Connection, wallet: WalletRow, asked: int) -> NoReturn:
-    """Says of the wallet, or of the ancestor that has least, what is left.
-
-    Raises:
-        InsufficientFunds: always.
-    """
-    rows = [row for identity in wallet.path if (row := store.wallet(tx, identity)) is not None]
-    short = min(rows, key=lambda row: row.counters.remaining)
-    rule = "budget" if short.id == wallet.id else "parent-budget"
-    raise InsufficientFunds(asked, max(short.counters.remaining, 0), rule=rule)

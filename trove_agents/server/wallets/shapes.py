@@ -2,12 +2,16 @@
 
 from typing import cast
 
+import msgspec
+
+from trove_agents.server.wallets.holding import HoldRow
 from trove_agents.server.wallets.ledger import Counters
 from trove_agents.server.wallets.store import TransactionRow, WalletRow
 from trove_agents.wire import times
 from trove_agents.wire.money import from_micros
 from trove_agents.wire.wallets import (
     Balance,
+    Hold,
     SpentWallet,
     Transaction,
     TransactionKind,
@@ -26,6 +30,8 @@ def wallet(row: WalletRow) -> Wallet:
         budget_limit_micros=row.counters.budget,
         balance_usd=from_micros(row.counters.spent),
         balance_micros=row.counters.spent,
+        parent_id=row.ancestors[-1] if row.ancestors else None,
+        frozen=row.frozen_us is not None,
         created_at=times.whole_second(row.created_us),
     )
 
@@ -52,6 +58,26 @@ def balance(counters: Counters, transactions: int) -> Balance:
     )
 
 
+def hold(row: HoldRow, now_us: int) -> Hold:
+    """A hold as it is by the clock."""
+    return Hold(
+        id=row.id,
+        wallet_id=row.wallet,
+        amount_usd=from_micros(row.amount),
+        amount_micros=row.amount,
+        captured_usd=from_micros(row.captured),
+        captured_micros=row.captured,
+        state=row.state_at(now_us),
+        on_expiry=row.on_expiry,
+        expires_at=times.from_micros(row.expires_us),
+        description=row.description,
+        vendor=row.vendor,
+        tool=row.tool,
+        metadata=None if row.metadata is None else msgspec.json.decode(row.metadata),
+        created_at=times.whole_second(row.created_us),
+    )
+
+
 def transaction(row: TransactionRow) -> Transaction:
     """A transaction."""
     return Transaction(
@@ -62,6 +88,8 @@ def transaction(row: TransactionRow) -> Transaction:
         description=row.description,
         vendor=row.vendor,
         type=cast("TransactionKind", row.kind),
+        hold_id=row.hold,
+        refunds=row.refunds,
         created_at=times.whole_second(row.created_us),
     )
 

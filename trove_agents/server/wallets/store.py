@@ -1,9 +1,11 @@
 """SQL of wallets and transactions. No rules."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import bindparam, func, insert, select, update
 
 from trove_agents.server.db import Connection
 from trove_agents.server.db.tables import wallet_entries, wallet_transactions, wallets
@@ -13,6 +15,7 @@ _w, _t, _e = wallets.c, wallet_transactions.c, wallet_entries.c
 _WALLET: Final = (
     _w.id,
     _w.owner,
+    _w.ancestors,
     _w.agent,
     _w.name,
     _w.budget,
@@ -20,13 +23,29 @@ _WALLET: Final = (
     _w.held,
     _w.in_doubt,
     _w.transactions,
+    _w.frozen_us,
     _w.created_us,
 )
 _ONE: Final = select(*_WALLET).where(_w.id == bindparam("key"))
 _BY_AGENT: Final = select(_w.id).where(_w.owner == bindparam("by"), _w.agent == bindparam("name"))
+_OWN: Final = select(*_WALLET).where(_w.owner == bindparam("by")).order_by(_w.id)
+_RENAME: Final = update(wallets).where(_w.id == bindparam("key")).values(name=bindparam("text"))
+_FREEZE: Final = update(wallets).where(_w.id == bindparam("key")).values(frozen_us=bindparam("since"))
 _ADD: Final = insert(wallets)
 _ADD_TRANSACTION: Final = insert(wallet_transactions)
-_TRANSACTION: Final = (_t.id, _t.wallet, _t.kind, _t.amount, _t.description, _t.vendor, _t.created_us)
+_TRANSACTION: Final = (
+    _t.id,
+    _t.wallet,
+    _t.kind,
+    _t.amount,
+    _t.description,
+    _t.vendor,
+    _t.hold,
+    _t.refunds,
+    _t.created_us,
+)
+_ONE_TRANSACTION: Final = select(*_TRANSACTION).where(_t.id == bindparam("key"))
+_REFUNDED: Final = select(func.coalesce(func.sum(_t.amount), 0)).where(_t.refunds == bindparam("of"))
 _PAGE: Final = (
     select(*_TRANSACTION)
     .select_from(wallet_entries.join(wallet_transactions, _t.id == _e.transaction))
@@ -43,16 +62,23 @@ class WalletRow:
 
     id: int
     owner: int
+    ancestors: tuple[int, ...]
+    """From the root to the parent."""
     agent: str
     name: str
     counters: Counters
     transactions: int
+    frozen_us: int | None
     created_us: int
 
     @property
     def path(self) -> list[int]:
         """The wallets that a movement of its changes."""
-        return [self.id]
+        return [*self.ancestors, self.id]
+
+    @property
+    def root(self) -> int:
+        return self.path[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +91,9 @@ class TransactionRow:
     amount: int
     description: str | None
     vendor: str | None
+    hold: int | None
+    refunds: int | None
+    """The transaction that it gives back from."""
     created_us: int
 
 
@@ -74,18 +103,49 @@ def wallet(db: Connection, identity: int) -> WalletRow | None:
     return None if row is None else _wallet(row)
 
 
+def path_of(ancestors: str) -> list[int]:
+    """The ancestors of a wallet as its row has them."""
+    above: list[int] = json.loads(ancestors)
+    return above
+
+
 def by_agent(tx: Connection, owner: int, agent: str) -> int | None:
     """The wallet that a key has for an agent."""
     row = tx.one(_BY_AGENT, by=owner, name=agent)
     return None if row is None else row[0]
 
 
-def add(tx: Connection, *, owner: int, agent: str, name: str, budget: int, created_us: int) -> WalletRow:
+def own(db: Connection, owner: int) -> list[WalletRow]:
+    """The wallets of a key, oldest first."""
+    return [_wallet(row) for row in db.all(_OWN, by=owner)]
+
+
+def rename(tx: Connection, identity: int, name: str) -> None:
+    """Gives a wallet another name."""
+    tx.run(_RENAME, key=identity, text=name)
+
+
+def freeze(tx: Connection, identity: int, since_us: int | None) -> None:
+    """From when on nothing more can be taken; None: it can."""
+    tx.run(_FREEZE, key=identity, since=since_us)
+
+
+def add(
+    tx: Connection,
+    *,
+    owner: int,
+    ancestors: Sequence[int],
+    agent: str,
+    name: str,
+    budget: int,
+    created_us: int,
+) -> WalletRow:
     """A new wallet, of which nothing was spent."""
     counters = Counters(budget, 0, 0, 0)
     identity = tx.insert(
         _ADD,
         owner=owner,
+        ancestors=json.dumps(ancestors),
         agent=agent,
         name=name,
         budget=budget,
@@ -96,7 +156,7 @@ def add(tx: Connection, *, owner: int, agent: str, name: str, budget: int, creat
         transactions=0,
         created_us=created_us,
     )
-    return WalletRow(identity, owner, agent, name, counters, 0, created_us)
+    return WalletRow(identity, owner, tuple(ancestors), agent, name, counters, 0, None, created_us)
 
 
 def add_transaction(
@@ -108,6 +168,8 @@ def add_transaction(
     description: str | None,
     vendor: str | None,
     created_us: int,
+    hold: int | None = None,
+    refunds: int | None = None,
 ) -> TransactionRow:
     """A new transaction."""
     identity = tx.insert(
@@ -117,9 +179,23 @@ def add_transaction(
         amount=amount,
         description=description,
         vendor=vendor,
+        hold=hold,
+        refunds=refunds,
         created_us=created_us,
     )
-    return TransactionRow(identity, wallet, kind, amount, description, vendor, created_us)
+    return TransactionRow(identity, wallet, kind, amount, description, vendor, hold, refunds, created_us)
+
+
+def transaction(tx: Connection, identity: int) -> TransactionRow | None:
+    """A transaction of anybody's, which nobody else refunds until this transaction ends."""
+    row = tx.locked(_ONE_TRANSACTION, key=identity)
+    return None if row is None else TransactionRow(*row)
+
+
+def refunded(tx: Connection, identity: int) -> int:
+    """What was given back from a transaction."""
+    row = tx.one(_REFUNDED, of=identity)
+    return 0 if row is None else int(row[0])
 
 
 def page(db: Connection, wallet: int, *, skip: int, count: int) -> list[TransactionRow]:
@@ -128,6 +204,20 @@ def page(db: Connection, wallet: int, *, skip: int, count: int) -> list[Transact
 
 
 def _wallet(row: tuple[Any, ...]) -> WalletRow:
-    identity, owner, agent, name, budget, spent, held, in_doubt, transactions, created_us = row
+    (
+        identity,
+        owner,
+        ancestors,
+        agent,
+        name,
+        budget,
+        spent,
+        held,
+        in_doubt,
+        transactions,
+        frozen_us,
+        made_us,
+    ) = row
     counters = Counters(budget, spent, held, in_doubt)
-    return WalletRow(identity, owner, agent, name, counters, transactions, created_us)
+    above = tuple(path_of(ancestors))
+    return WalletRow(identity, owner, above, agent, name, counters, transactions, frozen_us, made_us)

@@ -27,6 +27,7 @@ def upgrade() -> None:
         "wallets",
         sa.Column("id", _INT, nullable=False),
         sa.Column("owner", _INT, autoincrement=False, nullable=False),
+        sa.Column("ancestors", sa.Text(), nullable=False),
         sa.Column("agent", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("budget", _INT, autoincrement=False, nullable=False),
@@ -35,6 +36,7 @@ def upgrade() -> None:
         sa.Column("in_doubt", _INT, autoincrement=False, nullable=False),
         sa.Column("entries", _INT, autoincrement=False, nullable=False),
         sa.Column("transactions", _INT, autoincrement=False, nullable=False),
+        sa.Column("frozen_us", _INT, autoincrement=False, nullable=True),
         sa.Column("created_us", _INT, autoincrement=False, nullable=False),
         sa.UniqueConstraint("owner", "agent", name="wallets_agent"),
         sa.CheckConstraint("spent >= 0 AND held >= 0 AND in_doubt >= 0", name="wallets_counters"),
@@ -49,8 +51,41 @@ def upgrade() -> None:
         sa.Column("amount", _INT, autoincrement=False, nullable=False),
         sa.Column("description", sa.Text(), nullable=True),
         sa.Column("vendor", sa.Text(), nullable=True),
+        sa.Column("hold", _INT, autoincrement=False, nullable=True),
+        sa.Column("refunds", _INT, autoincrement=False, nullable=True),
         sa.Column("created_us", _INT, autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("wallet_refunds", "wallet_transactions", ["refunds"], unique=False)
+    op.create_table(
+        "wallet_holds",
+        sa.Column("id", _INT, nullable=False),
+        sa.Column("wallet", _INT, autoincrement=False, nullable=False),
+        sa.Column("root", _INT, autoincrement=False, nullable=False),
+        sa.Column("amount", _INT, autoincrement=False, nullable=False),
+        sa.Column("captured", _INT, autoincrement=False, nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("on_expiry", sa.Text(), nullable=False),
+        sa.Column("expires_us", _INT, autoincrement=False, nullable=False),
+        sa.Column("description", sa.Text(), nullable=True),
+        sa.Column("vendor", sa.Text(), nullable=True),
+        sa.Column("tool", sa.Text(), nullable=True),
+        sa.Column("metadata", sa.Text(), nullable=True),
+        sa.Column("created_us", _INT, autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("wallet_holds_by_expiry", "wallet_holds", ["state", "expires_us"], unique=False)
+    op.create_index("wallet_holds_by_root", "wallet_holds", ["root", "state", "expires_us"], unique=False)
+    op.create_index("wallet_holds_by_wallet", "wallet_holds", ["wallet", "state"], unique=False)
+    op.create_table(
+        "wallet_answers",
+        sa.Column("actor", _INT, autoincrement=False, nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
+        sa.Column("status", _INT, autoincrement=False, nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("actor", "key", name="wallet_answers_key"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "wallet_entries",
@@ -65,6 +100,7 @@ def upgrade() -> None:
         sa.Column("in_doubt_after", _INT, autoincrement=False, nullable=False),
         sa.Column("budget_after", _INT, autoincrement=False, nullable=False),
         sa.Column("transaction", _INT, autoincrement=False, nullable=True),
+        sa.Column("hold", _INT, autoincrement=False, nullable=True),
         sa.Column("actor", _INT, autoincrement=False, nullable=True),
         sa.Column("step", sa.Text(), nullable=True),
         sa.Column("at_us", _INT, autoincrement=False, nullable=False),

@@ -1,0 +1,86 @@
+"""HTTP of wallets beyond the public service's calls: to list, read, change and divide them."""
+
+import importlib.metadata
+
+from trove_agents.server.http import Family, Request, Route
+from trove_agents.server.wallets.routes import caller, identity
+from trove_agents.server.wallets.service import Wallets
+from trove_agents.wire import wallets as wire
+
+
+def routes(family: Family, wallets: Wallets) -> list[Route]:
+    def create_child(request: Request, body: wire.WalletRequest) -> wire.WalletAnswer:
+        return wallets.create(caller(request), body, parent=identity(request, "wallet_id"))
+
+    def listing(request: Request) -> wire.WalletsAnswer:
+        return wallets.own(caller(request))
+
+    def read(request: Request) -> wire.WalletAnswer:
+        return wallets.one(caller(request), identity(request, "wallet_id"))
+
+    def change(request: Request, body: wire.WalletChange) -> wire.WalletAnswer:
+        return wallets.change(caller(request), identity(request, "wallet_id"), body)
+
+    def capabilities(_: Request) -> wire.Capabilities:
+        return wire.Capabilities(version=importlib.metadata.version("trove-agents"))
+
+    one = "/api/wallets/{wallet_id}"
+    return [
+        Route(
+            "POST",
+            one + "/children",
+            create_child,
+            run="hop",
+            access="family",
+            summary="Create a wallet whose budget is a part of this one's",
+            body=wire.WalletRequest,
+            reply=wire.WalletAnswer,
+            errors=(404, 409),
+            once=True,
+            family=family,
+        ),
+        Route(
+            "GET",
+            "/api/wallets",
+            listing,
+            run="hop",
+            access="family",
+            summary="List the wallets of the key",
+            reply=wire.WalletsAnswer,
+            family=family,
+        ),
+        Route(
+            "GET",
+            one,
+            read,
+            run="inline",
+            access="family",
+            summary="A wallet",
+            reply=wire.WalletAnswer,
+            errors=(404,),
+            family=family,
+        ),
+        Route(
+            "PATCH",
+            one,
+            change,
+            run="hop",
+            access="family",
+            summary="Set another budget or name, or freeze",
+            body=wire.WalletChange,
+            reply=wire.WalletAnswer,
+            errors=(404, 422),
+            once=True,
+            family=family,
+        ),
+        Route(
+            "GET",
+            "/api/capabilities",
+            capabilities,
+            run="inline",
+            access="family",
+            summary="What there is beside the public service's calls",
+            reply=wire.Capabilities,
+            family=family,
+        ),
+    ]
