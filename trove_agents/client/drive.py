@@ -4,7 +4,7 @@ This is the only logic that exists twice. Everything above is calls and flows, e
 """
 
 import copy
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+P = TypeVar("P")
 
 
 class Driver:
@@ -98,6 +99,21 @@ class Driver:
             if not _is_success(reply.status):
                 raise failure(Reply(reply.status, reply.headers, b"".join(reply.chunks)))
             yield reply
+
+    def pages(self, page: Callable[[str | None], Step[P]], items: Callable[[P], Iterable[T]]) -> Iterator[T]:
+        """The items of all pages, each page read when its first item is asked for.
+
+        Args:
+            page: Asks for the page that a cursor leads to; None: for the first.
+            items: Takes them out of a page.
+        """
+        cursor: str | None = None
+        while True:
+            found = self._perform(page(cursor))
+            yield from items(found)
+            if not isinstance(found.next_cursor, str):
+                return
+            cursor = found.next_cursor
 
     def repeat(self, once: Callable[[], T], may_repeat: Callable[[], bool]) -> T:
         """The result of ``once``, under this client's retries."""
@@ -203,6 +219,19 @@ class AsyncDriver:
                     Reply(reply.status, reply.headers, b"".join([chunk async for chunk in reply.chunks]))
                 )
             yield reply
+
+    async def pages(
+        self, page: Callable[[str | None], Step[P]], items: Callable[[P], Iterable[T]]
+    ) -> AsyncIterator[T]:
+        """As :meth:`Driver.pages`."""
+        cursor: str | None = None
+        while True:
+            found = await self._perform(page(cursor))
+            for item in items(found):
+                yield item
+            if not isinstance(found.next_cursor, str):
+                return
+            cursor = found.next_cursor
 
     async def repeat(self, once: Callable[[], Awaitable[T]], may_repeat: Callable[[], bool]) -> T:
         """As :meth:`Driver.repeat`."""

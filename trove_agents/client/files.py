@@ -259,14 +259,10 @@ class FilesMethods(Driver):
             TroveNotFoundError: no such directory, or no such past.
         """
         self.run(self._paged(at))
-        cursor: str | None = None
-        while True:
-            call = list_page(path, recursive=recursive, at=at, limit=page_size, cursor=cursor)
-            page = self.send(call)
-            yield from page.entries
-            if not isinstance(page.next_cursor, str):
-                return
-            cursor = page.next_cursor
+        yield from self.pages(
+            lambda cursor: list_page(path, recursive=recursive, at=at, limit=page_size, cursor=cursor),
+            lambda page: page.entries,
+        )
 
     def read(self, path: str, *, at: State | None = None) -> str | bytes:
         """Reads a file: ``str`` when it is UTF-8 text (one request), ``bytes`` otherwise (two).
@@ -403,15 +399,11 @@ class AsyncFilesMethods(AsyncDriver):
     ) -> AsyncIterator[FileInfo]:
         """See :meth:`TroveClient.iter_dir`; iterate with ``async for``."""
         await self.run(self._paged(at))
-        cursor: str | None = None
-        while True:
-            call = list_page(path, recursive=recursive, at=at, limit=page_size, cursor=cursor)
-            page = await self.send(call)
-            for entry in page.entries:
-                yield entry
-            if not isinstance(page.next_cursor, str):
-                return
-            cursor = page.next_cursor
+        async for entry in self.pages(
+            lambda cursor: list_page(path, recursive=recursive, at=at, limit=page_size, cursor=cursor),
+            lambda page: page.entries,
+        ):
+            yield entry
 
     async def read(self, path: str, *, at: State | None = None) -> str | bytes:
         """See :meth:`TroveClient.read`."""

@@ -67,13 +67,7 @@ class HistoryMethods(Driver):
             TroveNotFoundError: the namespace was never used.
         """
         self.run(self._capabilities.check("history"))
-        cursor: str | None = None
-        while True:
-            page = self.send(history_page(path, cursor=cursor))
-            yield from page.entries
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        yield from self.pages(lambda cursor: history_page(path, cursor=cursor), lambda page: page.entries)
 
 
 class AsyncHistoryMethods(AsyncDriver):
@@ -86,14 +80,10 @@ class AsyncHistoryMethods(AsyncDriver):
     async def history(self, path: str | None = None) -> AsyncIterator[HistoryEntry]:
         """See :meth:`TroveClient.history`; iterate with ``async for``."""
         await self.run(self._capabilities.check("history"))
-        cursor: str | None = None
-        while True:
-            page = await self.send(history_page(path, cursor=cursor))
-            for entry in page.entries:
-                yield entry
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        async for entry in self.pages(
+            lambda cursor: history_page(path, cursor=cursor), lambda page: page.entries
+        ):
+            yield entry
 
 
 _DIFFERENCES = value(Differences)

@@ -43,13 +43,8 @@ class NamespacesMethods(Driver):
         Raises:
             NotSupported: the server has no such call.
         """
-        cursor: str | None = None
-        while True:
-            page = self.run(self._capabilities.need("namespaces", namespaces_page(cursor)))
-            yield from page.namespaces
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        self.run(self._capabilities.check("namespaces"))
+        yield from self.pages(namespaces_page, lambda page: page.namespaces)
 
     def namespace_info(self, name: str) -> NamespaceInfo:
         """How much a namespace holds, since when it is there, and when it was last changed.
@@ -123,14 +118,9 @@ class AsyncNamespacesMethods(AsyncDriver):
 
     async def list_namespaces(self) -> AsyncIterator[NamespaceInfo]:
         """See :meth:`TroveClient.list_namespaces`; iterate with ``async for``."""
-        cursor: str | None = None
-        while True:
-            page = await self.run(self._capabilities.need("namespaces", namespaces_page(cursor)))
-            for each in page.namespaces:
-                yield each
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        await self.run(self._capabilities.check("namespaces"))
+        async for each in self.pages(namespaces_page, lambda page: page.namespaces):
+            yield each
 
     async def namespace_info(self, name: str) -> NamespaceInfo:
         """See :meth:`TroveClient.namespace_info`."""

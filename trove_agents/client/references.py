@@ -118,13 +118,9 @@ class ReferencesMethods(Driver):
             NotSupported: the server has no references.
         """
         self.run(self._capabilities.check("references"))
-        cursor: str | None = None
-        while True:
-            page = self.send(references_page(thread, cursor=cursor))
-            yield from page.references
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        yield from self.pages(
+            lambda cursor: references_page(thread, cursor=cursor), lambda page: page.references
+        )
 
     def delete_reference(self, reference_id: str) -> None:
         """Deletes a reference. The files of the namespace stay.
@@ -179,14 +175,10 @@ class AsyncReferencesMethods(AsyncDriver):
     async def references(self, *, thread: str | None = None) -> AsyncIterator[StepReference]:
         """See :meth:`TroveClient.references`; iterate with ``async for``."""
         await self.run(self._capabilities.check("references"))
-        cursor: str | None = None
-        while True:
-            page = await self.send(references_page(thread, cursor=cursor))
-            for each in page.references:
-                yield each
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        async for each in self.pages(
+            lambda cursor: references_page(thread, cursor=cursor), lambda page: page.references
+        ):
+            yield each
 
     async def delete_reference(self, reference_id: str) -> None:
         """See :meth:`TroveClient.delete_reference`."""
