@@ -247,6 +247,8 @@ def of_storage(error: Exception) -> ServiceError | None:
             return StorageFull("the server has no room left on its disk; nothing was kept")
         case "busy":
             return Unavailable("the server's database is busy; nothing was kept, try again shortly")
+        case "long":
+            return BadRequest("a path is longer than the server's database takes; nothing was kept")
         case "failed":
             return StorageFailed("the server's storage failed; whether anything was kept is not certain")
         case None:

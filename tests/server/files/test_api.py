@@ -1,6 +1,7 @@
 """Files over the API: wire 1.5, 3.2 to 3.7."""
 
 import itertools
+import secrets
 
 import pytest
 
@@ -359,6 +360,20 @@ def test_links_cannot_keep_the_server_busy(api, trove):
     api.write("l29/new")  # as long as that takes little
     answer = api("POST", "/write", body={"path": "l0/f", "content": "x"})
     assert (answer.status, answer.json["code"]) == (400, "bad-request")
+
+
+def test_a_path_that_no_index_takes_is_refused_as_one(api, trove):
+    """PostgreSQL compresses keys and takes less than a third of a page of them; random names stay as long as they are."""
+    path = "/".join(secrets.token_hex(120) for _ in range(16))
+    answer = api("POST", "/write", body={"path": path, "content": "x"})
+    if trove.server.settings.database_url is None:
+        assert answer.status == 200
+    else:
+        assert (answer.status, answer.json["code"]) == (400, "bad-request")
+        assert names(api.list()) == []
+    same = "/".join(["x" * 240] * 16)
+    api.write(same)
+    assert api.read(same).status == 200
 
 
 def test_a_dangling_link_is_not_found(linked):

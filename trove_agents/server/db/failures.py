@@ -6,8 +6,10 @@ from typing import Final, Literal, TypeAlias
 
 from trove_agents.server.db.commit import Closed, CommitFailed, Unreachable
 
-Reason: TypeAlias = Literal["closed", "full", "busy", "failed"]
-"""Closed; no room left; kept by another process for too long; anything else that is not the statement's fault."""
+Reason: TypeAlias = Literal["closed", "full", "busy", "long", "failed"]
+"""Closed; no room left; kept by another process for too long; a key that is longer than an index takes; anything else
+that is not the statement's fault.
+"""
 
 _PRIMARY: Final = 0xFF
 """The part of an extended result code that names the error (https://sqlite.org/rescode.html)."""
@@ -28,6 +30,7 @@ _STATES: Final[tuple[tuple[str, Reason], ...]] = (
     ("53", "busy"),  # of connections, of memory
     ("40", "busy"),  # lost races, again and again
     ("55P03", "busy"),
+    ("54000", "long"),  # a third of a page, after compression: of all keys only paths come near it
     ("08", "failed"),
     ("57P", "failed"),  # the server is going or coming
     ("58", "failed"),
@@ -41,7 +44,7 @@ def reason(error: BaseException) -> Reason | None:
     """Why a transaction or a statement failed; None for what is no failure of the storage, but of a program.
 
     The disk's own errors count too, since blobs and files beside the database meet the same full disk. After
-    ``closed``, ``full`` and ``busy`` nothing of the transaction was kept; after ``failed`` it is uncertain.
+    ``closed``, ``full``, ``busy`` and ``long`` nothing of the transaction was kept; after ``failed`` it is uncertain.
     """
     if isinstance(error, Closed):
         return "closed"
