@@ -6,6 +6,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from trove_agents.server import timelines
 from trove_agents.server.errors import QuotaExceeded
 from trove_agents.server.exec import state
-from trove_agents.server.exec.copies import DirectoryCopies
+from trove_agents.server.exec.copies import DirectoryCopies, remove_folder
 from trove_agents.server.exec.scan import Quota
 from trove_agents.server.jobs import Turn
 
@@ -410,8 +411,34 @@ def test_a_quota_is_found_out_before_anything_is_read(bench):
         bench.exec(lambda root: [(root / f"f{n}").touch() for n in range(20)], quota=Quota(entries=10))
     with pytest.raises(QuotaExceeded):
         bench.exec(lambda root: [(root / f"d{n}").mkdir() for n in range(20)], quota=Quota(entries=10))
+    with pytest.raises(QuotaExceeded):
+        bench.exec(lambda root: (root / "/".join("deep" * 50)).mkdir(parents=True), quota=Quota(paths=10_000))
     bench.exec()
     assert list(same(bench)) == ["f"]
+    bench.exec(lambda root: (root / "/".join("deep" * 50)).mkdir(parents=True), quota=Quota(paths=50_000))
+
+
+def test_removing_a_deep_tree_takes_no_memory_for_all_its_paths(tmp_path):
+    """The paths of 200,000 directories, each in the other, are 20 GB at the least."""
+    root = tmp_path / "root"
+    root.mkdir()
+    above = os.open(root, os.O_RDONLY)
+    for _ in range(600):
+        os.mkdir("d" * 200, dir_fd=above)
+        below = os.open("d" * 200, os.O_RDONLY, dir_fd=above)
+        os.close(os.open("f", os.O_CREAT, dir_fd=below))
+        os.mkdir("beside", dir_fd=below)
+        os.close(above)
+        above = below
+    os.close(above)
+    tracemalloc.start()
+    try:
+        remove_folder(root)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert not root.exists()
+    assert most < 5_000_000
 
 
 @directories

@@ -42,13 +42,21 @@ class Quota:
     """Sum of the sizes of its files; a sparse file counts whole."""
     entries: int = 200_000
     """Files, links and directories."""
+    paths: int = 32 * 1024**2
+    """Sum of the lengths of the paths that one command changed: the store keeps each, and those of a deep tree are
+    longer, all together, than anything in it."""
 
-    def check(self, size: int, entries: int) -> None:
+    def check(self, size: int, entries: int, paths: int) -> None:
         """Refuses what is more.
 
         Raises:
-            QuotaExceeded: there are more bytes or more entries.
+            QuotaExceeded: there are more bytes or more entries, or longer paths.
         """
+        if paths > self.paths:
+            raise QuotaExceeded(
+                f"the paths of what the command changed are longer than {self.paths:,} characters together; nothing "
+                "of it was kept"
+            )
         if entries > self.entries or size > self.bytes:
             raise QuotaExceeded(
                 f"the command left more than {self.bytes:,} bytes or {self.entries:,} entries in the "
@@ -103,6 +111,7 @@ class Scanner:
         self._special: list[str] = []
         self._entries = 0
         self._bytes = 0
+        self._paths = 0
 
     def scan(self, *, started_ns: int, quota: Quota) -> Scan:
         """What is new, changed or gone since the file system's clock showed ``started_ns``.
@@ -132,7 +141,7 @@ class Scanner:
             directory = pending.pop()
             visited.add(directory)
             pending += self._look(directory, started_ns)
-            quota.check(self._bytes, self._entries)
+            quota.check(self._bytes, self._entries, self._paths)
         return visited
 
     def _look(self, directory: str, started_ns: int) -> list[str]:
@@ -141,6 +150,7 @@ class Scanner:
         below = f"{directory}/" if directory else ""
         inside: list[str] = []
         met = 0
+        suspected = len(self._suspects)
         with os.scandir(self._tree.enter(directory)) as listing:
             for item in listing:
                 now = item.stat(follow_symlinks=False)
@@ -160,6 +170,7 @@ class Scanner:
                     continue
                 if was is None or not _same(was, now, started_ns):
                     self._suspects.append((below + item.name, now))
+        self._paths += len(below) * (len(self._suspects) - suspected)
         if met != len(names):
             here = set(os.listdir(self._tree.enter(directory)))  # noqa: PTH208 - a descriptor, not a path
             for name in [name for name in names if name not in here]:

@@ -5,7 +5,9 @@ rights. So every step opens one name below an open directory and refuses to foll
 path is ever handed to the kernel whole.
 """
 
+import itertools
 import os
+import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -147,10 +149,12 @@ class Tree:
         if not stat.S_ISDIR(os.stat(name, dir_fd=above, follow_symlinks=False).st_mode):
             os.unlink(name, dir_fd=above)
             return
-        for directory in reversed(list(self._emptied(path))):
-            above, name = self.parent(directory)
-            os.rmdir(name, dir_fd=above)
-            self._lifted.pop(directory, None)
+        self._empty(path)
+        above, name = self.parent(path)
+        os.rmdir(name, dir_fd=above)
+        below = f"{path}/"
+        for lifted in [each for each in self._lifted if each == path or each.startswith(below)]:
+            del self._lifted[lifted]
 
     def clear(self) -> None:
         """Removes everything below the root."""
@@ -159,20 +163,46 @@ class Tree:
         for name in names:
             self.remove(name)
 
-    def _emptied(self, path: str) -> Iterator[str]:
-        """The directories of a tree, each before those in it, after everything else in them is gone."""
-        pending = [path]
-        while pending:
-            directory = pending.pop()
-            descriptor = self.enter(directory)
-            with os.scandir(descriptor) as entries:
-                found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-            for name, is_directory in found:
-                if is_directory:
-                    pending.append(f"{directory}/{name}")
-                else:
-                    os.unlink(name, dir_fd=descriptor)
-            yield directory
+    def _empty(self, path: str) -> None:
+        """Removes all that is in a directory. What is deeper is moved up first: the paths of a deep tree are longer, all
+        together, than any memory.
+        """
+        top = os.dup(self.enter(path))
+        moved = (f"{prefix}{number}" for prefix in (secrets.token_hex(16),) for number in itertools.count())
+        try:
+            pending = self._strip(top, top, None)
+            while pending:
+                name = pending.pop()
+                descriptor = self._open_below(top, name)
+                try:
+                    pending += self._strip(descriptor, top, moved)
+                finally:
+                    os.close(descriptor)
+                os.rmdir(name, dir_fd=top)
+        finally:
+            os.close(top)
+
+    def _strip(self, descriptor: int, top: int, moved: Iterator[str] | None) -> list[str]:
+        """Leaves nothing in a directory; the directories that were in it, under their new names in ``top``."""
+        found = []
+        with os.scandir(descriptor) as entries:
+            inside = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for name, is_directory in inside:
+            if not is_directory:
+                os.unlink(name, dir_fd=descriptor)
+            elif moved is None:
+                found.append(name)
+            else:
+                if self._bound:  # who moves a directory writes into it, too
+                    os.chmod(name, _OWNER, dir_fd=descriptor)
+                found.append(next(moved))
+                os.rename(name, found[-1], src_dir_fd=descriptor, dst_dir_fd=top)
+        return found
+
+    def _open_below(self, above: int, name: str) -> int:
+        if self._bound:
+            os.chmod(name, _OWNER, dir_fd=above)
+        return os.open(name, _DIRECTORY, dir_fd=above)
 
     def _at(self, level: int) -> int:
         descriptor = self._open[level]

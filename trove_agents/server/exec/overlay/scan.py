@@ -48,6 +48,7 @@ class UpperScan:
         self._quota = quota
         self._entries = start.files
         self._bytes = start.bytes
+        self._paths = 0
         self._result = Scan()
         self._files: dict[str, tuple[os.stat_result, Entry | None]] = {}
         self._special: list[tuple[str, os.stat_result, Entry | None, bool]] = []
@@ -61,7 +62,7 @@ class UpperScan:
         pending = [_Directory("")]
         while pending:
             pending += self._look(pending.pop())
-            self._quota.check(self._bytes, self._entries)
+            self._quota.check(self._bytes, self._entries, self._paths)
         for special in sorted(self._special, key=lambda special: special[0]):
             self._drop(*special)
         self._take_in()
@@ -73,6 +74,7 @@ class UpperScan:
         below = f"{directory.path}/" if directory.path else ""
         with os.scandir(self._tree.enter(directory.path)) as listing:
             here = {entry.name: entry.stat(follow_symlinks=False) for entry in listing}
+        self._paths += len(below) * len(here)
         before = self._before(directory, here)
         inside = []
         for name, now in here.items():
