@@ -18,8 +18,9 @@ from trove_agents.server.events.service import Events
 from trove_agents.server.events.upkeep import EventUpkeep
 from trove_agents.server.exec import routes as exec_routes
 from trove_agents.server.exec.service import ExecService
+from trove_agents.server.files import archive_routes, tree_routes
 from trove_agents.server.files import routes as file_routes
-from trove_agents.server.files import tree_routes
+from trove_agents.server.files.archives import Archives
 from trove_agents.server.files.listings import Listings
 from trove_agents.server.files.service import Files
 from trove_agents.server.files.trees import Trees
@@ -116,6 +117,7 @@ class Server:
                 Files(self.database, self.blobs, self.quotas), Listings(self.database), self.blobs
             ),
             *tree_routes.routes(Trees(self.database, self.quotas)),
+            *archive_routes.routes(Archives(self.database, self.blobs, self.quotas, self.settings.folder)),
             *snapshot_routes.routes(
                 SnapshotService(self.database, manual_days=self.settings.snapshot_days), self.locks
             ),

@@ -10,6 +10,7 @@ from trove_agents.wire.files import shown as _shown
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 """Of ASCII, and those that Unicode has beside them, which terminals obey as well."""
 _SEPARATORS: Final = re.compile(r"[/\\]")
+_NAMED: Final = 200
 ROOT: Final = "workspace"
 
 
@@ -32,6 +33,19 @@ def canonical(text: str) -> str:
     while start < len(segments) and segments[start] == ROOT:
         start += 1
     path = "/".join(segments[start:])
+    _check_lengths(path)
+    return path
+
+
+def inside(directory: str, name: str) -> str:
+    """The path of what an archive names, below a canonical one.
+
+    Raises:
+        BadRequest: a control character, or a path over 4,096 bytes.
+    """
+    path = f"{directory}/{name}" if directory else name
+    if _CONTROL.search(path):
+        raise BadRequest(f"{names.to_wire(name)[:_NAMED]!r} holds control characters, which a path cannot")
     _check_lengths(path)
     return path
 

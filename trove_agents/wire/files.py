@@ -81,6 +81,19 @@ class Transferred(msgspec.Struct, frozen=True, omit_defaults=True):
     """The step reference that was asked for with the call."""
 
 
+class TreeResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an archive put."""
+
+    path: str
+    """The directory, ``workspace/...``."""
+    files: int
+    """How many files and links."""
+    size_bytes: int
+    """Of all the files."""
+    reference_id: str | None = None
+    """The step reference that was asked for with the call."""
+
+
 class FileInfo(msgspec.Struct, frozen=True):
     """One entry of a listing. A symbolic link is shown as an entry that is not a directory."""
 

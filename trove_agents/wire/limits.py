@@ -21,6 +21,10 @@ ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 WRITE_BYTES: Final = 10 * MB
 UPLOAD_BYTES: Final = 100 * MB
 DOWNLOAD_BYTES: Final = 100 * MB
+TREE_BYTES: Final = 1_024 * MB
+"""Of a whole archive that is put."""
+TREE_ENTRIES: Final = 100_000
+"""In it, with the directories that only its names imply."""
 TEXT_BYTES: Final = MB
 """What one text read returns at most."""
 

@@ -15,6 +15,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from trove_agents.wire import tars
+from trove_agents.wire.tars import Member
+
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -44,6 +47,8 @@ OPERATIONS = [
     "POST /v1/files/mkdir",
     "POST /v1/files/move",
     "POST /v1/files/copy",
+    "GET /v1/tree",
+    "PUT /v1/tree",
     "GET /v1/files/stat",
     "GET /v1/diff",
     "GET /v1/history",
@@ -96,6 +101,7 @@ STATES = [
     "/v1/files",
     "/v1/files/content",
     "/v1/files/stat",
+    "/v1/tree",
     "/v1/diff",
     "/v1/forks",
     "/v1/restore",
@@ -147,6 +153,9 @@ class Real:
                 and name in case.body
             ):
                 case.body[name] = f"new-{secrets.token_hex(4)}"
+        if case.operation.path == "/v1/tree":
+            case.query["path"] = "tree"
+            case.body = tars.head(Member("a", "directory", 0o755, 0)) + tars.END
         if case.operation.path == "/v1/references/delete":
             case.body = {"ids": [self.reference_id()]}  # of the fields only some go together
         if case.operation.path.startswith("/api/") and isinstance(case.body, dict):
@@ -230,7 +239,9 @@ class Real:
 @pytest.fixture
 def real(workspace):
     with workspace.http() as http, workspace.http(None, workspace.admin_key) as admin:
-        yield Real(workspace, http, admin)
+        made = Real(workspace, http, admin)
+        yield made
+        made.release()
 
 
 def test_the_document_is_valid_openapi(document):

@@ -17,6 +17,7 @@ from trove_agents.server.timelines.contents import (
     payload,
     payload_of,
     read_content,
+    read_contents,
 )
 from trove_agents.server.timelines.errors import (
     AlreadyExists,
@@ -108,6 +109,7 @@ __all__ = [
     "payload",
     "payload_of",
     "read_content",
+    "read_contents",
     "read_head",
     "refer",
     "reference",

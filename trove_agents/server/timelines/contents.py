@@ -30,6 +30,9 @@ PARTS: Final = (
     .order_by(content_parts.c.position)
 )
 _DIGESTS = select(contents.c.id, contents.c.digest).where(Among(contents.c.id, "ids"))
+_CONTENTS = select(contents.c.id, contents.c.digest, contents.c.size, contents.c.data).where(
+    Among(contents.c.id, "ids")
+)
 _ADD = insert(contents)
 ADD_OTHER: Final = (
     insert(contents)
@@ -92,6 +95,14 @@ def read_content(db: Connection, content_id: int) -> Payload:
     if row is None:
         raise NotFound(f"content {content_id}")
     return stored_payload(db, content_id, row)
+
+
+def read_contents(db: Connection, ids: Iterable[int]) -> dict[int, Payload]:
+    """Many contents by key, as ``read_content``; those that are not there are left out."""
+    wanted = integers(ids)
+    return {
+        row[0]: stored_payload(db, row[0], (row[1], row[2], row[3])) for row in db.all(_CONTENTS, ids=wanted)
+    }
 
 
 def stored_payload(db: Connection, content_id: int, row: tuple[bytes, int, bytes | None]) -> Payload:
