@@ -39,7 +39,15 @@ from trove_agents.errors import (
 )
 from trove_agents.wire.events import Actor, ListedEvent
 from trove_agents.wire.exec import ExecChunk, ExecResult
-from trove_agents.wire.files import BytesContent, FileContent, FileInfo, FileResult, FileStat, Transferred
+from trove_agents.wire.files import (
+    BytesContent,
+    FileContent,
+    FileInfo,
+    FileResult,
+    FileStat,
+    Transferred,
+    TreeResult,
+)
 from trove_agents.wire.forks import Fork
 from trove_agents.wire.history import Difference, HistoryEntry
 from trove_agents.wire.keys import KeyCreated, KeyMetadata, Me
@@ -97,6 +105,7 @@ __all__ = [
     "StepReference",
     "Transferred",
     "Transport",
+    "TreeResult",
     "Trove",
     "TroveAdminClient",
     "TroveAuthError",

@@ -2,6 +2,7 @@
 
 from typing import Final, Self
 
+from trove_agents.client.archives import ArchivesMethods, AsyncArchivesMethods
 from trove_agents.client.bootstrap import AsyncBootstrapMethods, BootstrapMethods
 from trove_agents.client.call import Pairs
 from trove_agents.client.drive import AsyncTransport, Transport
@@ -35,6 +36,7 @@ RETRIES: Final = Retries()
 class TroveClient(
     FilesMethods,
     TreesMethods,
+    ArchivesMethods,
     ExecMethods,
     SnapshotsMethods,
     ReferencesMethods,
@@ -88,6 +90,7 @@ class TroveClient(
 class AsyncTroveClient(
     AsyncFilesMethods,
     AsyncTreesMethods,
+    AsyncArchivesMethods,
     AsyncExecMethods,
     AsyncSnapshotsMethods,
     AsyncReferencesMethods,

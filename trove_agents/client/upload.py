@@ -20,9 +20,14 @@ _PIECE: Final = 256 * 1024
 
 
 class Upload:
-    """The body of one upload. It can be sent again while it ``can_restart``."""
+    """The body of one upload. It can be sent again while it ``can_restart``.
 
-    def __init__(self, source: AsyncSource, progress: Progress | None = None) -> None:
+    ``length`` is how many bytes an iterable will give, if that is known.
+    """
+
+    def __init__(
+        self, source: AsyncSource, progress: Progress | None = None, *, length: int | None = None
+    ) -> None:
         if isinstance(source, str | TextIOBase):
             raise TypeError("upload sends bytes, not text: use write(), or open the file in binary mode")
         if isinstance(source, bytes | bytearray | memoryview):
@@ -31,7 +36,7 @@ class Upload:
         self._progress = progress
         self._begun = False
         self._start: int | None = None
-        self.length: int | None = None
+        self.length = length
         """Bytes in all; None when only the end will tell."""
         if isinstance(source, memoryview):
             self.length = len(source)
@@ -45,7 +50,7 @@ class Upload:
     @property
     def can_restart(self) -> bool:
         """Whether the whole body can be sent from its beginning (again)."""
-        if not self._begun or self.length is not None:
+        if not self._begun or self._start is not None or isinstance(self._source, memoryview | Path):
             return True
         # A list gives a new iterator each time, a generator itself; a pipe cannot go back
         return not (_is_file(self._source) or isinstance(self._source, Iterator | AsyncIterator))
