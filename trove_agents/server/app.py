@@ -49,6 +49,7 @@ from trove_agents.server.snapshots.restores import Restores
 from trove_agents.server.snapshots.service import SnapshotService
 from trove_agents.server.snapshots.upkeep import SnapshotUpkeep
 from trove_agents.server.wallets import account_routes, hold_routes
+from trove_agents.server.wallets import key_routes as wallet_key_routes
 from trove_agents.server.wallets import routes as wallet_routes
 from trove_agents.server.wallets.admission import Admission
 from trove_agents.server.wallets.holds import Holds
@@ -140,9 +141,10 @@ class Server:
 
     def _wallet_routes(self) -> list[Route]:
         keys, wallets = WalletKeys(self.database), Wallets(self.database)
-        family = wallet_routes.family_of(keys)
+        family = wallet_key_routes.family_of(keys)
         return [
-            *wallet_routes.routes(family, keys, wallets, self._admission),
+            *wallet_key_routes.routes(family, keys, wallets, self._admission),
+            *wallet_routes.routes(family, wallets),
             *account_routes.routes(family, wallets),
             *hold_routes.routes(family, Holds(self.database), wallets),
         ]

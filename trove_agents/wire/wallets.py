@@ -18,6 +18,7 @@ Text = Annotated[str, msgspec.Meta(max_length=4096)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=_NAME, pattern=r"\S")]
 TransactionKind = Literal["debit", "credit", "write_off"]
 HoldState = Literal["held", "captured", "voided", "expired", "in_doubt", "written_off"]
+KeyRole = Literal["owner", "spend"]
 OnExpiry = Literal["void", "doubt"]
 HOLD_SECONDS: Final = 900
 """How long a hold lasts that says nothing else."""
@@ -52,6 +53,9 @@ class WalletKeyRequest(msgspec.Struct, frozen=True):
     """Body of ``POST /api/keys``."""
 
     name: Name
+    role: KeyRole = "owner"
+    wallet_id: int | None = None
+    """Of a key that spends: the only wallet that it sees."""
 
 
 class WalletKeyCreated(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,8 +66,34 @@ class WalletKeyCreated(msgspec.Struct, frozen=True, kw_only=True):
     """Shown this once."""
     name: str
     id: int
+    role: KeyRole
+    wallet_id: int | None
     created_at: str
     message: str = "Save this key - it will not be shown again"
+
+
+class WalletKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A wallet key without its secret."""
+
+    id: int
+    name: str
+    role: KeyRole
+    wallet_id: int | None
+    created_at: str
+
+
+class WalletKeysAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of ``GET /api/keys``: the key itself and those that it gave out, oldest first."""
+
+    success: bool = True
+    keys: list[WalletKey]
+
+
+class WalletKeyRevoked(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of ``DELETE /api/keys/{id}``."""
+
+    success: bool = True
+    id: int
 
 
 class WalletRequest(msgspec.Struct, frozen=True):
@@ -204,7 +234,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     limits: bool = False
     children: bool = True
     approvals: bool = False
-    key_roles: bool = False
+    key_roles: bool = True
     wallet_updates: bool = True
     version: str
 

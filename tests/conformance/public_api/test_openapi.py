@@ -77,6 +77,8 @@ OPERATIONS = [
     "POST /v1/workspaces/{workspace_id}/keys",
     "DELETE /v1/workspaces/{workspace_id}/keys/{key_id}",
     "POST /api/keys",
+    "GET /api/keys",
+    "DELETE /api/keys/{wallet_key_id}",
     "POST /api/wallets",
     "POST /api/wallets/{wallet_id}/purchase",
     "GET /api/wallets/{wallet_id}/balance",
@@ -140,7 +142,10 @@ class Real:
             "If-None-Match",
         ):  # generated, they hardly ever let a call pass
             (case.headers or {}).pop(name, None)
-        if case.operation.path.startswith("/api/") and case.operation.path != "/api/keys":
+        if (
+            case.operation.path.startswith("/api/")
+            and f"{case.operation.method.upper()} {case.operation.path}" != "POST /api/keys"
+        ):
             case.headers["X-Trove-Key"] = self.wallet_key()
         if "X-Trove-Lease" in (case.headers or {}):
             case.headers["X-Trove-Lease"] = self.lease_id()
@@ -170,6 +175,9 @@ class Real:
                     if case.body.get(name)
                 }
             )
+        if case.operation.path == "/api/keys" and isinstance(case.body, dict):
+            case.body.pop("role", None)  # of the fields only some go together
+            case.body.pop("wallet_id", None)
         if case.operation.path.endswith("/write-off"):
             doubt = f"/api/holds/{case.path_parameters['hold_id']}/doubt"
             self.http.post(doubt, headers={"X-Trove-Key": self.wallet_key()}).raise_for_status()
@@ -216,6 +224,11 @@ class Real:
             made = self.http.post("/api/keys", json={"name": "generated"}, headers=self._admin_header)
             self._wallet_key = made.raise_for_status().json()["api_key"]
         return self._wallet_key
+
+    def wallet_key_id(self) -> str:
+        body = {"name": "generated", "role": "spend", "wallet_id": int(self.wallet_id())}
+        made = self.http.post("/api/keys", json=body, headers={"X-Trove-Key": self.wallet_key()})
+        return str(made.raise_for_status().json()["id"])
 
     def wallet_id(self) -> str:
         body = {"agent_id": secrets.token_hex(8), "name": "generated", "budget_limit_usd": 999_999_999.999999}

@@ -20,11 +20,11 @@ class Answer:
 class Wallets:
     """Calls with one wallet key."""
 
-    def __init__(self, trove, key=None):
+    def __init__(self, trove, key=None, *, bare=False):
         self.trove = trove
         self.transport = InProcess(trove._runtime)
         self.key = key
-        if key is None:
+        if key is None and not bare:
             self.key = self("POST", "/api/keys", {"name": "mine"}).json["api_key"]
 
     def __call__(self, method, path, body=None, *, query="", data=None, headers=()):
@@ -55,6 +55,9 @@ class Wallets:
         answer = self.get(f"/api/wallets/{wallet}/balance")
         assert answer.status == 200, answer.body
         return answer.json["balance"]
+
+    def with_key(self, key, **more):
+        return Wallets(self.trove, key, **more)
 
     def other(self):
         return Wallets(self.trove)

@@ -255,8 +255,12 @@ wallet_keys = Table(
     _text("workspace"),
     _text("name"),
     _bytes("digest"),
+    _int("owner", null=True),
+    _int("wallet", null=True),
     _int("created_us"),
+    _int("revoked_us", null=True),
     UniqueConstraint("digest", name="wallet_keys_digest"),
+    Index("wallet_keys_by_owner", "owner"),
 )
 wallets = Table(
     "wallets",

@@ -83,7 +83,7 @@ def routes(family: Family, holds: Holds, wallets: Wallets) -> list[Route]:
                 body=body,
                 body_optional=True,
                 reply=reply,
-                errors=(404, 410),
+                errors=(403, 404, 410) if name == "write-off" else (404, 410),
                 once=True,
                 family=family,
             )
@@ -111,7 +111,7 @@ def routes(family: Family, holds: Holds, wallets: Wallets) -> list[Route]:
             body=wire.PartRequest,
             body_optional=True,
             reply=wire.TransactionAnswer,
-            errors=(404,),
+            errors=(403, 404),
             once=True,
             family=family,
         ),

@@ -16,11 +16,11 @@ from trove_agents.server.jobs import Turn
 from trove_agents.server.wallets import announcements, holding, shapes, store
 from trove_agents.server.wallets.answers import once
 from trove_agents.server.wallets.holding import HoldRow
-from trove_agents.server.wallets.keys import WalletPrincipal
+from trove_agents.server.wallets.keys import LARGEST_ID, WalletPrincipal
 from trove_agents.server.wallets.ledger import Counters, Movement, note
 from trove_agents.server.wallets.refusals import HoldClosed, HoldExpired, OverCapture, positive
 from trove_agents.server.wallets.settling import settle, shift, to_doubt
-from trove_agents.server.wallets.spending import LARGEST_ID, counters_now, find, spend, take
+from trove_agents.server.wallets.spending import counters_now, find, spend, take
 from trove_agents.server.wallets.store import WalletRow
 from trove_agents.wire.wallets import (
     ExtendRequest,
@@ -197,9 +197,11 @@ class Holds:
         """Takes what is in doubt for spent.
 
         Raises:
+            Forbidden: a key that only spends.
             HoldClosed: it is not in doubt.
             NotFound: no such hold of this key's.
         """
+        principal.owns()
 
         def commit(tx: Connection) -> TransactionAnswer:
             row, wallet = _find(tx, principal, hold_id)

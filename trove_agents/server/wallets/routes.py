@@ -3,19 +3,12 @@
 from typing import Final, cast
 
 from trove_agents.server.http import Family, Request, Route
-from trove_agents.server.wallets import problems
-from trove_agents.server.wallets.admission import Admission
-from trove_agents.server.wallets.keys import WalletKeys, WalletPrincipal
+from trove_agents.server.wallets.keys import WalletPrincipal
 from trove_agents.server.wallets.refusals import invalid
 from trove_agents.server.wallets.service import Wallets
 from trove_agents.wire import wallets as wire
 
 _DIGITS: Final = 19
-
-
-def family_of(keys: WalletKeys) -> Family:
-    """Wallet keys, and the errors of the wallet service."""
-    return Family(wire.KEY, keys.authenticate, problems.encode, wire.Problem, problems.MEDIA_TYPE)
 
 
 def caller(request: Request) -> WalletPrincipal:
@@ -35,10 +28,7 @@ def identity(request: Request, name: str) -> int:
     return int(text)
 
 
-def routes(family: Family, keys: WalletKeys, wallets: Wallets, admission: Admission) -> list[Route]:
-    def create_key(request: Request, body: wire.WalletKeyRequest) -> wire.WalletKeyCreated:
-        return keys.create(admission.workspace(request), body.name)
-
+def routes(family: Family, wallets: Wallets) -> list[Route]:
     def create(request: Request, body: wire.WalletRequest) -> wire.WalletAnswer:
         return wallets.create(caller(request), body)
 
@@ -55,18 +45,6 @@ def routes(family: Family, keys: WalletKeys, wallets: Wallets, admission: Admiss
     return [
         Route(
             "POST",
-            "/api/keys",
-            create_key,
-            run="hop",
-            access="open",
-            summary="Create a wallet key",
-            body=wire.WalletKeyRequest,
-            reply=wire.WalletKeyCreated,
-            errors=(403,),
-            family=family,
-        ),
-        Route(
-            "POST",
             "/api/wallets",
             create,
             run="hop",
@@ -74,7 +52,7 @@ def routes(family: Family, keys: WalletKeys, wallets: Wallets, admission: Admiss
             summary="Create a wallet for an agent",
             body=wire.WalletRequest,
             reply=wire.WalletAnswer,
-            errors=(409,),
+            errors=(403, 409),
             once=True,
             family=family,
         ),

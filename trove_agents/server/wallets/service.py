@@ -7,7 +7,7 @@ from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import NotFound
 from trove_agents.server.wallets import announcements, shapes, store
 from trove_agents.server.wallets.answers import once
-from trove_agents.server.wallets.keys import WalletPrincipal
+from trove_agents.server.wallets.keys import LARGEST_ID, WalletPrincipal
 from trove_agents.server.wallets.ledger import Movement, note, set_budget
 from trove_agents.server.wallets.refusals import (
     AgentTaken,
@@ -18,7 +18,7 @@ from trove_agents.server.wallets.refusals import (
     positive,
 )
 from trove_agents.server.wallets.settling import shift
-from trove_agents.server.wallets.spending import LARGEST_ID, counters_now, find, spend, take
+from trove_agents.server.wallets.spending import counters_now, find, spend, take
 from trove_agents.wire.wallets import (
     DEPTH,
     BalanceAnswer,
@@ -47,17 +47,19 @@ class Wallets:
         """A wallet for an agent. What a ``parent``'s child spends is spent from both.
 
         Raises:
+            Forbidden: a key that only spends.
             AgentTaken: the key has one for that agent.
             NotFound: there is no such parent of this key.
             Unprocessable: a budget over the parent's, too many ancestors, a text cannot be stored, or the budget is no amount.
         """
+        principal.owns()
         texts.check("agent_id", request.agent_id)
         texts.check("name", request.name)
         budget = amount("budget_limit_usd", request.budget_limit_usd)
 
         def commit(tx: Connection) -> WalletAnswer:
-            tx.alone(f"wallet agents {principal.key}")
-            if (taken := store.by_agent(tx, principal.key, request.agent_id)) is not None:
+            tx.alone(f"wallet agents {principal.owner}")
+            if (taken := store.by_agent(tx, principal.owner, request.agent_id)) is not None:
                 raise AgentTaken(taken)
             above = None if parent is None else find(tx, principal, parent)
             if above is not None and budget > above.counters.budget:
@@ -66,7 +68,7 @@ class Wallets:
                 raise invalid("wallet_id", f"a wallet has at most {DEPTH} ancestors")
             row = store.add(
                 tx,
-                owner=principal.key,
+                owner=principal.owner,
                 ancestors=[] if above is None else above.path,
                 agent=request.agent_id,
                 name=request.name,
@@ -80,7 +82,9 @@ class Wallets:
     def own(self, principal: WalletPrincipal) -> WalletsAnswer:
         """The wallets of a key."""
         with self._database.read() as db:
-            return WalletsAnswer(wallets=[shapes.wallet(row) for row in store.own(db, principal.key)])
+            rows = store.own(db, principal.owner)
+        shown = [row for row in rows if principal.wallet in {None, row.id}]
+        return WalletsAnswer(wallets=[shapes.wallet(row) for row in shown])
 
     def one(self, principal: WalletPrincipal, wallet_id: int) -> WalletAnswer:
         """A wallet.
@@ -95,10 +99,12 @@ class Wallets:
         """Another budget or name, or freezes.
 
         Raises:
+            Forbidden: a key that only spends.
             BudgetTooLow: more than the new budget was spent, is held or is in doubt.
             NotFound: no such wallet of this key.
             Unprocessable: the budget is no amount, or the name cannot be stored.
         """
+        principal.owns()
         texts.check("name", request.name)
         limit = (
             None
@@ -164,10 +170,12 @@ class Wallets:
         """Gives back what was spent, or a part of it.
 
         Raises:
+            Forbidden: a key that only spends.
             OverRefund: more than is left of it; of a credit or a write-off there is nothing to give back.
             NotFound: no such transaction of this key's.
             Unprocessable: the amount is none.
         """
+        principal.owns()
         asked = None if request.amount_usd is UNSET else positive("amount_usd", request.amount_usd)
 
         def commit(tx: Connection) -> TransactionAnswer:

@@ -1,19 +1,18 @@
 """What purchases and holds share: whose wallet it is, and taking money or saying why not."""
 
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import NotFound
 from trove_agents.server.wallets import announcements, holding, store
-from trove_agents.server.wallets.keys import WalletPrincipal
+from trove_agents.server.wallets.keys import LARGEST_ID, WalletPrincipal
 from trove_agents.server.wallets.ledger import Counters, Movement, move
 from trove_agents.server.wallets.refusals import InsufficientFunds
 from trove_agents.server.wallets.settling import settle
 from trove_agents.server.wallets.store import WalletRow
 
 T = TypeVar("T")
-LARGEST_ID: Final = 2**63 - 1
 
 
 def find(db: Connection, principal: WalletPrincipal, wallet_id: int) -> WalletRow:
@@ -23,7 +22,7 @@ def find(db: Connection, principal: WalletPrincipal, wallet_id: int) -> WalletRo
         NotFound: there is none, or it is another key's: the two look the same.
     """
     row = store.wallet(db, wallet_id) if wallet_id <= LARGEST_ID else None
-    if row is None or row.owner != principal.key:
+    if row is None or row.owner != principal.owner or principal.wallet not in {None, row.id}:
         raise NotFound("wallet not found")
     return row
 

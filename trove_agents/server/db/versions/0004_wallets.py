@@ -19,10 +19,14 @@ def upgrade() -> None:
         sa.Column("workspace", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("owner", _INT, autoincrement=False, nullable=True),
+        sa.Column("wallet", _INT, autoincrement=False, nullable=True),
         sa.Column("created_us", _INT, autoincrement=False, nullable=False),
+        sa.Column("revoked_us", _INT, autoincrement=False, nullable=True),
         sa.UniqueConstraint("digest", name="wallet_keys_digest"),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("wallet_keys_by_owner", "wallet_keys", ["owner"], unique=False)
     op.create_table(
         "wallets",
         sa.Column("id", _INT, nullable=False),
