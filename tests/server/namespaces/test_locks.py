@@ -164,7 +164,7 @@ async def test_a_holder_cancelled_while_it_gives_back_has_given_back_when_it_end
 
     async def slow_hop(function, *args):
         name = getattr(function, "__name__", "")
-        return await (hop(slowly, function, *args) if name == "_give_back" else hop(function, *args))
+        return await (hop(slowly, function, *args) if name == "give_back" else hop(function, *args))
 
     async def work():
         async with one.hold(7, seconds=3600, hop=slow_hop):
@@ -232,3 +232,67 @@ def test_no_file_is_left_when_closed(database, tmp_path):
     assert os.listdir(tmp_path / "run") == [own.holder]
     own.close()
     assert os.listdir(tmp_path / "run") == []
+
+
+async def test_what_begins_with_a_lock_ends_before_it_goes_back_off_the_loop(two, database):
+    one, other = two
+    done = []
+
+    def note(what):
+        with database.read() as db:
+            done.append((what, other.free(db, 7), threading.current_thread() is threading.main_thread()))
+
+    async with one.hold(7, seconds=5, hop=hop, begin=lambda _: note("begin"), end=lambda: note("end")):
+        assert done == [("begin", False, False)]
+    assert done[1:] == [("end", False, False)]
+    async with one.hold(7, seconds=5, hop=hop, end=lambda: note("early")) as lease:
+        await hop(one.give_back, lease)
+        assert done[2:] == [("early", False, False)]
+        async with other.hold(7, seconds=5, hop=hop, wait=0.05):
+            pass
+    assert len(done) == 3
+
+
+async def test_a_lock_goes_back_when_what_begins_with_it_fails(two):
+    one, other = two
+    ended = []
+
+    def fail(lease):
+        raise ValueError(lease.namespace)
+
+    with pytest.raises(ValueError, match="7"):
+        async with one.hold(7, seconds=5, hop=hop, begin=fail, end=lambda: ended.append(7)):
+            raise AssertionError("nothing has begun")
+    assert ended == [7]
+    async with other.hold(7, seconds=5, hop=hop, wait=0.05):
+        pass
+
+
+async def test_what_began_for_a_caller_who_has_left_ends_before_the_lock_goes_back(two, database):
+    one, other = two
+    reached, go_on = threading.Event(), threading.Event()
+    ended = []
+
+    def begin(lease):
+        reached.set()
+        go_on.wait(20)
+
+    def end():
+        with database.read() as db:
+            ended.append(other.free(db, 7))
+
+    async def work():
+        async with one.hold(7, seconds=3600, hop=hop, begin=begin, end=end):
+            raise AssertionError("nobody is there to work")
+
+    task = asyncio.create_task(work())
+    await asyncio.to_thread(reached.wait, 20)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == [False]
+    async with other.hold(7, seconds=5, hop=hop, wait=5):
+        pass

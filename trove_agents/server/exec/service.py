@@ -1,6 +1,7 @@
 """One command in a namespace (design 4): lock, copy brought to the head, run, one version, lock given back.
 
-What blocks runs off the loop, in two phases; the command itself is awaited on the loop, and so is the lock.
+What blocks runs off the loop: who comes, the lock with the copy, then all that follows the command. The command itself
+is awaited on the loop.
 """
 
 import logging
@@ -138,14 +139,15 @@ class ExecService:
         contents = Contents(self._blobs, principal.workspace)
         call = _Call(principal, request.command, options, space, contents, output)
 
-        async with self._locks.hold(space.id, seconds=options.seconds + _LOCK_SECONDS, hop=hop) as lease:
-            try:
-                copy = await whole(hop(self._prepare, call, sandbox, lease))
-                outcome = await self._execute(sandbox, copy, call)
-                result: ExecResult = await whole(hop(self._finish, sandbox, call, outcome, lease))
-            finally:
-                if call.copy is not None:
-                    await whole(hop(self._give_back, call))
+        async with self._locks.hold(
+            space.id,
+            seconds=options.seconds + _LOCK_SECONDS,
+            hop=hop,
+            begin=lambda lease: self._prepare(call, sandbox, lease),
+            end=lambda: self._give_back(call),
+        ) as lease:
+            outcome = await self._execute(sandbox, call)
+            result: ExecResult = await whole(hop(self._finish, sandbox, call, outcome, lease))
         if outcome.timed_out:
             raise _timed_out(call)
         return result
@@ -167,7 +169,7 @@ class ExecService:
             )
         return sandbox, found
 
-    def _prepare(self, call: _Call, sandbox: Sandbox, lease: Lease) -> WorkingCopy:
+    def _prepare(self, call: _Call, sandbox: Sandbox, lease: Lease) -> None:
         """The copy, at the head, and the text of init.sh."""
         if call.principal.keyed is not None:
             now_us = self._database.now_ns() // 1000
@@ -186,10 +188,10 @@ class ExecService:
             copy.bring_to(db, call.namespace.at, call.contents)
             call.init = _init(db, call.namespace.at, call)
         copy.start()
-        return copy
 
-    async def _execute(self, sandbox: Sandbox, copy: WorkingCopy, call: _Call) -> Outcome:
-        options, output = call.options, call.output
+    async def _execute(self, sandbox: Sandbox, call: _Call) -> Outcome:
+        options, output, copy = call.options, call.output, call.copy
+        assert copy is not None, "it was prepared"
         root = sandbox.inner_root or str(copy.root)
         script = shell.compose(call.command, call.init, root, directory=call.directory)
         if output is not None:
@@ -262,7 +264,7 @@ class ExecService:
             self._keep(copy, done, call.contents)
             return result
         finally:
-            self._give_back(call)
+            self._locks.give_back(lease)
 
     def _keep(self, copy: WorkingCopy, done: Ingested, contents: Contents) -> None:
         try:

@@ -91,6 +91,8 @@ class ExecLocks:
         database.announce(self.holder)
         self._stuck: set[tuple[int, int]] = set()
         """Namespace and token of own locks that could not be given back: as good as free, for this process."""
+        self._ends: dict[Lease, Callable[[], None]] = {}
+        """Of the locks that this process holds."""
         self._queues: weakref.WeakValueDictionary[tuple[int, int], asyncio.Lock] = (
             weakref.WeakValueDictionary()
         )
@@ -101,21 +103,50 @@ class ExecLocks:
 
     @contextlib.asynccontextmanager
     async def hold(
-        self, namespace: int, *, seconds: float, hop: Hop, wait: float = WAIT_SECONDS
+        self,
+        namespace: int,
+        *,
+        seconds: float,
+        hop: Hop,
+        wait: float = WAIT_SECONDS,
+        begin: Callable[[Lease], None] = lambda _: None,
+        end: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[Lease]:
         """Holds the lock of a namespace for at most ``seconds``, and gives it back in any case.
 
-        The holder may release earlier, in a transaction of its own.
+        The holder may release earlier, in a transaction of its own. ``begin`` is called as soon as the lock is held, and
+        ``end`` before it is given back, whatever ``begin`` came to: both off the loop, on the way that takes the lock and
+        gives it back.
 
         Raises:
             Busy: another holder kept it for ``wait`` seconds.
         """
+
+        def take() -> Lease | None:
+            lease = self._take(namespace, seconds)
+            if lease is not None:
+                self._ends[lease] = end
+                try:
+                    begin(lease)
+                except BaseException:
+                    self.give_back(lease)
+                    raise
+            return lease
+
         async with self._queued(namespace, wait) as deadline:
-            lease = await self._until(deadline, lambda: self._claim(namespace, seconds, hop))
+            lease = await self._until(deadline, lambda: self._claim(take, hop))
             try:
                 yield lease
             finally:
-                await whole(hop(self._give_back, lease))
+                if lease in self._ends:
+                    await whole(hop(self.give_back, lease))
+
+    def give_back(self, lease: Lease) -> None:
+        """Ends a hold early, for a holder who is off the loop anyway: it has nothing to do under the lock any more."""
+        try:
+            self._ends.pop(lease)()
+        finally:
+            self._give_back(lease)
 
     async def when_free(
         self, namespace: int, act: Callable[[], T | None], *, hop: Hop, wait: float = WAIT_SECONDS
@@ -168,14 +199,14 @@ class ExecLocks:
             pause = min(pause * 2, longest)
         return result
 
-    async def _claim(self, namespace: int, seconds: float, hop: Hop) -> Lease | None:
+    async def _claim(self, take: Callable[[], Lease | None], hop: Hop) -> Lease | None:
         """The lock, if it is free. What was got for a caller who has left meanwhile goes back at once."""
-        task: asyncio.Future[Lease | None] = asyncio.ensure_future(hop(self._take, namespace, seconds))
+        task: asyncio.Future[Lease | None] = asyncio.ensure_future(hop(take))
         try:
             return await whole(task)
         except asyncio.CancelledError:
             if not task.cancelled() and task.exception() is None and (lease := task.result()) is not None:
-                await whole(hop(self._give_back, lease))
+                await whole(hop(self.give_back, lease))
             raise
 
     def _take(self, namespace: int, seconds: float) -> Lease | None:
