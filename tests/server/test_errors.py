@@ -23,7 +23,7 @@ def kinds(base=ServiceError):
 def test_every_error_has_a_code_of_its_own_and_a_status():
     own = [kind for kind in kinds() if isinstance(vars(kind).get("code"), str)]
     assert len({kind.code for kind in own}) == len(own)
-    assert all(400 <= errors.status(kind("x")) <= 599 for kind in own)
+    assert all(400 <= errors.status(kind.__new__(kind)) <= 599 for kind in own)
     assert set(errors.STATUS) <= set(own)
 
 
