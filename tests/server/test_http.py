@@ -402,6 +402,57 @@ def test_a_stream_that_breaks_after_its_head_is_not_ended_as_if_it_were_whole(ca
     assert [message.get("body") for message in sent] == [None, b"half"]
 
 
+def test_a_stream_is_not_made_to_its_end_when_its_caller_has_left():
+    """A server accepts what is sent to a closed connection without a word, so it must be asked."""
+    made, closed = [], []
+
+    async def run():
+        left = asyncio.Event()
+
+        async def body():
+            try:
+                for number in range(1000):
+                    made.append(number)
+                    yield b"x"
+            finally:
+                closed.append(True)
+
+        async def endpoint(request):
+            return Reply(body())
+
+        async def receive():
+            if not asked:
+                asked.append(True)
+                return {"type": "http.request", "body": b"", "more_body": False}
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            sent.append(message)
+            if len(sent) == 4:
+                left.set()
+            await asyncio.sleep(0)
+
+        asked, sent = [], []
+        app = edge(route("GET", "/s", endpoint, run="loop"))
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/s",
+            "query_string": b"",
+            "headers": [(b"authorization", b"Bearer open")],
+            "client": ("127.0.0.1", 1),
+        }
+        await app(scope, receive, send)
+        app.close()
+        return sent
+
+    sent = asyncio.run(run())
+    assert closed == [True]
+    assert 3 <= len(made) < 10
+    assert sent[-1].get("more_body")  # no end: it was not whole
+
+
 def test_a_caller_that_goes_away_gets_nothing():
     async def endpoint(request):
         async for _ in request.stream():

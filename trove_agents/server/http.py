@@ -466,7 +466,7 @@ class Edge:
         else:
             result = await request.hop(self._perform, request, arguments)
         if isinstance(result, Reply):
-            await _send_reply(send, result)
+            await _send_reply(scope, receive, send, result)
             return 0, b"", []
         return route.status, msgspec.json.encode(result), []
 
@@ -550,7 +550,12 @@ def _head(media_type: bytes, length: int | None, extra: Headers) -> Headers:
     return head
 
 
-async def _send_reply(send: Send, reply: Reply) -> None:
+async def _send_reply(scope: Scope, receive: Receive, send: Send, reply: Reply) -> None:
+    """Sends an answer, and stops making one that nobody reads any more.
+
+    Raises:
+        Disconnected: the caller left before the end.
+    """
     extra = [(name.lower().encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
     body = reply.body
     length = len(body) if isinstance(body, bytes) else reply.length
@@ -560,11 +565,26 @@ async def _send_reply(send: Send, reply: Reply) -> None:
         await send(start)
         await send({"type": "http.response.body", "body": body})
         return
-    async with contextlib.aclosing(body):  # also if the head cannot be sent
-        await send(start)
-        async for piece in body:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    gone: asyncio.Future[None] | None = None
+    if scope.get("client") is not None:  # in process a caller who leaves closes the answer itself
+        gone = asyncio.ensure_future(_departure(receive))
+    try:
+        async with contextlib.aclosing(body):  # also if the head cannot be sent
+            await send(start)
+            async for piece in body:
+                if gone is not None and gone.done():
+                    raise Disconnected  # a server takes what is sent after that, and drops it
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+    finally:
+        if gone is not None:
+            gone.cancel()
     await send({"type": "http.response.body", "body": b""})
+
+
+async def _departure(receive: Receive) -> None:
+    """Returns when the caller has closed the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _path(scope: Scope) -> str:
