@@ -225,3 +225,12 @@ def test_directories_that_names_imply_count_too():
     assert len(read(many, most=51)) == 2
     with pytest.raises(TooManyEntries):
         read(many, most=50)
+
+
+def test_deep_trees_are_bounded_by_their_paths_together():
+    """Each name implies all the directories above it, so a small archive could stand for gigabytes of paths."""
+    many = whole("/".join("a" * 50), end=b"") + whole("b")
+    together = sum(range(1, 100, 2)) + 1
+    assert len(read(many, most_bytes=together)) == 2
+    with pytest.raises(TooManyEntries, match="paths"):
+        read(many, most_bytes=together - 1)

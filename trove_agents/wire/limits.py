@@ -25,6 +25,8 @@ TREE_BYTES: Final = 1_024 * MB
 """Of a whole archive that is put."""
 TREE_ENTRIES: Final = 100_000
 """In it, with the directories that only its names imply."""
+TREE_PATHS_BYTES: Final = 32 * MB
+"""Of their paths together: those of a deep tree are longer, all together, than the archive."""
 TEXT_BYTES: Final = MB
 """What one text read returns at most."""
 

@@ -42,7 +42,7 @@ class BrokenOff(BadArchive):
 
 
 class TooManyEntries(BadArchive):
-    """There are more entries than the reader was told to take."""
+    """There are more entries than the reader was told to take, or longer paths."""
 
 
 class _Extension(NamedTuple):
@@ -58,12 +58,15 @@ class Reader:
 
     Args:
         most: Entries to take, the directories that are only implied by names counted; None: any number.
+        most_bytes: Of the paths of them all together.
     """
 
-    def __init__(self, *, most: int | None = None) -> None:
+    def __init__(self, *, most: int | None = None, most_bytes: int | None = None) -> None:
         self.paths: dict[str, FileKind | None] = {}
         """Every path so far; None for a directory that only stands above others."""
         self._most = most
+        self._most_bytes = most_bytes
+        self._bytes = 0
         self._content = 0
         self._padding = 0
         self._block = bytearray()
@@ -206,17 +209,26 @@ class Reader:
         if path in self.paths and (there is not None or kind != "directory"):
             what = "is there twice" if there is not None else f"is a {kind}, and others are below it"
             raise _bad(names.to_bytes(path), what)
-        self.paths[path] = kind
+        self._add(path, kind)
         above = path.rpartition("/")[0]
         while above and self.paths.get(above) != "directory":
             if above in self.paths:
                 if self.paths[above] is not None:
                     raise _bad(names.to_bytes(path), f"is below a {self.paths[above]}")
                 break
-            self.paths[above] = None
+            self._add(above, None)
             above = above.rpartition("/")[0]
+
+    def _add(self, path: str, kind: FileKind | None) -> None:
+        if path not in self.paths:
+            self._bytes += len(path)
+        self.paths[path] = kind
         if self._most is not None and len(self.paths) > self._most:
             raise TooManyEntries(f"the archive has more than {self._most:,} entries")
+        if self._most_bytes is not None and self._bytes > self._most_bytes:
+            raise TooManyEntries(
+                f"the paths in the archive are longer than {self._most_bytes:,} bytes together"
+            )
 
 
 def _path(name: bytes, kind: FileKind) -> str:

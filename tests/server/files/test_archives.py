@@ -193,6 +193,9 @@ def test_content_encoding_and_sizes(api, monkeypatch):
     answer = put(api, data)
     assert (answer.status, answer.json["code"]) == (413, "too-large")
     monkeypatch.setattr(limits, "TREE_ENTRIES", 3)
+    monkeypatch.setattr(limits, "TREE_PATHS_BYTES", 4)
+    assert put(api, data).status == 413
+    monkeypatch.setattr(limits, "TREE_PATHS_BYTES", 5)
     monkeypatch.setattr(limits, "TREE_BYTES", len(data) - 1)
     assert put(api, data).status == 413
     assert put(api, iter([data])).status == 413  # without a length

@@ -42,7 +42,7 @@ class Arrival:
         """Of files."""
         self._blobs = blobs
         self._workspace = workspace
-        self._reader = tar_reader.Reader(most=limits.TREE_ENTRIES)
+        self._reader = tar_reader.Reader(most=limits.TREE_ENTRIES, most_bytes=limits.TREE_PATHS_BYTES)
         self._hash = blake3()
         self._size = 0
         self._spool = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - until ``close``
