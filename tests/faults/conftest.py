@@ -1,6 +1,5 @@
 """Real servers that are cheap to start, so that they can be killed often."""
 
-import contextlib
 import json
 import os
 import signal
@@ -66,11 +65,11 @@ class Running:
 class Stem:
     """What servers are forked from, with the log that they all write."""
 
-    def __init__(self, log: Path, *before):
+    def __init__(self, log: Path):
         self.log = log
         with log.open("ab") as out:
             self._process = subprocess.Popen(
-                [*before, sys.executable, Path(__file__).with_name("stem.py")],
+                [sys.executable, Path(__file__).with_name("stem.py")],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=out,
@@ -98,28 +97,15 @@ class Stem:
         self._process.stdout.close()
 
 
-@pytest.fixture
-def stem(tmp_path):
-    stem = Stem(tmp_path / "log")
+@pytest.fixture(scope="module")
+def stem(tmp_path_factory):
+    """For all servers of a module: it takes as long to start as several of these."""
+    log = tmp_path_factory.mktemp("stem") / "log"
+    stem = Stem(log)
     yield stem
     stem.close()
-    said = (tmp_path / "log").read_text()
+    said = log.read_text()
     assert "Traceback" not in said, said
-
-
-@pytest.fixture
-def stem_in():
-    """A stem behind another command, which gives it surroundings of its own."""
-
-    @contextlib.contextmanager
-    def make(log, *before):
-        stem = Stem(log, *before)
-        try:
-            yield stem
-        finally:
-            stem.close()
-
-    return make
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,8 @@ def child(folder, name, step, told):
     def watch(frame, event, function):
         nonlocal count
         if on and event == "c_call" and function.__name__ in STEPS:
+            if threading.current_thread().name == "trove-jobs":
+                return
             if count == step:
                 os.write(told, function.__name__.encode())
                 os._exit(0)
