@@ -1,4 +1,6 @@
-"""A command that loses its lock between any two of its phases: all of it is kept or nothing, and its caller knows."""
+"""A command that loses its lock before any of its steps in the database: all of it is kept or nothing, and its caller
+knows which.
+"""
 
 import itertools
 
@@ -7,48 +9,51 @@ from sqlalchemy import update
 
 from trove_agents.server.db.tables import locks
 from trove_agents.server.errors import Conflict
-from trove_agents.wire.exec import ExecRequest
 
-from .conftest import Shell, hop
+from .conftest import Shell
 
 TAKEN = update(locks).values(token=locks.c.token + 1, holder="another", expires_us=2**62)
 GONE = update(locks).values(token=locks.c.token + 1, holder="another", expires_us=0)
+FREE = update(locks).values(expires_us=0)
 
 
 @pytest.mark.parametrize("loss", [TAKEN, GONE], ids=["taken", "taken and given back"])
-async def test_before_each_phase(bench, loss):
+async def test_before_each_step(bench, loss):
     bench.put("f", b"before")
-    kept = []
+    database, kept = bench.database, []
+    read, write = database.read, database.write
     for number in itertools.count(1):
-        shell, calls = Shell(bench, "none"), []
+        shell, count = Shell(bench, "none"), itertools.count(1)
 
-        async def losing(function, *args):
-            calls.append(function.__name__)
-            if len(calls) == number:
-                bench.database.write(lambda tx: tx.run(loss))
-            return await hop(function, *args)
+        def losing(step):
+            def call(*args, **more):
+                if next(count) == number:
+                    write(lambda tx: tx.run(loss))
+                    lost.append(True)
+                return step(*args, **more)
 
-        told = len(shell.events())
+            return call
+
+        lost, before, told = [], bench.store(), len(shell.events())
+        database.read, database.write = losing(read), losing(write)
         try:
-            await shell.service.run(
-                shell.principal, "main", ExecRequest(f"echo {number} > f; echo {number} > g"), hop=losing
-            )
+            await shell(f"echo {number} > f; echo {number} > g")
+            done = True
         except Conflict:
-            kept.append((calls[number - 1], False))
-            assert len(shell.events()) == told
-        else:
-            if number > len(calls):
-                break
-            kept.append((calls[number - 1], True))
-            assert bench.store()["f"][2] == bench.store()["g"][2] == f"{number}\n".encode()
+            done = False
         finally:
-            bench.database.write(lambda tx: tx.run(update(locks).values(expires_us=0)))
+            database.read, database.write = read, write
+            write(lambda tx: tx.run(FREE))
             shell.close()
         store = bench.store()
-        assert store["f"][2] == store.get("g", (0, 0, b"before"))[2]
-    outcomes = dict(kept)
-    assert outcomes["_prepare"] is False and outcomes["_finish"] is False
-    assert outcomes["_give_back"] is True
-    shell = Shell(bench, "none")
-    assert (await shell("cat f g")).stdout == f"{number}\n" * 2
-    shell.close()
+        if done:
+            assert store["f"][2] == store["g"][2] == f"{number}\n".encode()
+            assert len(shell.events()) == told + 1
+        else:
+            assert store == before
+            assert len(shell.events()) == told
+        if not lost:
+            break
+        kept.append(done)
+    # Before it was taken, while it was held, when all was committed
+    assert [held for held, _ in itertools.groupby(kept)] == [True, False, True]
