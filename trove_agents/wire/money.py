@@ -1,7 +1,7 @@
 """Money: integer micro-USD inside, JSON numbers in USD on the wire, and never a float between them."""
 
 import re
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Annotated, Final
 
 import msgspec
@@ -13,6 +13,8 @@ MOST: Final = 999_999_999_999_999
 _NUMBER: Final = re.compile(rb"(-?(?:0|[1-9][0-9]*))(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?")
 _EXPONENT: Final = 20
 _DIGITS: Final = 40
+_EXACT: Final = Context(prec=_DIGITS + _EXPONENT, traps=[Inexact, InvalidOperation])
+"""The caller's own context may have few digits, and round."""
 
 Usd = Annotated[
     msgspec.Raw,
@@ -43,7 +45,7 @@ def to_micros(text: msgspec.Raw) -> int:
     exponent = int(found[3] or 0) if len(found[3] or b"") < _DIGITS else _DIGITS
     if len(raw) > _DIGITS or abs(exponent) > _EXPONENT:
         raise ValueError("an amount in USD is written with fewer digits")
-    micros = Decimal(raw.decode()) * MICROS
+    micros = _EXACT.multiply(Decimal(raw.decode()), Decimal(MICROS))
     if micros < 0:
         raise ValueError("an amount is not negative")
     if micros != micros.to_integral_value():
