@@ -8,16 +8,31 @@ from typing import TYPE_CHECKING
 
 from trove_agents.client.bootstrap import WorkspaceBootstrap
 from trove_agents.client.call import Call, Flow, gather
-from trove_agents.client.clients import AsyncTroveAdminClient, AsyncTroveClient, TroveAdminClient, TroveClient
+from trove_agents.client.clients import (
+    AsyncTroveAdminClient,
+    AsyncTroveClient,
+    AsyncWalletClient,
+    TroveAdminClient,
+    TroveClient,
+    WalletClient,
+)
 from trove_agents.client.download import Downloaded
 from trove_agents.client.files import ListResult
 from trove_agents.client.leases import AsyncHeldLease, HeldLease
 from trove_agents.client.retry import Retries
 from trove_agents.client.states import State
 from trove_agents.client.transport import AsyncTransport, Transport
+from trove_agents.client.wallets import (
+    AsyncWallet,
+    Wallet,
+    WalletBalance,
+    WalletInfo,
+    WalletTransaction,
+)
 from trove_agents.client.webhooks import verify_webhook
 from trove_agents.config import Settings
 from trove_agents.errors import (
+    BudgetExceededError,
     LeaseLost,
     NotSupported,
     Recovery,
@@ -34,6 +49,8 @@ from trove_agents.errors import (
     TroveServerError,
     TroveTimeoutError,
     TruncatedWarning,
+    WalletBudgetWarning,
+    WalletExists,
     WebhookSignatureError,
     WorkspaceLeased,
 )
@@ -57,6 +74,7 @@ from trove_agents.wire.references import StepReference
 from trove_agents.wire.restores import RestoredState
 from trove_agents.wire.snapshots import Snapshot
 from trove_agents.wire.steps import Step
+from trove_agents.wire.wallets import WalletKeyCreated
 from trove_agents.wire.webhooks import WebhookCreated, WebhookEvent, WebhookMetadata, WebhookTestResult
 
 if TYPE_CHECKING:
@@ -70,6 +88,9 @@ __all__ = [
     "AsyncTransport",
     "AsyncTroveAdminClient",
     "AsyncTroveClient",
+    "AsyncWallet",
+    "AsyncWalletClient",
+    "BudgetExceededError",
     "BytesContent",
     "Call",
     "Difference",
@@ -122,6 +143,14 @@ __all__ = [
     "TroveServerError",
     "TroveTimeoutError",
     "TruncatedWarning",
+    "Wallet",
+    "WalletBalance",
+    "WalletBudgetWarning",
+    "WalletClient",
+    "WalletExists",
+    "WalletInfo",
+    "WalletKeyCreated",
+    "WalletTransaction",
     "WebhookCreated",
     "WebhookEvent",
     "WebhookMetadata",

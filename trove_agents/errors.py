@@ -6,7 +6,9 @@
     ├── TroveConflictError              409: the present state forbids it
     │   ├── TrovePreconditionError          412: not as if_match or if_none_match said
     │   ├── WorkspaceLeased                 ... another holds a lease on the namespace
-    │   └── LeaseLost                       ... your lease ran out, or was given back
+    │   ├── LeaseLost                       ... your lease ran out, or was given back
+    │   └── WalletExists                    ... the agent has a wallet already
+    ├── BudgetExceededError             402: a payment is more than what remains of a budget
     ├── TroveQuotaError                 413: the namespace, or a command, would be larger than it may be
     ├── TroveTimeoutError               408, 504: a command or a server took too long
     ├── TroveRateLimitError             429: too many requests
@@ -21,6 +23,7 @@ Two attributes are for programs: ``code`` names the reason, ``recovery`` says wh
 """
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Literal
 
 Recovery = Literal["fix-arguments", "adapt", "retry", "operator"]
@@ -107,6 +110,27 @@ class LeaseLost(TroveConflictError):
     """
 
     code = "lease-lost"
+
+
+class WalletExists(TroveConflictError):
+    """409: this key has a wallet for the agent already, and none was made. ``wallet_id`` is its id, where the server says so."""
+
+    code = "wallet-exists"
+    wallet_id: int | None = None
+
+
+class BudgetExceededError(TroveError):
+    """402: the payment is more than what remains, and nothing was taken.
+
+    Where the server says so: ``remaining_usd``, ``requested_usd``, and in ``limiting_rule`` what it was that
+    stood in the way (``budget``, ``parent_budget``, ``frozen``).
+    """
+
+    code = "insufficient-funds"
+    recovery: Recovery = "adapt"
+    remaining_usd: Decimal | None = None
+    requested_usd: Decimal | None = None
+    limiting_rule: str | None = None
 
 
 class TroveQuotaError(TroveError):
@@ -201,6 +225,10 @@ class TruncatedWarning(UserWarning):
     Issued where a result has no room to say so (``read``, ``read_text``, ``read_bytes``, ``exec``), or where it is
     easily overlooked (``download``). ``read_file``, ``read_bytes_full`` and ``exec_detailed`` only return the flag.
     """
+
+
+class WalletBudgetWarning(UserWarning):
+    """The agent has a wallet with another budget than the one that was asked for. It was left as it is."""
 
 
 _SHOWN = 200

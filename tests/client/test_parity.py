@@ -5,10 +5,21 @@ import re
 
 import pytest
 
-from trove_agents import AsyncTroveAdminClient, AsyncTroveClient, TroveAdminClient, TroveClient
+from trove_agents import (
+    AsyncTroveAdminClient,
+    AsyncTroveClient,
+    AsyncWalletClient,
+    TroveAdminClient,
+    TroveClient,
+    WalletClient,
+)
 from trove_agents.client import clients, drive
 
-PAIRS = [(TroveClient, AsyncTroveClient), (TroveAdminClient, AsyncTroveAdminClient)]
+PAIRS = [
+    (TroveClient, AsyncTroveClient),
+    (TroveAdminClient, AsyncTroveAdminClient),
+    (WalletClient, AsyncWalletClient),
+]
 ASYNC_NAMES = {"close": "aclose", "__enter__": "__aenter__", "__exit__": "__aexit__"}
 
 
@@ -78,6 +89,8 @@ def test_the_asynchronous_one_is_awaited_and_refers_to_the_full_text(
     if name.startswith("__"):
         return
     assert len(ours.__doc__) >= 20
-    reference = re.search(r":meth:`(Driver|TroveClient|TroveAdminClient)\.(\w+)`", theirs.__doc__)
+    reference = re.search(
+        r":meth:`(Driver|TroveClient|TroveAdminClient|WalletClient)\.(\w+)`", theirs.__doc__
+    )
     assert reference is not None
     assert getattr(vars(drive).get(reference[1]) or vars(clients)[reference[1]], reference[2]) == ours

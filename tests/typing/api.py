@@ -1,6 +1,7 @@
 """The types a user sees. Never run: type-checked only."""
 
 from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
 from typing import assert_type
@@ -98,6 +99,26 @@ def admin(client: ta.TroveAdminClient) -> None:
     assert_type(client.create_webhook("https://x").signing_secret, str)
     assert_type(client.list_events(), Iterator[ta.ListedEvent])
     assert_type(ta.TroveAdminClient.from_api_key("k"), ta.TroveAdminClient)
+
+
+def wallets(client: ta.WalletClient, trove: ta.Trove) -> None:
+    assert_type(client.create_key("n"), ta.WalletKeyCreated)
+    assert_type(client.create_wallet("a", "n", Decimal("0.5")).budget_limit_usd, Decimal)
+    client.purchase(1, 0.1)  # type: ignore[arg-type]
+    wallet = client.wallet("a", budget_usd="0.5")
+    assert_type(wallet, ta.Wallet)
+    assert_type(wallet.purchase(5, vendor="v"), ta.WalletTransaction)
+    assert_type(wallet.balance(), ta.WalletBalance)
+    assert_type(wallet.transactions(), Iterator[ta.WalletTransaction])
+    assert_type(trove.wallet("a", budget_usd=5), ta.Wallet)
+    assert_type(trove.wallets().with_idempotency_key("k"), ta.WalletClient)
+
+
+async def asynchronous_wallets(client: ta.AsyncWalletClient) -> None:
+    wallet = await client.wallet("a", budget_usd=5)
+    assert_type(await wallet.purchase("1"), ta.WalletTransaction)
+    async for each in wallet.transactions():
+        assert_type(each, ta.WalletTransaction)
 
 
 def copy(source: str, target: str) -> ta.Flow[ta.FileResult]:

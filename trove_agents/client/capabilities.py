@@ -1,5 +1,6 @@
 """What the server can do beyond the public API: asked once per client, before the first call that needs to know."""
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from trove_agents.client.call import Flow, Step, get, value
@@ -11,9 +12,14 @@ _ME = value(Me)
 
 
 class Capabilities:
-    """What one client knows of its server."""
+    """What one client knows of its server.
 
-    def __init__(self) -> None:
+    Args:
+        ask: Finds out their names; by default what the Files API says of itself.
+    """
+
+    def __init__(self, ask: "Callable[[], Flow[frozenset[str]]] | None" = None) -> None:
+        self._ask = ask or _of_the_files_api
         self._names: frozenset[str] | None = None
 
     def need(self, name: str, step: Step[T]) -> Flow[T]:
@@ -28,7 +34,7 @@ class Capabilities:
     def learn(self) -> Flow[None]:
         """Asks, if nobody did so far."""
         if self._names is None:
-            self._names = yield from _ask()
+            self._names = yield from self._ask()
 
     def known(self, name: str) -> bool:
         """Whether the server is known to have it."""
@@ -43,7 +49,7 @@ class Capabilities:
                 raise NotSupported(f"this server does not have {name}")
 
 
-def _ask() -> Flow[frozenset[str]]:
+def _of_the_files_api() -> Flow[frozenset[str]]:
     try:
         me = yield from get(("v1", "me"), _ME)
     except TroveNotFoundError:  # older than the question

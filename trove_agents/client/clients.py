@@ -5,6 +5,7 @@ from typing import Final, Self
 from trove_agents.client.archives import ArchivesMethods, AsyncArchivesMethods
 from trove_agents.client.bootstrap import AsyncBootstrapMethods, BootstrapMethods
 from trove_agents.client.call import Pairs
+from trove_agents.client.capabilities import Capabilities
 from trove_agents.client.drive import AsyncTransport, Transport
 from trove_agents.client.events import AsyncEventsMethods, EventsMethods
 from trove_agents.client.exec import AsyncExecMethods, ExecMethods
@@ -26,9 +27,10 @@ from trove_agents.client.retry import Retries
 from trove_agents.client.snapshots import AsyncSnapshotsMethods, SnapshotsMethods
 from trove_agents.client.steps import AsyncStepsMethods, StepsMethods
 from trove_agents.client.trees import AsyncTreesMethods, TreesMethods
+from trove_agents.client.wallets import AsyncWalletsMethods, WalletsMethods, capabilities
 from trove_agents.client.webhooks import AsyncWebhooksMethods, WebhooksMethods
 from trove_agents.config import DEFAULT_BASE_URL
-from trove_agents.wire import headers, limits, namespaces
+from trove_agents.wire import headers, limits, namespaces, wallets
 
 RETRIES: Final = Retries()
 
@@ -241,14 +243,79 @@ class AsyncTroveAdminClient(
         return f"{type(self).__name__}(workspace_id={self.workspace_id!r})"
 
 
+class WalletClient(WalletsMethods, IdempotencyMethods):
+    """Wallets of one wallet key. Works against any server of the public wallet API; ours can do more.
+
+    Use as a context manager, or ``close`` it. Safe to share between threads.
+
+    Args:
+        api_key: A wallet key, ``tvpk_...``; None for a client that only makes one.
+        base_url: As for ``TroveClient``.
+        timeout: As for ``TroveClient``.
+        transport: As for ``TroveClient``.
+        retries: As for ``TroveClient``.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str = DEFAULT_BASE_URL,
+        timeout: float = 30.0,
+        transport: Transport | None = None,
+        retries: Retries | None = RETRIES,
+    ) -> None:
+        own = _wallet_key(api_key)
+        super().__init__(
+            _network(base_url) if transport is None else transport, own, timeout=timeout, retries=retries
+        )
+        self._capabilities = Capabilities(capabilities)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class AsyncWalletClient(AsyncWalletsMethods, AsyncIdempotencyMethods):
+    """See :class:`WalletClient`. For asyncio."""
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str = DEFAULT_BASE_URL,
+        timeout: float = 30.0,
+        transport: AsyncTransport | None = None,
+        retries: Retries | None = RETRIES,
+    ) -> None:
+        own = _wallet_key(api_key)
+        super().__init__(
+            _async_network(base_url) if transport is None else transport,
+            own,
+            timeout=timeout,
+            retries=retries,
+        )
+        self._capabilities = Capabilities(capabilities)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
 def _authorization(api_key: str) -> Pairs:
+    return (("authorization", f"Bearer {_clean(api_key)}"),)
+
+
+def _wallet_key(api_key: str | None) -> Pairs:
+    return () if api_key is None else ((wallets.KEY.lower(), _clean(api_key)),)
+
+
+def _clean(api_key: str) -> str:
     """Keys are pasted from files and terminals: white space around is dropped, anything else that no header can
     carry is refused here, where the message does not repeat the key.
     """
     key = api_key.strip()
     if not key or not key.isascii() or not key.isprintable():
         raise ValueError("api_key is empty, or holds characters that no key has")
-    return (("authorization", f"Bearer {key}"),)
+    return key
 
 
 def _namespace(namespace: str | None) -> Pairs:

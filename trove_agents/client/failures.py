@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
@@ -10,6 +11,7 @@ import msgspec
 
 from trove_agents.client.transport import Reply
 from trove_agents.errors import (
+    BudgetExceededError,
     LeaseLost,
     Recovery,
     TroveAuthError,
@@ -21,11 +23,13 @@ from trove_agents.errors import (
     TroveRateLimitError,
     TroveServerError,
     TroveTimeoutError,
+    WalletExists,
     WorkspaceLeased,
 )
 
 _CLASSES: Final[Mapping[int, type[TroveError]]] = {
     401: TroveAuthError,
+    402: BudgetExceededError,
     403: TroveAuthError,
     404: TroveNotFoundError,
     408: TroveTimeoutError,
@@ -38,8 +42,12 @@ _CLASSES: Final[Mapping[int, type[TroveError]]] = {
 _BY_CODE: Final[Mapping[str, type[TroveError]]] = {
     "lease-lost": LeaseLost,
     "quota-exceeded": TroveQuotaError,
+    "wallet-exists": WalletExists,
     "workspace-leased": WorkspaceLeased,
 }
+
+_DECODE: Final = msgspec.json.Decoder(float_hook=Decimal).decode
+"""Amounts of money never pass through a float."""
 
 _RECOVERY: Final[Mapping[int, Recovery]] = {
     400: "fix-arguments",
@@ -60,11 +68,12 @@ def failure(reply: Reply, *, now: float | None = None) -> TroveError:
     """The exception for an answer whose status is not 2xx."""
     status = reply.status
     fields = _fields(reply.body)
-    detail = fields.get("detail")
+    detail = fields.get("detail") or fields.get("message")
     code = fields.get("code")
     errors = fields.get("errors") or detail
     kind = (
         (_BY_CODE.get(code) if isinstance(code, str) else None)
+        or (WalletExists if status == HTTPStatus.CONFLICT and "wallet_id" in fields else None)
         or _CLASSES.get(status)
         or (TroveServerError if status >= HTTPStatus.INTERNAL_SERVER_ERROR else TroveError)
     )
@@ -78,15 +87,25 @@ def failure(reply: Reply, *, now: float | None = None) -> TroveError:
     )
     if isinstance(error, WorkspaceLeased) and isinstance(holder := fields.get("holder"), str):
         error.holder = holder
+    if isinstance(error, WalletExists) and type(found := fields.get("wallet_id")) is int:
+        error.wallet_id = found
+    if isinstance(error, BudgetExceededError):
+        error.remaining_usd = _usd(fields.get("remaining_usd"))
+        error.requested_usd = _usd(fields.get("requested_usd"))
+        error.limiting_rule = rule if isinstance(rule := fields.get("limiting_rule"), str) else None
     return error
 
 
 def _fields(body: bytes) -> dict[str, Any]:
     try:
-        decoded: object = msgspec.json.decode(body)
+        decoded: object = _DECODE(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return {}
     return decoded if isinstance(decoded, dict) else {}
+
+
+def _usd(amount: object) -> Decimal | None:
+    return Decimal(amount) if isinstance(amount, int | Decimal) and not isinstance(amount, bool) else None
 
 
 def _message(detail: object, reply: Reply) -> str:

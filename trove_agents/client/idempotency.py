@@ -34,8 +34,8 @@ class IdempotencyMethods(Driver):
 
         Made again, also by another process after a crash, it returns what the first one returned. The key belongs to
         that one call: with another it raises ``TroveError`` (422, ``idempotency-mismatch``). For ``write``, ``upload``,
-        ``delete``, ``mkdir``, ``move``, ``copy``, ``exec`` and its kin, snapshots, restores and forks without a key;
-        other calls are made as without it. The client shares everything with this one and needs no closing.
+        ``delete``, ``mkdir``, ``move``, ``copy``, ``exec`` and its kin, snapshots, restores and forks without a key,
+        and what makes wallets and moves money, which is remembered as long as the wallet; other calls are made as without it. The client shares everything with this one and needs no closing.
 
         A client over a network makes up a key for each such call by itself, so that it can send the call again when
         no answer came.

@@ -1,8 +1,10 @@
 """The keys of a local state directory: who can read the directory owns what is in it."""
 
 import contextlib
+import fcntl
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -11,6 +13,7 @@ from trove_agents.server.keys.service import KeyService
 from trove_agents.wire.namespaces import WorkspaceCreated
 
 _FILE = "credentials.json"
+_WALLETS = "wallet-key"
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -48,3 +51,23 @@ def local(folder: Path, keys: KeyService) -> WorkspaceCreated:
         made = WorkspaceCreated(workspace, key.api_key, admin.api_key)
     write_private(path, msgspec.json.encode(made))
     return made
+
+
+def wallet_key(folder: Path, works: Callable[[str], bool], make: Callable[[], str]) -> str:
+    """The key of this directory's embedded wallets (mode 600 in the directory). One that the server does not know
+    is replaced: its database is another, and the wallets are gone.
+
+    Processes that come at once wait for one another: two keys would give one agent two budgets.
+    """
+    path = folder / _WALLETS
+    lock = os.open(folder / f".{_WALLETS}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if works(kept := path.read_text("ascii").strip()):
+                return kept
+        made = make()
+        write_private(path, made.encode())
+        return made
+    finally:
+        os.close(lock)

@@ -12,10 +12,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from trove_agents.client.clients import AsyncTroveAdminClient, AsyncTroveClient, TroveAdminClient, TroveClient
+from trove_agents.client.clients import (
+    AsyncTroveAdminClient,
+    AsyncTroveClient,
+    AsyncWalletClient,
+    TroveAdminClient,
+    TroveClient,
+    WalletClient,
+)
+from trove_agents.client.money import Amount
+from trove_agents.client.wallets import Wallet, balance
 from trove_agents.embedded import credentials
 from trove_agents.embedded.driver import AsyncInProcess, InProcess
 from trove_agents.embedded.loop import LoopThread
+from trove_agents.errors import TroveAuthError, TroveNotFoundError
 from trove_agents.server.app import Server
 from trove_agents.server.exec.forms import examined
 from trove_agents.server.http import Edge
@@ -63,6 +73,7 @@ class Trove:
         self._forking = threading.Lock()  # only ever taken in a forked child: never held by anybody at a fork
         self._closed = False
         self._credentials: WorkspaceCreated | None = None
+        self._wallet_key: str | None = None
         self._foreign: list[_Runtime] = []
         self._current = self._start()
 
@@ -147,6 +158,19 @@ class Trove:
             made.admin_key, made.workspace_id, base_url=BASE_URL, transport=AsyncInProcess(self._runtime)
         )
 
+    def wallets(self) -> WalletClient:
+        """A client for this directory's wallets. Its key is kept in the directory, readable by its owner only."""
+        return WalletClient(self._key_of_wallets(), base_url=BASE_URL, transport=InProcess(self._runtime))
+
+    def async_wallets(self) -> AsyncWalletClient:
+        """As ``wallets``, for async callers."""
+        key = self._key_of_wallets()
+        return AsyncWalletClient(key, base_url=BASE_URL, transport=AsyncInProcess(self._runtime))
+
+    def wallet(self, agent_id: str, *, budget_usd: Amount, name: str | None = None) -> Wallet:
+        """The agent's wallet, made if it has none: see ``WalletClient.wallet``."""
+        return self.wallets().wallet(agent_id, budget_usd=budget_usd, name=name)
+
     # About it
     @property
     def credentials(self) -> WorkspaceCreated:
@@ -230,6 +254,30 @@ class Trove:
     ) -> None:
         # In a thread: it waits for commands to end, and other tasks of this loop may have to go on meanwhile
         await whole(asyncio.to_thread(self.close))
+
+    def _key_of_wallets(self) -> str:
+        made = self.credentials
+        if self._wallet_key is None:
+            with self._lock:
+                if self._wallet_key is None:
+                    self._wallet_key = credentials.wallet_key(
+                        self.folder, self._knows_wallet_key, lambda: self._new_wallet_key(made.admin_key)
+                    )
+        return self._wallet_key
+
+    def _knows_wallet_key(self, key: str) -> bool:
+        client = WalletClient(key, base_url=BASE_URL, transport=InProcess(self._runtime))
+        try:
+            client.send(balance(0))
+        except TroveAuthError:
+            return False
+        except TroveNotFoundError:
+            return True
+        raise AssertionError("there is no wallet 0")
+
+    def _new_wallet_key(self, admin_key: str) -> str:
+        client = WalletClient(base_url=BASE_URL, transport=InProcess(self._runtime))
+        return client.create_key("local", admin_key=admin_key).api_key
 
     def _runtime(self) -> _Runtime:
         if self._closed:

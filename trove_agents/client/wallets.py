@@ -1,0 +1,373 @@
+"""Wallets: the calls of the public wallet service. Amounts are ``Decimal``, in USD."""
+
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from trove_agents.client.call import Call, Flow, get, post, value
+from trove_agents.client.drive import AsyncDriver, Driver
+from trove_agents.client.money import Amount, total, usd
+from trove_agents.client.transport import Reply
+from trove_agents.errors import TroveNotFoundError, WalletBudgetWarning, WalletExists
+from trove_agents.wire.wallets import PAGE, WalletKeyCreated
+
+_WALLETS: Final = ("api", "wallets")
+
+
+class WalletInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A wallet: the budget of one agent."""
+
+    id: int
+    agent_id: str
+    name: str
+    budget_limit_usd: Decimal
+    created_at: str
+
+
+class WalletTransaction(msgspec.Struct, frozen=True, kw_only=True):
+    """One movement of money."""
+
+    id: int
+    wallet_id: int
+    amount_usd: Decimal
+    type: str
+    """``debit``; of a Trove server also ``credit`` (a refund) and ``write_off``."""
+    created_at: str
+    description: str | None = None
+    vendor: str | None = None
+
+
+class WalletBalance(msgspec.Struct, frozen=True, kw_only=True):
+    """What was spent from a wallet, and what is left. Decide on ``remaining_budget``."""
+
+    total_spent: Decimal
+    remaining_budget: Decimal
+    transaction_count: int
+    held_usd: Decimal = Decimal(0)
+    """Kept for payments that are under way."""
+    in_doubt_usd: Decimal = Decimal(0)
+    """Kept for payments of which nobody knows how they ended."""
+
+    @property
+    def budget_usd(self) -> Decimal:
+        """The whole budget."""
+        return total(self.total_spent, self.remaining_budget, self.held_usd, self.in_doubt_usd)
+
+
+class TransactionsPage(msgspec.Struct, frozen=True):
+    """Transactions, newest first."""
+
+    transactions: list[WalletTransaction]
+    next_cursor: str | None
+    """The number of the page after it."""
+
+
+def create_key(name: str, *, admin_key: str | None = None) -> Call[WalletKeyCreated]:
+    """Mints a key. Not repeated: it would mint two."""
+    call = post(("api", "keys"), _KEY, {"name": name})
+    if admin_key is None:
+        return call
+    return replace(call, headers=(*call.headers, ("authorization", f"Bearer {admin_key}")))
+
+
+def create_wallet(agent_id: str, name: str, budget_limit_usd: Amount) -> Call[WalletInfo]:
+    """Makes a wallet. Repeated, it would say that it is there."""
+    body = {"agent_id": agent_id, "name": name, "budget_limit_usd": usd(budget_limit_usd)}
+    return post(_WALLETS, _wallet, body, once=True)
+
+
+def purchase(
+    wallet_id: int, amount_usd: Amount, *, description: str | None = None, vendor: str | None = None
+) -> Call[WalletTransaction]:
+    """Spends. Not repeated by itself: it would spend twice."""
+    body: dict[str, Any] = {"amount_usd": usd(amount_usd)}
+    given = {"description": description, "vendor": vendor}
+    body |= {field: text for field, text in given.items() if text is not None}
+    return post(_one(wallet_id, "purchase"), _transaction, body, once=True)
+
+
+def balance(wallet_id: int) -> Call[WalletBalance]:
+    """What is left."""
+    return get(_one(wallet_id, "balance"), _balance)
+
+
+def transactions_page(wallet_id: int, cursor: str | None = None) -> Call[TransactionsPage]:
+    """One page, newest first."""
+    query = (("page", cursor or "1"), ("limit", str(PAGE)))
+    return get(_one(wallet_id, "transactions"), _transactions, query)
+
+
+def wallet_of(agent_id: str, *, budget_usd: Amount, name: str | None = None) -> Flow[tuple[int, Decimal]]:
+    """Makes the agent's wallet or finds it: its id, and the budget that it has.
+
+    Raises:
+        WalletExists: there is one, and the server does not say which.
+    """
+    try:
+        made = yield from create_wallet(agent_id, agent_id if name is None else name, budget_usd)
+    except WalletExists as there:
+        if there.wallet_id is None:
+            raise
+        found = yield from balance(there.wallet_id)
+        return there.wallet_id, found.budget_usd
+    return made.id, made.budget_limit_usd
+
+
+def capabilities() -> Flow[frozenset[str]]:
+    """What the server has beside the public service's calls; nothing, where it does not know the question."""
+    try:
+        return (yield from get(("api", "capabilities"), _names))
+    except TroveNotFoundError:
+        return frozenset()
+
+
+class Unseen:
+    """Passes on each transaction once. What is bought while pages are read moves others to the next page."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+
+    def of(self, page: TransactionsPage) -> list[WalletTransaction]:
+        """Those of a page that were on none before."""
+        fresh = [each for each in page.transactions if each.id not in self._seen]
+        self._seen.update(each.id for each in fresh)
+        return fresh
+
+
+class WalletsMethods(Driver):
+    """Wallets of one wallet key. An unknown or foreign wallet raises ``TroveNotFoundError``."""
+
+    def create_key(self, name: str, *, admin_key: str | None = None) -> WalletKeyCreated:
+        """Mints a wallet key. Its secret is in the result, and shown this once. Needs no key itself.
+
+        Args:
+            name: For people; need not be unique.
+            admin_key: A key of admin scope, for a Trove server that can be reached from other machines.
+        """
+        return self.send(create_key(name, admin_key=admin_key))
+
+    def create_wallet(self, agent_id: str, name: str, budget_limit_usd: Amount) -> WalletInfo:
+        """Makes a wallet for an agent.
+
+        Args:
+            agent_id: The agent; it has one wallet of this key.
+            name: For people.
+            budget_limit_usd: What it may spend altogether; 0 is allowed.
+
+        Raises:
+            WalletExists: the agent has one.
+            TypeError: the budget is a float.
+            ValueError: the budget is negative or too large, or has more than six decimals.
+        """
+        return self.send(create_wallet(agent_id, name, budget_limit_usd))
+
+    def purchase(
+        self,
+        wallet_id: int,
+        amount_usd: Amount,
+        *,
+        description: str | None = None,
+        vendor: str | None = None,
+    ) -> WalletTransaction:
+        """Spends from a wallet; all that remains may be spent.
+
+        When no answer came (``TroveConnectionError`` with ``may_have_committed``) the money may be spent: look at
+        ``transactions`` before going on. A Trove server recognises a repetition, so over a network the client asks
+        it again by itself.
+
+        Args:
+            wallet_id: The wallet.
+            amount_usd: More than 0.
+            description: For people.
+            vendor: Who is paid.
+
+        Raises:
+            BudgetExceededError: it is more than what remains; nothing was spent.
+            TypeError: the amount is a float.
+            ValueError: the amount is negative or too large, or has more than six decimals.
+        """
+        return self.send(purchase(wallet_id, amount_usd, description=description, vendor=vendor))
+
+    def balance(self, wallet_id: int) -> WalletBalance:
+        """What was spent from a wallet, and what is left."""
+        return self.send(balance(wallet_id))
+
+    def transactions(self, wallet_id: int) -> Iterator[WalletTransaction]:
+        """What moved, newest first, read page by page as it is asked for."""
+        yield from self.pages(lambda cursor: transactions_page(wallet_id, cursor), Unseen().of)
+
+    def wallet(self, agent_id: str, *, budget_usd: Amount, name: str | None = None) -> "Wallet":
+        """The agent's wallet, made if it has none.
+
+        One that is there keeps its budget; when that is another, ``WalletBudgetWarning`` is issued.
+
+        Args:
+            agent_id: The agent.
+            budget_usd: What a new wallet may spend altogether.
+            name: Of a new wallet, for people; None: the agent's.
+
+        Raises:
+            WalletExists: there is one, and the server does not say which.
+            TypeError: the budget is a float.
+            ValueError: the budget is negative or too large, or has more than six decimals.
+        """
+        wallet_id, budget = self.run(wallet_of(agent_id, budget_usd=budget_usd, name=name))
+        _warn_of_another(agent_id, budget, budget_usd)
+        return Wallet(self, wallet_id, agent_id)
+
+
+class AsyncWalletsMethods(AsyncDriver):
+    """As ``WalletsMethods``."""
+
+    async def create_key(self, name: str, *, admin_key: str | None = None) -> WalletKeyCreated:
+        """See :meth:`WalletClient.create_key`."""
+        return await self.send(create_key(name, admin_key=admin_key))
+
+    async def create_wallet(self, agent_id: str, name: str, budget_limit_usd: Amount) -> WalletInfo:
+        """See :meth:`WalletClient.create_wallet`."""
+        return await self.send(create_wallet(agent_id, name, budget_limit_usd))
+
+    async def purchase(
+        self,
+        wallet_id: int,
+        amount_usd: Amount,
+        *,
+        description: str | None = None,
+        vendor: str | None = None,
+    ) -> WalletTransaction:
+        """See :meth:`WalletClient.purchase`."""
+        return await self.send(purchase(wallet_id, amount_usd, description=description, vendor=vendor))
+
+    async def balance(self, wallet_id: int) -> WalletBalance:
+        """See :meth:`WalletClient.balance`."""
+        return await self.send(balance(wallet_id))
+
+    async def transactions(self, wallet_id: int) -> AsyncIterator[WalletTransaction]:
+        """See :meth:`WalletClient.transactions`; iterate with ``async for``."""
+        async for each in self.pages(lambda cursor: transactions_page(wallet_id, cursor), Unseen().of):
+            yield each
+
+    async def wallet(self, agent_id: str, *, budget_usd: Amount, name: str | None = None) -> "AsyncWallet":
+        """See :meth:`WalletClient.wallet`."""
+        wallet_id, budget = await self.run(wallet_of(agent_id, budget_usd=budget_usd, name=name))
+        _warn_of_another(agent_id, budget, budget_usd)
+        return AsyncWallet(self, wallet_id, agent_id)
+
+
+class Wallet:
+    """The wallet of one agent, over the client that made it."""
+
+    def __init__(self, client: WalletsMethods, wallet_id: int, agent_id: str) -> None:
+        self.client = client
+        self.id = wallet_id
+        self.agent_id = agent_id
+
+    def purchase(
+        self, amount_usd: Amount, *, description: str | None = None, vendor: str | None = None
+    ) -> WalletTransaction:
+        """As ``WalletClient.purchase`` from this wallet."""
+        return self.client.purchase(self.id, amount_usd, description=description, vendor=vendor)
+
+    def balance(self) -> WalletBalance:
+        """What was spent, and what is left."""
+        return self.client.balance(self.id)
+
+    def transactions(self) -> Iterator[WalletTransaction]:
+        """What moved, newest first, read page by page as it is asked for."""
+        return self.client.transactions(self.id)
+
+    def __repr__(self) -> str:
+        return f"Wallet(id={self.id}, agent_id={self.agent_id!r})"
+
+
+class AsyncWallet:
+    """As ``Wallet``."""
+
+    def __init__(self, client: AsyncWalletsMethods, wallet_id: int, agent_id: str) -> None:
+        self.client = client
+        self.id = wallet_id
+        self.agent_id = agent_id
+
+    async def purchase(
+        self, amount_usd: Amount, *, description: str | None = None, vendor: str | None = None
+    ) -> WalletTransaction:
+        """As ``Wallet.purchase``."""
+        return await self.client.purchase(self.id, amount_usd, description=description, vendor=vendor)
+
+    async def balance(self) -> WalletBalance:
+        """As ``Wallet.balance``."""
+        return await self.client.balance(self.id)
+
+    def transactions(self) -> AsyncIterator[WalletTransaction]:
+        """As ``Wallet.transactions``; iterate with ``async for``."""
+        return self.client.transactions(self.id)
+
+    def __repr__(self) -> str:
+        return f"AsyncWallet(id={self.id}, agent_id={self.agent_id!r})"
+
+
+class _WalletAnswer(msgspec.Struct, frozen=True):
+    wallet: WalletInfo
+
+
+class _TransactionAnswer(msgspec.Struct, frozen=True):
+    transaction: WalletTransaction
+
+
+class _BalanceAnswer(msgspec.Struct, frozen=True):
+    balance: WalletBalance
+
+
+class _Pagination(msgspec.Struct, frozen=True):
+    page: int
+    pages: int
+
+
+class _TransactionsAnswer(msgspec.Struct, frozen=True):
+    transactions: list[WalletTransaction]
+    pagination: _Pagination
+
+
+_KEY = value(WalletKeyCreated)
+_WALLET_ANSWER = value(_WalletAnswer)
+_TRANSACTION_ANSWER = value(_TransactionAnswer)
+_BALANCE_ANSWER = value(_BalanceAnswer)
+_TRANSACTIONS_ANSWER = value(_TransactionsAnswer)
+_CAPABILITIES = value(dict)
+
+
+def _one(wallet_id: int, *rest: str) -> tuple[str, ...]:
+    return (*_WALLETS, str(wallet_id), *rest)
+
+
+def _wallet(reply: Reply) -> WalletInfo:
+    return _WALLET_ANSWER(reply).wallet
+
+
+def _transaction(reply: Reply) -> WalletTransaction:
+    return _TRANSACTION_ANSWER(reply).transaction
+
+
+def _balance(reply: Reply) -> WalletBalance:
+    return _BALANCE_ANSWER(reply).balance
+
+
+def _transactions(reply: Reply) -> TransactionsPage:
+    answer = _TRANSACTIONS_ANSWER(reply)
+    at = answer.pagination
+    more = at.page < at.pages and bool(answer.transactions)
+    return TransactionsPage(answer.transactions, str(at.page + 1) if more else None)
+
+
+def _names(reply: Reply) -> frozenset[str]:
+    return frozenset(name for name, there in _CAPABILITIES(reply).items() if there is True)
+
+
+def _warn_of_another(agent_id: str, budget: Decimal, asked: Amount) -> None:
+    if budget != Decimal(asked):
+        message = f"the wallet of {agent_id!r} is there, with a budget of ${budget}, not ${asked}: it was left as it is"
+        warnings.warn(message, WalletBudgetWarning, stacklevel=3)
