@@ -168,6 +168,7 @@ class Server:
         jobs.add("unused-contents", collection.sweep_contents, every_seconds=DAY)
         jobs.add("unused-blobs", collection.sweep_blobs, every_seconds=DAY)
         jobs.add("lost-objects", collection.sweep_objects, every_seconds=DAY)
+        jobs.add("useless-copies", self.exec.prune, every_seconds=DAY)
         jobs.add("blobs-laid-aside", collection.sweep_aside, every_seconds=DAY)
         return jobs
 

@@ -14,11 +14,11 @@ import pytest
 from trove_agents.server import timelines
 from trove_agents.server.errors import QuotaExceeded
 from trove_agents.server.exec import state
-from trove_agents.server.exec.copies import DirectoryCopies, remove_folder
+from trove_agents.server.exec.copies import DirectoryCopies, identity, remove_folder
 from trove_agents.server.exec.scan import Quota
 from trove_agents.server.jobs import Turn
 
-from .conftest import BOTH
+from .conftest import BOTH, WORKSPACE
 
 
 @pytest.fixture(scope="session", params=BOTH)
@@ -674,3 +674,42 @@ def test_a_copy_that_is_older_than_the_history_is_made_anew(bench):
     timelines.Retention(bench.database, days=1).forget(Turn(time.time_ns() + 2 * day))
     bench.exec()
     assert list(same(bench)) == ["stays"]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_copies_of_namespaces_that_are_no_more_go(bench, restarts):
+    def living():
+        with bench.database.read() as db:
+            return [identity(*each) for each in timelines.living(db)]
+
+    def files():
+        return [path for path in (bench.folder / "copies").rglob("*") if path.is_file() and path.name == "f"]
+
+    bench.exec(lambda root: (root / "f").write_bytes(b"x" * 100))
+    first = bench.space
+    bench.space = bench.database.write(
+        lambda tx: timelines.create_namespace(tx, WORKSPACE, "other", now_ns=time.time_ns())
+    )
+    bench.exec(lambda root: (root / "f").write_bytes(b"y" * 100))
+    if restarts:
+        bench.restart()
+    bench.copies.prune(living)
+    assert len(files()) == 2
+    bench.database.write(lambda tx: timelines.forget(tx, timelines.head(tx, first.id), now_ns=time.time_ns()))
+    bench.copies.prune(living)
+    assert [path.read_bytes()[:1] for path in files()] == [b"y"]
+    same(bench)
+
+
+def test_where_no_command_ran_nothing_is_made(bench):
+    bench.copies.prune(lambda: pytest.fail("nobody is to be asked"))
+    assert not (bench.folder / "copies").exists()
+
+
+def test_a_copy_in_use_stays(bench):
+    bench.exec(lambda root: (root / "f").write_bytes(b"x"))
+    copy = bench.copies.take(bench.head())
+    bench.copies.prune(lambda: [])
+    assert copy.root.parent.exists()
+    copy.give_back()
+    same(bench)

@@ -9,7 +9,7 @@ import secrets
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -76,9 +76,20 @@ class WorkingCopies(Protocol):
         """The namespace's copy, for the caller alone until it is given back."""
         ...
 
+    def prune(self, living: Callable[[], Iterable[str]]) -> None:
+        """Removes the copies of namespaces that are no more. ``living`` gives the ``identity`` of those that are, once it
+        is known which copies there are: a namespace that comes later has none among them.
+        """
+        ...
+
     def close(self) -> None:
         """Lets go of all of them; what is on disk serves the next process."""
         ...
+
+
+def identity(workspace: str, name: str, key: int) -> str:
+    """What a namespace's copy is named after."""
+    return f"{workspace}/{name}/{key}"
 
 
 class DirectoryCopy:
@@ -187,7 +198,7 @@ class DirectoryCopies:
         """
         with self._guard:
             slot = self._own_slot()
-            name = slot.name(f"{namespace.workspace}/{namespace.name}/{namespace.id}")
+            name = slot.name(identity(namespace.workspace, namespace.name, namespace.id))
             while name in self._busy:
                 name = slot.name(f"{name}/{secrets.token_hex(8)}")
             self._busy.add(name)
@@ -212,6 +223,22 @@ class DirectoryCopies:
                 self._idle[list(self._idle)[-_REMEMBERED - 1]] = None
         for root in surplus:
             DirectoryCopy(root, self).remove()
+
+    def prune(self, living: Callable[[], Iterable[str]]) -> None:
+        with self._guard:
+            if self._slot is None and not self._folder.exists():
+                return
+            slot = self._own_slot()
+            known = list(self._idle)
+        alive = {slot.name(each) for each in living()} if known else set()
+        with self._guard:
+            if self._slot is not slot:
+                return
+            gone = [name for name in known if name not in alive and name in self._idle]
+            for name in gone:
+                del self._idle[name]
+        for name in gone:
+            DirectoryCopy(slot.folder / name, self).remove()
 
     def close(self) -> None:
         """Lets go of the slot. The copies stay for the next process that takes it."""

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -41,6 +42,11 @@ class Copies:
         if not plain and self._layered(sandbox):
             return self._overlays.take(namespace)
         return self._directories.take(namespace)
+
+    def prune(self, living: Callable[[], Iterable[str]]) -> None:
+        """As ``WorkingCopies.prune``."""
+        self._directories.prune(living)
+        self._overlays.prune(living)
 
     def close(self) -> None:
         """Lets go of all of them; what is on disk serves the next process."""

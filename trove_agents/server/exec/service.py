@@ -27,7 +27,7 @@ from trove_agents.server.errors import (
 from trove_agents.server.events import service as events
 from trove_agents.server.exec import shell
 from trove_agents.server.exec.contents import Contents
-from trove_agents.server.exec.copies import WorkingCopy
+from trove_agents.server.exec.copies import WorkingCopy, identity
 from trove_agents.server.exec.forms import Copies
 from trove_agents.server.exec.ingest import Ingested, ingest
 from trove_agents.server.exec.options import Options
@@ -35,6 +35,7 @@ from trove_agents.server.exec.output import Output
 from trove_agents.server.exec.scan import Quota, Scan
 from trove_agents.server.files import links
 from trove_agents.server.idempotency import answers
+from trove_agents.server.jobs import Turn
 from trove_agents.server.namespaces import leases, locks
 from trove_agents.server.namespaces import service as namespaces
 from trove_agents.server.namespaces.locks import ExecLocks, Hop, Lease
@@ -103,6 +104,16 @@ class ExecService:
         self._max_seconds = max_seconds
         self._quota = quota or Quota()
         self._quotas = quotas
+
+    def prune(self, turn: Turn) -> str | None:  # noqa: ARG002 - of a job
+        """Removes this process's working copies of namespaces that are no more."""
+
+        def living() -> list[str]:
+            with self._database.read() as db:
+                return [identity(*each) for each in timelines.living(db)]
+
+        self._copies.prune(living)
+        return None
 
     def close(self) -> None:
         """Lets go of the working copies; they stay on disk for the next server."""

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from trove_agents.server.db import Connection
 from trove_agents.server.db.tables import namespaces as spaces
@@ -35,6 +35,9 @@ _DELETE_ALL = delete(rows).where(_s.namespace == bindparam("ns"))
 _RENAME = update(spaces).where(spaces.c.id == bindparam("key")).values(name=bindparam("to"))
 FORGOTTEN: Final = ":"
 """How the names of forgotten namespaces begin."""
+_LIVING = select(spaces.c.workspace, spaces.c.name, spaces.c.id).where(
+    func.substr(spaces.c.name, 1, 1) != FORGOTTEN
+)
 _DELETE = delete(rows).where(_s.id == bindparam("key"))
 
 
@@ -167,6 +170,11 @@ def forget(
     db.later(_DELETE_ALL, ns=namespace.id)
     referring.delete_all(db, namespace.id)
     db.later(_RENAME, key=namespace.id, to=f"{FORGOTTEN}{namespace.id}")
+
+
+def living(db: Connection) -> list[tuple[str, str, int]]:
+    """Every namespace that was not forgotten: its workspace, its name and its key."""
+    return [(row[0], row[1], row[2]) for row in db.all(_LIVING)]
 
 
 def _from(row: tuple[str, int, int, int, str | None, int, int, int, int]) -> SnapshotRow:

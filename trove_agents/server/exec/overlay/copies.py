@@ -10,7 +10,7 @@ import os
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,7 @@ from typing import Final
 from trove_agents.server import timelines
 from trove_agents.server.db import Connection
 from trove_agents.server.exec.contents import Contents
-from trove_agents.server.exec.copies import remove_folder, with_parents
+from trove_agents.server.exec.copies import identity, remove_folder, with_parents
 from trove_agents.server.exec.lay import Layer
 from trove_agents.server.exec.overlay import record
 from trove_agents.server.exec.overlay.fold import fold
@@ -234,7 +234,7 @@ class OverlayCopies:
         """
         with self._guard:
             slot = self._own_slot()
-            name = slot.name(f"{namespace.workspace}/{namespace.name}/{namespace.id}")
+            name = slot.name(identity(namespace.workspace, namespace.name, namespace.id))
             while name in self._busy:
                 name = slot.name(f"{name}/{secrets.token_hex(8)}")
             copy = self._idle.pop(name, None)
@@ -272,6 +272,24 @@ class OverlayCopies:
             self._strata.add(made)
             copy.top = made
         return made
+
+    def prune(self, living: Callable[[], Iterable[str]]) -> None:
+        """As ``WorkingCopies.prune``; with them go the strata that only they stood on."""
+        with self._guard:
+            if self._slot is None and not self._folder.exists():
+                return
+            slot = self._own_slot()
+            known = list(self._idle)
+        alive = {slot.name(each) for each in living()} if known else set()
+        with self._guard:
+            if self._slot is not slot:
+                return
+            gone = [self._idle.pop(name) for name in known if name not in alive and name in self._idle]
+            useless = self._useless()
+        for each in gone:
+            each.remove()
+        for stratum in useless:
+            _remove(stratum)
 
     def close(self) -> None:
         """Lets go of the slot. The copies stay for the next process that takes it."""
