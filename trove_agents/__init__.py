@@ -27,6 +27,7 @@ from trove_agents.client.wallets import (
     Wallet,
     WalletBalance,
     WalletInfo,
+    WalletKeyCreated,
     WalletTransaction,
 )
 from trove_agents.client.webhooks import verify_webhook
@@ -74,7 +75,6 @@ from trove_agents.wire.references import StepReference
 from trove_agents.wire.restores import RestoredState
 from trove_agents.wire.snapshots import Snapshot
 from trove_agents.wire.steps import Step
-from trove_agents.wire.wallets import WalletKeyCreated
 from trove_agents.wire.webhooks import WebhookCreated, WebhookEvent, WebhookMetadata, WebhookTestResult
 
 if TYPE_CHECKING:

@@ -13,9 +13,19 @@ from trove_agents.client.drive import AsyncDriver, Driver
 from trove_agents.client.money import Amount, total, usd
 from trove_agents.client.transport import Reply
 from trove_agents.errors import TroveNotFoundError, WalletBudgetWarning, WalletExists
-from trove_agents.wire.wallets import PAGE, WalletKeyCreated
+from trove_agents.wire.wallets import PAGE
 
 _WALLETS: Final = ("api", "wallets")
+
+
+class WalletKeyCreated(msgspec.Struct, frozen=True, kw_only=True):
+    """A new wallet key."""
+
+    id: int
+    name: str
+    api_key: str
+    """Shown this once."""
+    created_at: str
 
 
 class WalletInfo(msgspec.Struct, frozen=True, kw_only=True):
