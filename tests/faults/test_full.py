@@ -52,7 +52,7 @@ def files(api):
     return {path: api.get(path).body for path in paths}
 
 
-def acts(number):
+def acts(number, snapshot):
     """What callers do, with what is there afterwards."""
     word = f"{number} ".encode()
     return {
@@ -68,6 +68,7 @@ def acts(number):
             ),
             None,
         ),
+        "restore": (lambda api: api("POST", f"/v1/snapshots/{snapshot}/restore"), None),
     }
 
 
@@ -79,9 +80,10 @@ def test_at_every_step(small, seed):
         api = Api(trove)
         api.write("f", "old")
         api.put("large", b"old" * 10_000)
+        begun, snapshot = files(api), api.snapshot()["snapshot_id"]
         answered, refused = 0, set()
         for number, room in enumerate([0, 4, 8, 16, 32, 64, 128, 512, 1024, 2048] * 2):
-            for name, (act, changes) in acts(number + seed * 1000).items():
+            for name, (act, changes) in acts(number + seed * 1000, snapshot).items():
                 before, told = files(api), len(api.events()["events"])
                 ballast.leave(room * 1024)
                 answer = act(api)
@@ -94,9 +96,9 @@ def test_at_every_step(small, seed):
                 else:
                     assert answer.status in (200, 201), (name, room, answer.body)
                     answered += 1
-                    if changes is None:
+                    if name == "copy":
                         changes = {f"copies/{number + seed * 1000}": before["f"]}
-                    assert there == {**before, **changes}
+                    assert there == (begun if name == "restore" else {**before, **changes})
                 assert act(api).status in (200, 201), (name, room)
         assert refused >= {"write", "upload"} and answered
         whole = files(api)
