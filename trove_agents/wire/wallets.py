@@ -231,7 +231,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     holds: bool = True
     idempotency: bool = True
     refunds: bool = True
-    limits: bool = False
+    limits: bool = True
     children: bool = True
     approvals: bool = False
     key_roles: bool = True
@@ -323,3 +323,33 @@ class ExtendRequest(msgspec.Struct, frozen=True):
 
 class Nothing(msgspec.Struct, frozen=True):
     """The body of calls that say all in their path: none, or ``{}``."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Body of ``PUT /api/wallets/{id}/limits``: rules beside the budget; what is not there is no rule."""
+
+    per_call_usd: Usd | UnsetType = UNSET
+    per_day_usd: Usd | UnsetType = UNSET
+    """Of a day in UTC. What is held counts on the day when it was asked for."""
+    per_month_usd: Usd | UnsetType = UNSET
+    """Of a month in UTC, as a day."""
+    per_run_usd: Usd | UnsetType = UNSET
+    """Of one run, where ``X-Trove-Step`` names it."""
+    per_thread_usd: Usd | UnsetType = UNSET
+    """Of one thread, where ``X-Trove-Step`` names it."""
+    per_vendor_usd: dict[Name, Usd] = {}
+    """In all, by vendor. Capitals and spaces around a vendor's name make no difference."""
+    per_tool_usd: dict[Name, Usd] = {}
+    """In all, by tool."""
+    calls_per_minute: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Purchases and holds in any 60 seconds."""
+    vendors_allowed: list[Name] | None = None
+    """Only these; who names no vendor is refused too."""
+    vendors_denied: list[Name] = []
+
+
+class LimitsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of ``PUT`` and ``GET /api/wallets/{id}/limits``."""
+
+    success: bool = True
+    limits: Limits

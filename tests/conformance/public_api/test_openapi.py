@@ -96,6 +96,8 @@ OPERATIONS = [
     "POST /api/holds/{hold_id}/doubt",
     "POST /api/holds/{hold_id}/write-off",
     "POST /api/transactions/{transaction_id}/refund",
+    "GET /api/wallets/{wallet_id}/limits",
+    "PUT /api/wallets/{wallet_id}/limits",
     "GET /api/capabilities",
 ]
 STATES = [
@@ -175,6 +177,8 @@ class Real:
                     if case.body.get(name)
                 }
             )
+        if case.operation.path.endswith("/limits") and isinstance(case.body, dict):
+            case.body = {"per_call_usd": 0.5, "calls_per_minute": 7}
         if case.operation.path == "/api/keys" and isinstance(case.body, dict):
             case.body.pop("role", None)  # of the fields only some go together
             case.body.pop("wallet_id", None)

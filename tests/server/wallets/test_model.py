@@ -22,13 +22,15 @@ from trove_agents.wire.money import from_micros
 from trove_agents.wire.wallets import (
     ExtendRequest,
     HoldRequest,
+    Limits,
     PartRequest,
     PurchaseRequest,
     WalletChange,
     WalletRequest,
 )
 
-CENTS = st.integers(1, 60)
+CENTS = st.integers(1, 30)
+BUDGET = st.integers(60, 400)
 PICK = st.integers(0, 30)
 _e = wallet_entries.c
 ENTRIES = select(*_e).order_by(_e.wallet, _e.seq)
@@ -66,7 +68,7 @@ class Ledger(RuleBasedStateMachine):
         keys = WalletKeys(self.database)
         self.who = keys.authenticate({"x-trove-key": keys.create("ws-1", "mine").api_key})
         self.parents, self.budgets, self.frozen, self.spent = {}, {}, set(), {}
-        self.holds, self.paid = {}, {}
+        self.holds, self.paid, self.a_day = {}, {}, {}
 
     def teardown(self):
         self.stack.close()
@@ -89,7 +91,12 @@ class Ledger(RuleBasedStateMachine):
         return self.budgets[wallet] - taken
 
     def fits(self, wallet, amount):
-        return all(self.left(one) >= amount and one not in self.frozen for one in self.path(wallet))
+        return all(
+            self.left(one) >= amount
+            and one not in self.frozen
+            and self.budgets[one] - self.left(one) + amount <= self.a_day.get(one, amount + self.budgets[one])
+            for one in self.path(wallet)
+        )
 
     def add(self, wallet, amount):
         for one in self.path(wallet):
@@ -108,7 +115,7 @@ class Ledger(RuleBasedStateMachine):
         return value
 
     # What can be done
-    @initialize(budget=CENTS)
+    @initialize(budget=BUDGET)
     def root(self, budget):
         self.make(None, budget)
 
@@ -121,7 +128,7 @@ class Ledger(RuleBasedStateMachine):
             wallet = made.wallet.id
             self.parents[wallet], self.budgets[wallet], self.spent[wallet] = parent, budget, 0
 
-    @rule(pick=PICK, budget=CENTS)
+    @rule(pick=PICK, budget=BUDGET)
     def child(self, pick, budget):
         if len(self.parents) < 4:
             self.make(self.some(self.parents, pick), budget)
@@ -203,7 +210,7 @@ class Ledger(RuleBasedStateMachine):
                 self.paid[identity][1] -= amount
                 self.add(wallet, -amount)
 
-    @rule(pick=PICK, budget=st.integers(0, 90))
+    @rule(pick=PICK, budget=st.integers(0, 400))
     def another_budget(self, pick, budget):
         wallet = self.some(self.parents, pick)
         if not any(hold.state(self.seconds) == "expired" and not hold.ended for hold in self.holds.values()):
@@ -212,7 +219,13 @@ class Ledger(RuleBasedStateMachine):
             if self.does(lambda: self.wallets.change(self.who, wallet, request), can):
                 self.budgets[wallet] = budget
 
-    @rule(pick=PICK, frozen=st.booleans())
+    @rule(pick=PICK, most=st.integers(40, 400))
+    def limit(self, pick, most):
+        wallet = self.some(self.parents, pick)
+        self.wallets.limit(self.who, wallet, Limits(per_day_usd=usd(most)))  # all happens on one day
+        self.a_day[wallet] = most
+
+    @rule(pick=PICK, frozen=st.sampled_from([False, False, True]))
     def freeze(self, pick, frozen):
         wallet = self.some(self.parents, pick)
         self.wallets.change(self.who, wallet, WalletChange(frozen=frozen))
@@ -272,7 +285,7 @@ def test_any_interleaving(engine):
         place = staticmethod(postgres.url if engine == "postgresql" else lambda folder: folder)
 
     settings = hypothesis.settings(
-        max_examples=20 if engine == "sqlite" else 5,
+        max_examples=60 if engine == "sqlite" else 5,
         stateful_step_count=40,
         deadline=None,
         suppress_health_check=list(hypothesis.HealthCheck),

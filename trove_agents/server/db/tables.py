@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 LIVE: Final = 2**63 - 1
@@ -42,6 +43,11 @@ def _bytes(name: str, *, null: bool = False) -> Column[bytes]:
 
 def _key() -> Column[int]:
     return Column("id", _Int, primary_key=True)
+
+
+def _where_known(name: str) -> Index:
+    known = text(f"{name} IS NOT NULL")
+    return Index(f"wallet_entries_by_{name}", "wallet", name, sqlite_where=known, postgresql_where=known)
 
 
 workspaces = Table(
@@ -277,6 +283,7 @@ wallets = Table(
     _int("entries"),
     _int("transactions"),
     _int("frozen_us", null=True),
+    _text("limits", null=True),
     _int("created_us"),
     UniqueConstraint("owner", "agent", name="wallets_agent"),
     # Whatever a statement says: a budget cannot be overdrawn
@@ -312,6 +319,8 @@ wallet_holds = Table(
     _text("vendor", null=True),
     _text("tool", null=True),
     _text("metadata", null=True),
+    _text("run", null=True),
+    _text("thread", null=True),
     _int("created_us"),
     Index("wallet_holds_by_wallet", "wallet", "state"),
     Index("wallet_holds_by_expiry", "state", "expires_us"),
@@ -346,7 +355,16 @@ wallet_entries = Table(
     _int("actor", null=True),
     _text("step", null=True),
     _int("at_us"),
+    _text("vendor", null=True),
+    _text("tool", null=True),
+    _text("run", null=True),
+    _text("thread", null=True),
+    _int("authorised_us", null=True),
     PrimaryKeyConstraint("wallet", "seq", name="wallet_entries_key"),
+    Index("wallet_entries_by_transaction", "wallet", "transaction"),
+    # What limits add up
+    Index("wallet_entries_by_time", "wallet", "authorised_us"),
+    *(_where_known(name) for name in ("vendor", "tool", "run", "thread")),
     sqlite_with_rowid=False,
 )
 jobs = Table(

@@ -21,6 +21,12 @@ def routes(family: Family, wallets: Wallets) -> list[Route]:
     def change(request: Request, body: wire.WalletChange) -> wire.WalletAnswer:
         return wallets.change(caller(request), identity(request, "wallet_id"), body)
 
+    def limits(request: Request) -> wire.LimitsAnswer:
+        return wallets.limits(caller(request), identity(request, "wallet_id"))
+
+    def limit(request: Request, body: wire.Limits) -> wire.LimitsAnswer:
+        return wallets.limit(caller(request), identity(request, "wallet_id"), body)
+
     def capabilities(_: Request) -> wire.Capabilities:
         return wire.Capabilities(version=importlib.metadata.version("trove-agents"))
 
@@ -70,6 +76,30 @@ def routes(family: Family, wallets: Wallets) -> list[Route]:
             body=wire.WalletChange,
             reply=wire.WalletAnswer,
             errors=(403, 404, 422),
+            once=True,
+            family=family,
+        ),
+        Route(
+            "GET",
+            one + "/limits",
+            limits,
+            run="inline",
+            access="family",
+            summary="The limits beside the budget",
+            reply=wire.LimitsAnswer,
+            errors=(404,),
+            family=family,
+        ),
+        Route(
+            "PUT",
+            one + "/limits",
+            limit,
+            run="hop",
+            access="family",
+            summary="Put limits in the place of those that were",
+            body=wire.Limits,
+            reply=wire.LimitsAnswer,
+            errors=(403, 404),
             once=True,
             family=family,
         ),

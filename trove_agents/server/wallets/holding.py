@@ -7,6 +7,7 @@ from sqlalchemy import bindparam, insert, select, update
 
 from trove_agents.server.db import Connection
 from trove_agents.server.db.tables import wallet_holds, wallets
+from trove_agents.server.wallets.ledger import About
 from trove_agents.wire.wallets import HoldState, OnExpiry
 
 LISTED: Final = 500
@@ -23,6 +24,8 @@ _HOLD: Final = (
     _h.vendor,
     _h.tool,
     _h.metadata,
+    _h.run,
+    _h.thread,
     _h.created_us,
 )
 _ADD: Final = insert(wallet_holds)
@@ -69,7 +72,14 @@ class HoldRow:
     vendor: str | None
     tool: str | None
     metadata: str | None
+    run: str | None
+    thread: str | None
     created_us: int
+
+    @property
+    def about(self) -> About:
+        """What it is for."""
+        return About(self.vendor, self.tool, self.run, self.thread, self.created_us)
 
     def state_at(self, now_us: int) -> HoldState:
         """The state by the clock."""

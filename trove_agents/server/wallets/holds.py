@@ -17,11 +17,12 @@ from trove_agents.server.wallets import announcements, holding, shapes, store
 from trove_agents.server.wallets.answers import once
 from trove_agents.server.wallets.holding import HoldRow
 from trove_agents.server.wallets.keys import LARGEST_ID, WalletPrincipal
-from trove_agents.server.wallets.ledger import Counters, Movement, note
+from trove_agents.server.wallets.ledger import About, Counters, Movement, note
 from trove_agents.server.wallets.refusals import HoldClosed, HoldExpired, OverCapture, positive
 from trove_agents.server.wallets.settling import settle, shift, to_doubt
 from trove_agents.server.wallets.spending import counters_now, find, spend, take
 from trove_agents.server.wallets.store import WalletRow
+from trove_agents.wire.steps import Step
 from trove_agents.wire.wallets import (
     ExtendRequest,
     HoldAnswer,
@@ -68,7 +69,9 @@ class Holds:
             now_ns = self._database.now_ns()
             now_us = now_ns // 1000
             wallet = find(tx, principal, wallet_id)
-            moved = take(tx, wallet, Movement("hold", held=asked))
+            step = principal.step or Step()
+            about = About(request.vendor, request.tool, step.run, step.thread, now_us)
+            moved = take(tx, wallet, Movement("hold", held=asked, about=about))
             row = holding.add(
                 tx,
                 root=wallet.root,
@@ -80,9 +83,11 @@ class Holds:
                 vendor=request.vendor,
                 tool=request.tool,
                 metadata=metadata,
+                run=step.run,
+                thread=step.thread,
                 created_us=now_us,
             )
-            movement = Movement("hold", held=asked, hold=row.id)
+            movement = Movement("hold", held=asked, hold=row.id, about=about)
             note(tx, moved, movement, principal=principal, now_us=now_us)
             after = moved[wallet.id][1]
             announcements.held(tx, principal, wallet, row, after, now_ns=now_ns)
@@ -254,7 +259,9 @@ class Holds:
             hold=row.id,
         )
         name = "held" if row.state == "held" else "in_doubt"
-        movement = Movement(state, spent=amount, transaction=spent.id, hold=row.id, **{name: -row.amount})
+        movement = Movement(
+            state, spent=amount, transaction=spent.id, hold=row.id, about=row.about, **{name: -row.amount}
+        )
         after = shift(tx, principal, wallet, movement, now_us=now_us)
         announcements.captured(tx, principal, wallet, spent, after, now_ns=now_ns)
         return TransactionAnswer(transaction=shapes.transaction(spent), wallet=shapes.spent(wallet.id, after))
@@ -272,7 +279,11 @@ class Holds:
         holding.end(tx, row, state)
         name = "held" if row.state == "held" else "in_doubt"
         return shift(
-            tx, principal, wallet, Movement(state, hold=row.id, **{name: -row.amount}), now_us=now_us
+            tx,
+            principal,
+            wallet,
+            Movement(state, hold=row.id, about=row.about, **{name: -row.amount}),
+            now_us=now_us,
         )
 
     def _answer(

@@ -44,6 +44,17 @@ _ADD_ENTRY: Final = insert(wallet_entries)
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """What a payment is for, and when it was asked for: by this limits add up what was taken."""
+
+    vendor: str | None
+    tool: str | None
+    run: str | None
+    thread: str | None
+    authorised_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Movement:
     """What is added to the counters, in micro-USD, and why."""
 
@@ -53,6 +64,7 @@ class Movement:
     in_doubt: int = 0
     transaction: int | None = None
     hold: int | None = None
+    about: About | None = None
 
     @property
     def more(self) -> int:
@@ -105,6 +117,11 @@ def set_budget(tx: Connection, wallet: int, budget: int) -> dict[int, tuple[int,
     return {wallet: (seq, Counters(limit, spent, held, in_doubt))}
 
 
+def vendor_name(vendor: str | None) -> str | None:
+    """A vendor's name as limits compare it: who writes it otherwise is the same."""
+    return None if vendor is None else vendor.strip().casefold()
+
+
 def note(
     tx: Connection,
     moved: dict[int, tuple[int, Counters]],
@@ -115,6 +132,7 @@ def note(
 ) -> None:
     """Adds the row of a movement to each of its wallets. ``principal``: None for what no key asked for."""
     step = principal.step if principal is not None else None
+    about = movement.about
     common: dict[str, Any] = {
         "kind": movement.kind,
         "spent": movement.spent,
@@ -125,6 +143,11 @@ def note(
         "actor": principal.key if principal is not None else None,
         "step": None if step is None else msgspec.json.encode(step).decode(),
         "at_us": now_us,
+        "vendor": None if about is None else vendor_name(about.vendor),
+        "tool": None if about is None else about.tool,
+        "run": None if about is None else about.run,
+        "thread": None if about is None else about.thread,
+        "authorised_us": None if about is None else about.authorised_us,
     }
     rows = [
         {

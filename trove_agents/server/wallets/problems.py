@@ -7,7 +7,13 @@ from typing import Any, Final
 import msgspec
 
 from trove_agents.server import errors
-from trove_agents.server.wallets.refusals import AgentTaken, InsufficientFunds, OverCapture, OverRefund
+from trove_agents.server.wallets.refusals import (
+    AgentTaken,
+    InsufficientFunds,
+    LimitReached,
+    OverCapture,
+    OverRefund,
+)
 from trove_agents.wire.money import from_micros
 from trove_agents.wire.wallets import Problem
 
@@ -53,6 +59,7 @@ def _facts(error: errors.ServiceError) -> dict[str, Any]:
             "remaining_usd": from_micros(error.remaining),
             "remaining_micros": error.remaining,
             **rule,
+            **({"wallet_id": error.wallet_id} if isinstance(error, LimitReached) else {}),
         }
     if isinstance(error, AgentTaken):
         return {"wallet_id": error.wallet_id}

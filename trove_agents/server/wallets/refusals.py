@@ -19,6 +19,20 @@ class InsufficientFunds(PaymentRequired):
         self.rule = rule
 
 
+class LimitReached(InsufficientFunds):
+    """A payment is over a limit of a wallet's, or of an ancestor's."""
+
+    code: ClassVar[str] = "limit-exceeded"
+
+    def __init__(self, requested: int, remaining: int, *, rule: str, wallet_id: int) -> None:
+        super().__init__(requested, remaining, rule=rule)
+        self.detail = (
+            f"the limit {rule} of wallet {wallet_id}: {_shown(requested)} USD were asked for and "
+            f"{_shown(remaining)} remain under it"
+        )
+        self.wallet_id = wallet_id
+
+
 class AgentTaken(Conflict):
     """The key has a wallet for that agent."""
 

@@ -1,5 +1,6 @@
 """The rules of wallets: who sees which, and what may be bought."""
 
+import msgspec
 from msgspec import UNSET
 
 from trove_agents.server import texts
@@ -8,7 +9,8 @@ from trove_agents.server.errors import NotFound
 from trove_agents.server.wallets import announcements, shapes, store
 from trove_agents.server.wallets.answers import once
 from trove_agents.server.wallets.keys import LARGEST_ID, WalletPrincipal
-from trove_agents.server.wallets.ledger import Movement, note, set_budget
+from trove_agents.server.wallets.ledger import About, Movement, note, set_budget
+from trove_agents.server.wallets.limits import encoded
 from trove_agents.server.wallets.refusals import (
     AgentTaken,
     BudgetTooLow,
@@ -19,9 +21,12 @@ from trove_agents.server.wallets.refusals import (
 )
 from trove_agents.server.wallets.settling import shift
 from trove_agents.server.wallets.spending import counters_now, find, spend, take
+from trove_agents.wire.steps import Step
 from trove_agents.wire.wallets import (
     DEPTH,
     BalanceAnswer,
+    Limits,
+    LimitsAnswer,
     PageQuery,
     Pagination,
     PartRequest,
@@ -127,6 +132,33 @@ class Wallets:
 
         return self._database.write(once(principal, commit))
 
+    def limits(self, principal: WalletPrincipal, wallet_id: int) -> LimitsAnswer:
+        """The limits of a wallet.
+
+        Raises:
+            NotFound: no such wallet of this key.
+        """
+        with self._database.read() as db:
+            kept = find(db, principal, wallet_id).limits
+        return LimitsAnswer(limits=Limits() if kept is None else msgspec.json.decode(kept, type=Limits))
+
+    def limit(self, principal: WalletPrincipal, wallet_id: int, limits: Limits) -> LimitsAnswer:
+        """Puts limits in the place of those that were. What was taken before counts too.
+
+        Raises:
+            Forbidden: a key that only spends.
+            NotFound: no such wallet of this key.
+            Unprocessable: an amount is none, or a text cannot be stored.
+        """
+        principal.owns()
+        kept = encoded(limits)
+
+        def commit(tx: Connection) -> LimitsAnswer:
+            store.set_limits(tx, find(tx, principal, wallet_id).id, kept)
+            return LimitsAnswer(limits=limits)
+
+        return self._database.write(once(principal, commit))
+
     def purchase(
         self, principal: WalletPrincipal, wallet_id: int, request: PurchaseRequest
     ) -> TransactionAnswer:
@@ -144,7 +176,9 @@ class Wallets:
         def commit(tx: Connection) -> TransactionAnswer:
             now_ns = self._database.now_ns()
             wallet = find(tx, principal, wallet_id)
-            moved = take(tx, wallet, Movement("debit", spent=asked))
+            step = principal.step or Step()
+            about = About(request.vendor, None, step.run, step.thread, now_ns // 1000)
+            moved = take(tx, wallet, Movement("debit", spent=asked, about=about))
             row = store.add_transaction(
                 tx,
                 wallet=wallet.id,
@@ -154,7 +188,7 @@ class Wallets:
                 vendor=request.vendor,
                 created_us=now_ns // 1000,
             )
-            movement = Movement("debit", spent=asked, transaction=row.id)
+            movement = Movement("debit", spent=asked, transaction=row.id, about=about)
             note(tx, moved, movement, principal=principal, now_us=now_ns // 1000)
             after = moved[wallet.id][1]
             announcements.captured(tx, principal, wallet, row, after, now_ns=now_ns)
@@ -199,7 +233,13 @@ class Wallets:
                 hold=spent.hold,
                 refunds=spent.id,
             )
-            movement = Movement("credit", spent=-back, transaction=row.id, hold=spent.hold)
+            movement = Movement(
+                "credit",
+                spent=-back,
+                transaction=row.id,
+                hold=spent.hold,
+                about=store.about(tx, spent),
+            )
             after = shift(tx, principal, wallet, movement, now_us=now_us)
             return TransactionAnswer(
                 transaction=shapes.transaction(row), wallet=shapes.spent(wallet.id, after)

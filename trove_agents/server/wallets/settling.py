@@ -22,7 +22,13 @@ def settle(database: Database, hold_id: int) -> None:
             to_doubt(tx, None, wallet, row, now_us=now_us)
             return
         holding.end(tx, row, "expired")
-        shift(tx, None, wallet, Movement("expired", held=-row.amount, hold=row.id), now_us=now_us)
+        shift(
+            tx,
+            None,
+            wallet,
+            Movement("expired", held=-row.amount, hold=row.id, about=row.about),
+            now_us=now_us,
+        )
 
     database.write(commit)
 
@@ -32,7 +38,7 @@ def to_doubt(
 ) -> Counters:
     """Nobody knows whether what is held was paid. The wallet's counters after."""
     holding.end(tx, row, "in_doubt")
-    movement = Movement("in_doubt", held=-row.amount, in_doubt=row.amount, hold=row.id)
+    movement = Movement("in_doubt", held=-row.amount, in_doubt=row.amount, hold=row.id, about=row.about)
     return shift(tx, principal, wallet, movement, now_us=now_us)
 
 

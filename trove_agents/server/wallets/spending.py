@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import NotFound
-from trove_agents.server.wallets import announcements, holding, store
+from trove_agents.server.wallets import announcements, holding, limits, store
 from trove_agents.server.wallets.keys import LARGEST_ID, WalletPrincipal
 from trove_agents.server.wallets.ledger import Counters, Movement, move
 from trove_agents.server.wallets.refusals import InsufficientFunds
@@ -41,10 +41,14 @@ def take(tx: Connection, wallet: WalletRow, movement: Movement) -> dict[int, tup
     """Takes from a wallet and all its ancestors.
 
     Raises:
-        InsufficientFunds: one of them has not that much left, or is frozen.
+        InsufficientFunds: one of them has not that much left, is frozen, or has a limit that does not allow it.
     """
     moved = move(tx, wallet.path, movement)
     if len(moved) == len(wallet.path):
+        for above in wallet.ancestors:
+            if (row := store.wallet(tx, above)) is not None:
+                limits.check(tx, row, movement)
+        limits.check(tx, wallet, movement)
         return moved
     rows = [
         row

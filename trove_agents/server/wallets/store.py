@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, func, insert, select, update
 
 from trove_agents.server.db import Connection
 from trove_agents.server.db.tables import wallet_entries, wallet_transactions, wallets
-from trove_agents.server.wallets.ledger import Counters
+from trove_agents.server.wallets.ledger import About, Counters
 
 _w, _t, _e = wallets.c, wallet_transactions.c, wallet_entries.c
 _WALLET: Final = (
@@ -24,6 +24,7 @@ _WALLET: Final = (
     _w.in_doubt,
     _w.transactions,
     _w.frozen_us,
+    _w.limits,
     _w.created_us,
 )
 _ONE: Final = select(*_WALLET).where(_w.id == bindparam("key"))
@@ -31,6 +32,10 @@ _BY_AGENT: Final = select(_w.id).where(_w.owner == bindparam("by"), _w.agent == 
 _OWN: Final = select(*_WALLET).where(_w.owner == bindparam("by")).order_by(_w.id)
 _RENAME: Final = update(wallets).where(_w.id == bindparam("key")).values(name=bindparam("text"))
 _FREEZE: Final = update(wallets).where(_w.id == bindparam("key")).values(frozen_us=bindparam("since"))
+_SET_LIMITS: Final = update(wallets).where(_w.id == bindparam("key")).values(limits=bindparam("rules"))
+_ABOUT: Final = select(_e.vendor, _e.tool, _e.run, _e.thread, _e.authorised_us).where(
+    _e.wallet == bindparam("of"), _e.transaction == bindparam("key")
+)
 _ADD: Final = insert(wallets)
 _ADD_TRANSACTION: Final = insert(wallet_transactions)
 _TRANSACTION: Final = (
@@ -69,6 +74,8 @@ class WalletRow:
     counters: Counters
     transactions: int
     frozen_us: int | None
+    limits: str | None
+    """JSON."""
     created_us: int
 
     @property
@@ -130,6 +137,18 @@ def freeze(tx: Connection, identity: int, since_us: int | None) -> None:
     tx.run(_FREEZE, key=identity, since=since_us)
 
 
+def set_limits(tx: Connection, identity: int, limits: str) -> None:
+    """Puts other limits in the place of those that were."""
+    tx.run(_SET_LIMITS, key=identity, rules=limits)
+
+
+def about(tx: Connection, spent: "TransactionRow") -> About:
+    """What a transaction was for."""
+    row = tx.one(_ABOUT, of=spent.wallet, key=spent.id)
+    assert row is not None, "every transaction has its row in the ledger"
+    return About(*row)
+
+
 def add(
     tx: Connection,
     *,
@@ -156,7 +175,7 @@ def add(
         transactions=0,
         created_us=created_us,
     )
-    return WalletRow(identity, owner, tuple(ancestors), agent, name, counters, 0, None, created_us)
+    return WalletRow(identity, owner, tuple(ancestors), agent, name, counters, 0, None, None, created_us)
 
 
 def add_transaction(
@@ -204,20 +223,6 @@ def page(db: Connection, wallet: int, *, skip: int, count: int) -> list[Transact
 
 
 def _wallet(row: tuple[Any, ...]) -> WalletRow:
-    (
-        identity,
-        owner,
-        ancestors,
-        agent,
-        name,
-        budget,
-        spent,
-        held,
-        in_doubt,
-        transactions,
-        frozen_us,
-        made_us,
-    ) = row
+    identity, owner, ancestors, agent, name, budget, spent, held, in_doubt, *rest = row
     counters = Counters(budget, spent, held, in_doubt)
-    above = tuple(path_of(ancestors))
-    return WalletRow(identity, owner, above, agent, name, counters, transactions, frozen_us, made_us)
+    return WalletRow(identity, owner, tuple(path_of(ancestors)), agent, name, counters, *rest)

@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("entries", _INT, autoincrement=False, nullable=False),
         sa.Column("transactions", _INT, autoincrement=False, nullable=False),
         sa.Column("frozen_us", _INT, autoincrement=False, nullable=True),
+        sa.Column("limits", sa.Text(), nullable=True),
         sa.Column("created_us", _INT, autoincrement=False, nullable=False),
         sa.UniqueConstraint("owner", "agent", name="wallets_agent"),
         sa.CheckConstraint("spent >= 0 AND held >= 0 AND in_doubt >= 0", name="wallets_counters"),
@@ -75,6 +76,8 @@ def upgrade() -> None:
         sa.Column("vendor", sa.Text(), nullable=True),
         sa.Column("tool", sa.Text(), nullable=True),
         sa.Column("metadata", sa.Text(), nullable=True),
+        sa.Column("run", sa.Text(), nullable=True),
+        sa.Column("thread", sa.Text(), nullable=True),
         sa.Column("created_us", _INT, autoincrement=False, nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
@@ -108,6 +111,47 @@ def upgrade() -> None:
         sa.Column("actor", _INT, autoincrement=False, nullable=True),
         sa.Column("step", sa.Text(), nullable=True),
         sa.Column("at_us", _INT, autoincrement=False, nullable=False),
+        sa.Column("vendor", sa.Text(), nullable=True),
+        sa.Column("tool", sa.Text(), nullable=True),
+        sa.Column("run", sa.Text(), nullable=True),
+        sa.Column("thread", sa.Text(), nullable=True),
+        sa.Column("authorised_us", _INT, autoincrement=False, nullable=True),
         sa.PrimaryKeyConstraint("wallet", "seq", name="wallet_entries_key"),
         sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "wallet_entries_by_run",
+        "wallet_entries",
+        ["wallet", "run"],
+        unique=False,
+        sqlite_where=sa.text("run IS NOT NULL"),
+        postgresql_where=sa.text("run IS NOT NULL"),
+    )
+    op.create_index(
+        "wallet_entries_by_thread",
+        "wallet_entries",
+        ["wallet", "thread"],
+        unique=False,
+        sqlite_where=sa.text("thread IS NOT NULL"),
+        postgresql_where=sa.text("thread IS NOT NULL"),
+    )
+    op.create_index("wallet_entries_by_time", "wallet_entries", ["wallet", "authorised_us"], unique=False)
+    op.create_index(
+        "wallet_entries_by_tool",
+        "wallet_entries",
+        ["wallet", "tool"],
+        unique=False,
+        sqlite_where=sa.text("tool IS NOT NULL"),
+        postgresql_where=sa.text("tool IS NOT NULL"),
+    )
+    op.create_index(
+        "wallet_entries_by_transaction", "wallet_entries", ["wallet", "transaction"], unique=False
+    )
+    op.create_index(
+        "wallet_entries_by_vendor",
+        "wallet_entries",
+        ["wallet", "vendor"],
+        unique=False,
+        sqlite_where=sa.text("vendor IS NOT NULL"),
+        postgresql_where=sa.text("vendor IS NOT NULL"),
     )
