@@ -18,6 +18,7 @@ from trove_agents.client.clients import (
 )
 from trove_agents.client.download import Downloaded
 from trove_agents.client.files import ListResult
+from trove_agents.client.holds import WalletHold
 from trove_agents.client.leases import AsyncHeldLease, HeldLease
 from trove_agents.client.retry import Retries
 from trove_agents.client.states import State
@@ -148,6 +149,7 @@ __all__ = [
     "WalletBudgetWarning",
     "WalletClient",
     "WalletExists",
+    "WalletHold",
     "WalletInfo",
     "WalletKeyCreated",
     "WalletTransaction",

@@ -313,6 +313,8 @@ def test_over_loopback(served):
             wallet.purchase("0.000001")
         assert list(wallet.transactions()) == bought[::-1]
         assert wallet.balance().remaining_budget == 0
+        client.refund(bought[0].id)
+        assert client.capture(client.hold(wallet.id, "0.1").id).amount_usd == Decimal("0.1")
 
 
 def test_over_loopback_many_at_once_cannot_overdraw(served):

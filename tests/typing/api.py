@@ -110,6 +110,12 @@ def wallets(client: ta.WalletClient, trove: ta.Trove) -> None:
     assert_type(wallet.purchase(5, vendor="v"), ta.WalletTransaction)
     assert_type(wallet.balance(), ta.WalletBalance)
     assert_type(wallet.transactions(), Iterator[ta.WalletTransaction])
+    held = client.hold(1, "0.5", on_expiry="doubt")
+    assert_type(held, ta.WalletHold)
+    assert_type(client.capture(held.id, "0.2"), ta.WalletTransaction)
+    assert_type(client.list_holds(1, "in_doubt"), list[ta.WalletHold])
+    client.list_holds(1, "lost")  # type: ignore[arg-type]
+    assert_type(client.update_wallet(1, frozen=True), ta.WalletInfo)
     assert_type(trove.wallet("a", budget_usd=5), ta.Wallet)
     assert_type(trove.wallets().with_idempotency_key("k"), ta.WalletClient)
 

@@ -2,6 +2,7 @@
 
 from typing import Final, Self
 
+from trove_agents.client.accounts import AccountsMethods, AsyncAccountsMethods
 from trove_agents.client.archives import ArchivesMethods, AsyncArchivesMethods
 from trove_agents.client.bootstrap import AsyncBootstrapMethods, BootstrapMethods
 from trove_agents.client.call import Pairs
@@ -12,6 +13,7 @@ from trove_agents.client.exec import AsyncExecMethods, ExecMethods
 from trove_agents.client.files import AsyncFilesMethods, FilesMethods
 from trove_agents.client.forks import AsyncForksMethods, ForksMethods
 from trove_agents.client.history import AsyncHistoryMethods, HistoryMethods
+from trove_agents.client.holds import AsyncHoldsMethods, HoldsMethods
 from trove_agents.client.idempotency import AsyncIdempotencyMethods, IdempotencyMethods
 from trove_agents.client.keys import AsyncKeysMethods, AsyncMeMethods, KeysMethods, MeMethods
 from trove_agents.client.leases import AsyncLeasesMethods, LeasesMethods
@@ -243,8 +245,10 @@ class AsyncTroveAdminClient(
         return f"{type(self).__name__}(workspace_id={self.workspace_id!r})"
 
 
-class WalletClient(WalletsMethods, IdempotencyMethods):
-    """Wallets of one wallet key. Works against any server of the public wallet API; ours can do more.
+class WalletClient(WalletsMethods, HoldsMethods, AccountsMethods, IdempotencyMethods):
+    """Wallets of one wallet key. Works against any server of the public wallet API.
+
+    What goes beyond it raises ``NotSupported`` there: holds, refunds, children, listing and changing wallets.
 
     Use as a context manager, or ``close`` it. Safe to share between threads.
 
@@ -275,7 +279,9 @@ class WalletClient(WalletsMethods, IdempotencyMethods):
         return f"{type(self).__name__}()"
 
 
-class AsyncWalletClient(AsyncWalletsMethods, AsyncIdempotencyMethods):
+class AsyncWalletClient(
+    AsyncWalletsMethods, AsyncHoldsMethods, AsyncAccountsMethods, AsyncIdempotencyMethods
+):
     """See :class:`WalletClient`. For asyncio."""
 
     def __init__(

@@ -51,6 +51,7 @@ _DECODE: Final = msgspec.json.Decoder(float_hook=Decimal).decode
 
 _RECOVERY: Final[Mapping[int, Recovery]] = {
     400: "fix-arguments",
+    410: "adapt",
     413: "fix-arguments",
     415: "fix-arguments",
     422: "fix-arguments",

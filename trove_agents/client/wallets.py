@@ -36,6 +36,10 @@ class WalletInfo(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     budget_limit_usd: Decimal
     created_at: str
+    frozen: bool = False
+    """Nothing can be spent or held."""
+    parent_id: int | None = None
+    """The wallet whose budget this one's is a part of."""
 
 
 class WalletTransaction(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +91,7 @@ def create_key(name: str, *, admin_key: str | None = None) -> Call[WalletKeyCrea
 def create_wallet(agent_id: str, name: str, budget_limit_usd: Amount) -> Call[WalletInfo]:
     """Makes a wallet. Repeated, it would say that it is there."""
     body = {"agent_id": agent_id, "name": name, "budget_limit_usd": usd(budget_limit_usd)}
-    return post(_WALLETS, _wallet, body, once=True)
+    return post(_WALLETS, wallet_info, body, once=True)
 
 
 def purchase(
@@ -97,7 +101,7 @@ def purchase(
     body: dict[str, Any] = {"amount_usd": usd(amount_usd)}
     given = {"description": description, "vendor": vendor}
     body |= {field: text for field, text in given.items() if text is not None}
-    return post(_one(wallet_id, "purchase"), _transaction, body, once=True)
+    return post(_one(wallet_id, "purchase"), transaction, body, once=True)
 
 
 def balance(wallet_id: int) -> Call[WalletBalance]:
@@ -354,11 +358,13 @@ def _one(wallet_id: int, *rest: str) -> tuple[str, ...]:
     return (*_WALLETS, str(wallet_id), *rest)
 
 
-def _wallet(reply: Reply) -> WalletInfo:
+def wallet_info(reply: Reply) -> WalletInfo:
+    """The parser of answers about one wallet."""
     return _WALLET_ANSWER(reply).wallet
 
 
-def _transaction(reply: Reply) -> WalletTransaction:
+def transaction(reply: Reply) -> WalletTransaction:
+    """The parser of answers about one movement of money."""
     return _TRANSACTION_ANSWER(reply).transaction
 
 

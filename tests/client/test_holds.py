@@ -1,0 +1,218 @@
+"""Holds, refunds, children and changes of wallets: against our server, and refused where a server has none of it."""
+
+import json
+from decimal import Decimal
+
+import pytest
+
+from trove_agents import (
+    AsyncWalletClient,
+    BudgetExceededError,
+    NotSupported,
+    TroveConflictError,
+    TroveError,
+    TroveNotFoundError,
+    WalletClient,
+    WalletExists,
+)
+from trove_agents.embedded import Trove
+
+from .conftest import SWIFT, reply
+from .plain_wallets import PlainWallets
+
+USES = {
+    "holds": [
+        ("hold", (1, 1)),
+        ("capture", (1,)),
+        ("void", (1,)),
+        ("extend", (1, 60)),
+        ("doubt", (1,)),
+        ("write_off", (1,)),
+        ("get_hold", (1,)),
+        ("list_holds", (1,)),
+    ],
+    "refunds": [("refund", (1,))],
+    "children": [("create_child", (1, "a", "A", 1))],
+    "wallet_updates": [("list_wallets", ()), ("get_wallet", (1,)), ("update_wallet", (1,))],
+}
+ALL = [use for uses in USES.values() for use in uses]
+
+
+def client_of(colour, transport, **named):
+    kind = WalletClient if colour.name == "sync" else AsyncWalletClient
+    return kind("tvpk_1", transport=transport, **named)
+
+
+@pytest.fixture
+def client(colour):
+    with Trove.temporary() as trove:
+        yield trove.wallets() if colour.name == "sync" else trove.async_wallets()
+
+
+@pytest.fixture
+def wallet(colour, client):
+    return colour.call(client, "create_wallet", "bot", "Bot", 1).id
+
+
+def numbers(colour, client, wallet):
+    found = colour.call(client, "balance", wallet)
+    return found.total_spent, found.held_usd, found.in_doubt_usd, found.remaining_budget
+
+
+def dollars(*amounts):
+    return tuple(map(Decimal, amounts))
+
+
+def test_what_is_held_is_captured_in_part_and_the_rest_given_back(colour, client, wallet):
+    held = colour.call(
+        client,
+        "hold",
+        wallet,
+        "0.6",
+        vendor="v",
+        tool="t",
+        description="d",
+        metadata={"run": 1},
+        expires_in=60,
+    )
+    assert (held.wallet_id, held.amount_usd, held.state, held.on_expiry) == (
+        wallet,
+        Decimal("0.6"),
+        "held",
+        "void",
+    )
+    assert (held.vendor, held.tool, held.description, held.metadata) == ("v", "t", "d", {"run": 1})
+    assert numbers(colour, client, wallet) == dollars("0", "0.6", "0", "0.4")
+    with pytest.raises(BudgetExceededError) as refused:
+        colour.call(client, "hold", wallet, "0.400001")
+    assert (refused.value.remaining_usd, refused.value.requested_usd) == dollars("0.4", "0.400001")
+    with pytest.raises(TroveError) as over:
+        colour.call(client, "capture", held.id, "0.600001")
+    assert (over.value.status_code, over.value.code) == (422, "over-capture")
+    spent = colour.call(client, "capture", held.id, "0.25")
+    assert (spent.amount_usd, spent.type) == (Decimal("0.25"), "debit")
+    assert numbers(colour, client, wallet) == dollars("0.25", "0", "0", "0.75")
+    assert colour.call(client, "get_hold", held.id).state == "captured"
+    with pytest.raises(TroveConflictError) as late:
+        colour.call(client, "void", held.id)
+    assert late.value.code == "already-captured"
+
+
+def test_what_is_held_is_voided_as_often_as_said(colour, client, wallet):
+    held = colour.call(client, "hold", wallet, 1)
+    later = colour.call(client, "extend", held.id, 86_400)
+    assert later.expires_at > held.expires_at
+    assert [colour.call(client, "void", held.id).state for _ in range(2)] == ["voided", "voided"]
+    assert numbers(colour, client, wallet) == dollars(0, 0, 0, 1)
+
+
+def test_what_is_in_doubt_counts_until_somebody_knows(colour, client, wallet):
+    first, second, third = [colour.call(client, "hold", wallet, "0.2", on_expiry="doubt") for _ in range(3)]
+    assert first.on_expiry == "doubt"
+    for each in (first, second):
+        assert colour.call(client, "doubt", each.id).state == "in_doubt"
+    assert numbers(colour, client, wallet) == dollars("0", "0.2", "0.4", "0.4")
+    assert [each.id for each in colour.call(client, "list_holds", wallet, "in_doubt")] == [
+        second.id,
+        first.id,
+    ]
+    assert [each.id for each in colour.call(client, "list_holds", wallet)] == [third.id, second.id, first.id]
+    assert colour.call(client, "write_off", first.id).type == "write_off"
+    assert colour.call(client, "capture", second.id).amount_usd == Decimal("0.2")
+    assert numbers(colour, client, wallet) == dollars("0.4", "0.2", "0", "0.4")
+
+
+def test_what_was_spent_is_given_back(colour, client, wallet):
+    bought = colour.call(client, "purchase", wallet, "0.5")
+    assert colour.call(client, "refund", bought.id, "0.1").type == "credit"
+    assert colour.call(client, "refund", bought.id).amount_usd == Decimal("0.4")
+    with pytest.raises(TroveError) as over:
+        colour.call(client, "refund", bought.id, "0.000001")
+    assert over.value.code == "over-refund"
+    assert numbers(colour, client, wallet) == dollars(0, 0, 0, 1)
+
+
+def test_a_child_spends_from_its_parent(colour, client, wallet):
+    child = colour.call(client, "create_child", wallet, "sub", "Sub", "0.8")
+    assert (child.parent_id, child.budget_limit_usd) == (wallet, Decimal("0.8"))
+    colour.call(client, "purchase", child.id, "0.5")
+    assert numbers(colour, client, wallet)[0] == Decimal("0.5")
+    colour.call(client, "purchase", wallet, "0.4")
+    with pytest.raises(BudgetExceededError) as refused:
+        colour.call(client, "purchase", child.id, "0.2")
+    assert refused.value.limiting_rule == "parent_budget"
+    with pytest.raises(WalletExists):
+        colour.call(client, "create_child", wallet, "sub", "Sub", "0.1")
+
+
+def test_a_wallet_is_listed_changed_and_frozen(colour, client, wallet):
+    colour.call(client, "purchase", wallet, "0.5")
+    changed = colour.call(client, "update_wallet", wallet, budget_limit_usd="2.5", name="New", frozen=True)
+    assert (changed.budget_limit_usd, changed.name, changed.frozen) == (Decimal("2.5"), "New", True)
+    assert colour.call(client, "get_wallet", wallet) == changed
+    assert colour.call(client, "list_wallets") == [changed]
+    with pytest.raises(BudgetExceededError) as refused:
+        colour.call(client, "purchase", wallet, "0.1")
+    assert refused.value.limiting_rule == "frozen"
+    assert colour.call(client, "update_wallet", wallet, frozen=False).name == "New"
+    with pytest.raises(TroveError) as low:
+        colour.call(client, "update_wallet", wallet, budget_limit_usd="0.4")
+    assert low.value.code == "budget-too-low"
+    with pytest.raises(TroveNotFoundError):
+        colour.call(client, "get_wallet", wallet + 1)
+
+
+@pytest.mark.parametrize(("method", "arguments"), ALL)
+def test_a_plain_server_is_asked_once_and_sent_nothing_else(colour, method, arguments):
+    transport = colour.transport(PlainWallets())
+    client = client_of(colour, transport)
+    for _ in range(2):
+        with pytest.raises(NotSupported):
+            colour.call(client, method, *arguments)
+    assert [request.path for request in transport.requests] == ["/api/capabilities"]
+
+
+@pytest.mark.parametrize("name", USES)
+def test_each_capability_stands_for_itself(colour, name):
+    class Reached(Exception):
+        pass
+
+    def server(request):
+        if request.path == "/api/capabilities":
+            return reply(200, json.dumps({"success": True, name: True, "version": "1"}).encode())
+        raise Reached
+
+    for capability, uses in USES.items():
+        for method, arguments in uses:
+            with pytest.raises(Reached if capability == name else NotSupported):
+                colour.call(client_of(colour, colour.transport(server)), method, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "key"),
+    [("hold", (1, 1), True), ("capture", (1,), True), ("refund", (1,), True), ("void", (1,), False)],
+)
+def test_what_moves_money_is_repeated_under_one_key(colour, method, arguments, key):
+    def server(request):
+        if request.path == "/api/capabilities":
+            return reply(200, b'{"holds": true, "refunds": true, "idempotency": true}')
+        return reply(503)
+
+    transport = colour.transport(server)
+    with pytest.raises(TroveError):
+        colour.call(client_of(colour, transport, retries=SWIFT), method, *arguments)
+    keys = [dict(each.headers).get("idempotency-key") for each in transport.requests[1:]]
+    assert len(keys) == SWIFT.attempts
+    assert len(set(keys)) == 1
+    assert (keys[0] is not None) == key
+
+
+def test_a_hold_that_ran_out_is_to_be_taken_anew(colour):
+    def server(request):
+        if request.path == "/api/capabilities":
+            return reply(200, b'{"holds": true}')
+        return reply(410, b'{"success": false, "message": "gone", "code": "hold-expired"}')
+
+    with pytest.raises(TroveError, match="gone") as failed:
+        colour.call(client_of(colour, colour.transport(server)), "capture", 1)
+    assert (failed.value.code, failed.value.recovery) == ("hold-expired", "adapt")

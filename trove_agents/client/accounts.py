@@ -1,0 +1,154 @@
+"""Wallets beyond the public service's calls: list, read, change and divide them, and give money back."""
+
+from typing import Any
+
+import msgspec
+
+from trove_agents.client.call import Call, get, patch, post, value
+from trove_agents.client.drive import AsyncDriver, Driver
+from trove_agents.client.holds import part
+from trove_agents.client.money import Amount, usd
+from trove_agents.client.transport import Reply
+from trove_agents.client.wallets import WalletInfo, WalletTransaction, transaction, wallet_info
+
+_PATH = ("api", "wallets")
+
+
+def list_wallets() -> Call[list[WalletInfo]]:
+    """The wallets of the key."""
+    return get(_PATH, _wallets)
+
+
+def get_wallet(wallet_id: int) -> Call[WalletInfo]:
+    """One wallet."""
+    return get((*_PATH, str(wallet_id)), wallet_info)
+
+
+def update_wallet(
+    wallet_id: int,
+    *,
+    budget_limit_usd: Amount | None = None,
+    name: str | None = None,
+    frozen: bool | None = None,
+) -> Call[WalletInfo]:
+    """Sets what is given."""
+    given: dict[str, Any] = {
+        "budget_limit_usd": None if budget_limit_usd is None else usd(budget_limit_usd),
+        "name": name,
+        "frozen": frozen,
+    }
+    body = {field: said for field, said in given.items() if said is not None}
+    return patch((*_PATH, str(wallet_id)), wallet_info, body)
+
+
+def create_child(wallet_id: int, agent_id: str, name: str, budget_limit_usd: Amount) -> Call[WalletInfo]:
+    """Makes a wallet below another. Repeated, it would say that it is there."""
+    body = {"agent_id": agent_id, "name": name, "budget_limit_usd": usd(budget_limit_usd)}
+    return post((*_PATH, str(wallet_id), "children"), wallet_info, body, once=True)
+
+
+def refund(transaction_id: int, amount_usd: Amount | None = None) -> Call[WalletTransaction]:
+    """Gives back. Not repeated by itself: it would give back twice."""
+    path = ("api", "transactions", str(transaction_id), "refund")
+    return post(path, transaction, part(amount_usd), once=True)
+
+
+class AccountsMethods(Driver):
+    """Wallets of one key, for servers that have more than the public calls: others raise ``NotSupported``."""
+
+    def list_wallets(self) -> list[WalletInfo]:
+        """The wallets of the key, oldest first."""
+        return self.run(self._capabilities.need("wallet_updates", list_wallets()))
+
+    def get_wallet(self, wallet_id: int) -> WalletInfo:
+        """A wallet as it is now."""
+        return self.run(self._capabilities.need("wallet_updates", get_wallet(wallet_id)))
+
+    def update_wallet(
+        self,
+        wallet_id: int,
+        *,
+        budget_limit_usd: Amount | None = None,
+        name: str | None = None,
+        frozen: bool | None = None,
+    ) -> WalletInfo:
+        """Sets what is given, and leaves the rest.
+
+        Args:
+            wallet_id: The wallet.
+            budget_limit_usd: Not less than what was spent, is held or is in doubt (422 ``budget-too-low``).
+            name: For people.
+            frozen: Nothing can be spent or held then; what is held can still be captured and voided.
+        """
+        step = update_wallet(wallet_id, budget_limit_usd=budget_limit_usd, name=name, frozen=frozen)
+        return self.run(self._capabilities.need("wallet_updates", step))
+
+    def create_child(self, wallet_id: int, agent_id: str, name: str, budget_limit_usd: Amount) -> WalletInfo:
+        """Makes a wallet for another agent whose budget is a part of this one's: what it spends, this one spends.
+
+        Args:
+            wallet_id: The wallet above it.
+            agent_id: The other agent; it has one wallet of this key.
+            name: For people.
+            budget_limit_usd: At most the budget of the wallet above.
+
+        Raises:
+            WalletExists: the agent has one.
+        """
+        step = create_child(wallet_id, agent_id, name, budget_limit_usd)
+        return self.run(self._capabilities.need("children", step))
+
+    def refund(self, transaction_id: int, amount_usd: Amount | None = None) -> WalletTransaction:
+        """Gives a purchase or a capture back to the budget, as a transaction of the type ``credit``.
+
+        Args:
+            transaction_id: What is given back.
+            amount_usd: How much of it; None: all that is left of it. More than that: 422 ``over-refund``.
+        """
+        return self.run(self._capabilities.need("refunds", refund(transaction_id, amount_usd)))
+
+
+class AsyncAccountsMethods(AsyncDriver):
+    """As ``AccountsMethods``."""
+
+    async def list_wallets(self) -> list[WalletInfo]:
+        """See :meth:`WalletClient.list_wallets`."""
+        return await self.run(self._capabilities.need("wallet_updates", list_wallets()))
+
+    async def get_wallet(self, wallet_id: int) -> WalletInfo:
+        """See :meth:`WalletClient.get_wallet`."""
+        return await self.run(self._capabilities.need("wallet_updates", get_wallet(wallet_id)))
+
+    async def update_wallet(
+        self,
+        wallet_id: int,
+        *,
+        budget_limit_usd: Amount | None = None,
+        name: str | None = None,
+        frozen: bool | None = None,
+    ) -> WalletInfo:
+        """See :meth:`WalletClient.update_wallet`."""
+        step = update_wallet(wallet_id, budget_limit_usd=budget_limit_usd, name=name, frozen=frozen)
+        return await self.run(self._capabilities.need("wallet_updates", step))
+
+    async def create_child(
+        self, wallet_id: int, agent_id: str, name: str, budget_limit_usd: Amount
+    ) -> WalletInfo:
+        """See :meth:`WalletClient.create_child`."""
+        step = create_child(wallet_id, agent_id, name, budget_limit_usd)
+        return await self.run(self._capabilities.need("children", step))
+
+    async def refund(self, transaction_id: int, amount_usd: Amount | None = None) -> WalletTransaction:
+        """See :meth:`WalletClient.refund`."""
+        return await self.run(self._capabilities.need("refunds", refund(transaction_id, amount_usd)))
+
+
+class _WalletsAnswer(msgspec.Struct, frozen=True):
+    wallets: list[WalletInfo]
+
+
+_WALLETS_ANSWER = value(_WalletsAnswer)
+
+
+def _wallets(reply: Reply) -> list[WalletInfo]:
+    return _WALLETS_ANSWER(reply).wallets
