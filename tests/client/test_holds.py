@@ -162,6 +162,23 @@ def test_a_wallet_is_listed_changed_and_frozen(colour, client, wallet):
         colour.call(client, "get_wallet", wallet + 1)
 
 
+def test_a_payment_says_the_step_that_it_is_for(colour):
+    with Trove.temporary() as trove:
+        client = trove.wallets() if colour.name == "sync" else trove.async_wallets()
+        wallet = colour.call(client, "create_wallet", "bot", "Bot", 1).id
+        colour.call(client.with_step(run="r-1", call="c-1"), "hold", wallet, "0.1")
+        [event] = trove.admin().list_events(types=["wallet.hold"])
+        assert (event.step.run, event.step.call) == ("r-1", "c-1")
+
+
+def test_a_plain_server_is_told_no_step(colour):
+    server = PlainWallets()
+    client = client_of(colour, colour.transport(server)).with_step(run="r-1")
+    with pytest.raises(NotSupported):
+        colour.call(client, "purchase", 1, 1)
+    assert server.bought == []
+
+
 @pytest.mark.parametrize(("method", "arguments"), ALL)
 def test_a_plain_server_is_asked_once_and_sent_nothing_else(colour, method, arguments):
     transport = colour.transport(PlainWallets())

@@ -245,7 +245,7 @@ class AsyncTroveAdminClient(
         return f"{type(self).__name__}(workspace_id={self.workspace_id!r})"
 
 
-class WalletClient(WalletsMethods, HoldsMethods, AccountsMethods, IdempotencyMethods):
+class WalletClient(WalletsMethods, HoldsMethods, AccountsMethods, StepsMethods, IdempotencyMethods):
     """Wallets of one wallet key. Works against any server of the public wallet API.
 
     What goes beyond it raises ``NotSupported`` there: holds, refunds, children, listing and changing wallets.
@@ -280,7 +280,7 @@ class WalletClient(WalletsMethods, HoldsMethods, AccountsMethods, IdempotencyMet
 
 
 class AsyncWalletClient(
-    AsyncWalletsMethods, AsyncHoldsMethods, AsyncAccountsMethods, AsyncIdempotencyMethods
+    AsyncWalletsMethods, AsyncHoldsMethods, AsyncAccountsMethods, AsyncStepsMethods, AsyncIdempotencyMethods
 ):
     """See :class:`WalletClient`. For asyncio."""
 

@@ -380,7 +380,10 @@ def _transactions(reply: Reply) -> TransactionsPage:
 
 
 def _names(reply: Reply) -> frozenset[str]:
-    return frozenset(name for name, there in _CAPABILITIES(reply).items() if there is True)
+    named = frozenset(name for name, there in _CAPABILITIES(reply).items() if there is True)
+    return (
+        named | {"steps"} if "holds" in named else named
+    )  # they are a part of holds, without a name of their own
 
 
 def _warn_of_another(agent_id: str, budget: Decimal, asked: Amount) -> None:
