@@ -48,10 +48,11 @@ from trove_agents.server.snapshots import routes as snapshot_routes
 from trove_agents.server.snapshots.restores import Restores
 from trove_agents.server.snapshots.service import SnapshotService
 from trove_agents.server.snapshots.upkeep import SnapshotUpkeep
-from trove_agents.server.wallets import account_routes, hold_routes
+from trove_agents.server.wallets import account_routes, approval_routes, hold_routes
 from trove_agents.server.wallets import key_routes as wallet_key_routes
 from trove_agents.server.wallets import routes as wallet_routes
 from trove_agents.server.wallets.admission import Admission
+from trove_agents.server.wallets.approvals import Approvals
 from trove_agents.server.wallets.holds import Holds
 from trove_agents.server.wallets.keys import WalletKeys
 from trove_agents.server.wallets.service import Wallets
@@ -146,6 +147,7 @@ class Server:
             *wallet_key_routes.routes(family, keys, wallets, self._admission),
             *wallet_routes.routes(family, wallets),
             *account_routes.routes(family, wallets),
+            *approval_routes.routes(family, Approvals(self.database)),
             *hold_routes.routes(family, Holds(self.database), wallets),
         ]
 

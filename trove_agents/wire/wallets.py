@@ -18,6 +18,7 @@ Text = Annotated[str, msgspec.Meta(max_length=4096)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=_NAME, pattern=r"\S")]
 TransactionKind = Literal["debit", "credit", "write_off"]
 HoldState = Literal["held", "captured", "voided", "expired", "in_doubt", "written_off"]
+ApprovalState = Literal["pending", "approved", "denied", "expired", "used"]
 KeyRole = Literal["owner", "spend"]
 OnExpiry = Literal["void", "doubt"]
 HOLD_SECONDS: Final = 900
@@ -127,12 +128,21 @@ class WalletAnswer(msgspec.Struct, frozen=True, kw_only=True):
     wallet: Wallet
 
 
+class UsedApproval(msgspec.Struct, frozen=True):
+    """A person's yes that a payment makes use of, once, with what it was given for."""
+
+    id: int
+    operation_key: Name
+    arguments_digest: Name
+
+
 class PurchaseRequest(msgspec.Struct, frozen=True):
     """Body of ``POST /api/wallets/{id}/purchase``."""
 
     amount_usd: Usd
     description: Text | None = None
     vendor: Name | None = None
+    approval: UsedApproval | None = None
 
 
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):
@@ -233,7 +243,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     refunds: bool = True
     limits: bool = True
     children: bool = True
-    approvals: bool = False
+    approvals: bool = True
     key_roles: bool = True
     wallet_updates: bool = True
     version: str
@@ -266,6 +276,7 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True):
     vendor: Name | None = None
     tool: Name | None = None
     metadata: dict[str, Any] | None = None
+    approval: UsedApproval | None = None
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
@@ -346,6 +357,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     vendors_allowed: list[Name] | None = None
     """Only these; who names no vendor is refused too."""
     vendors_denied: list[Name] = []
+    approval_above_usd: Usd | UnsetType = UNSET
+    """A payment of more needs an approval."""
 
 
 class LimitsAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -353,3 +366,55 @@ class LimitsAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     success: bool = True
     limits: Limits
+
+
+class ApprovalRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of ``POST /api/wallets/{id}/approvals``."""
+
+    operation_key: Name
+    """What the payment is known by."""
+    arguments_digest: Name
+    """Of what the tool is called with."""
+    max_amount_usd: Usd
+    expires_in: ExpiresIn = 86_400
+    """Seconds, for the answer and the use of it."""
+    description: Text | None = None
+    vendor: Name | None = None
+    tool: Name | None = None
+
+
+class Approval(msgspec.Struct, frozen=True, kw_only=True):
+    """A payment that waits for a person, or the answer."""
+
+    id: int
+    wallet_id: int
+    operation_key: str
+    arguments_digest: str
+    max_amount_usd: Usd
+    max_amount_micros: int
+    state: ApprovalState
+    expires_at: str
+    description: str | None
+    vendor: str | None
+    tool: str | None
+    created_at: str
+
+
+class ApprovalAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of the calls about one approval."""
+
+    success: bool = True
+    approval: Approval
+
+
+class ApprovalsQuery(msgspec.Struct, frozen=True):
+    """Which approvals."""
+
+    state: ApprovalState | None = None
+
+
+class ApprovalsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of ``GET /api/wallets/{id}/approvals``: newest first, at most 500."""
+
+    success: bool = True
+    approvals: list[Approval]

@@ -326,6 +326,22 @@ wallet_holds = Table(
     Index("wallet_holds_by_expiry", "state", "expires_us"),
     Index("wallet_holds_by_root", "root", "state", "expires_us"),
 )
+wallet_approvals = Table(
+    "wallet_approvals",
+    metadata,
+    _key(),
+    _int("wallet"),
+    _text("operation"),
+    _text("arguments"),
+    _int("amount"),
+    _text("state"),
+    _int("expires_us"),
+    _text("description", null=True),
+    _text("vendor", null=True),
+    _text("tool", null=True),
+    _int("created_us"),
+    UniqueConstraint("wallet", "operation", "arguments", "amount", name="wallet_approvals_of_payment"),
+)
 wallet_answers = Table(
     "wallet_answers",
     metadata,

@@ -10,6 +10,7 @@ from trove_agents.server.wallets.ledger import Counters
 from trove_agents.server.wallets.refusals import InsufficientFunds
 from trove_agents.server.wallets.store import TransactionRow, WalletRow
 from trove_agents.wire.money import from_micros
+from trove_agents.wire.wallets import Approval
 
 _LOW = 10
 """``wallet.low`` when less than one in so many of the budget remains."""
@@ -76,6 +77,18 @@ def denied(
     database.write(
         lambda tx: _record(tx, principal, "wallet.denied", data, now_ns=database.now_ns()), durable=False
     )
+
+
+def approval(tx: Connection, principal: WalletPrincipal, shown: Approval, *, now_ns: int) -> None:
+    """A person is asked, or has answered: the state says which."""
+    data = {
+        "wallet_id": shown.wallet_id,
+        "approval_id": shown.id,
+        "state": shown.state,
+        "max_amount_usd": shown.max_amount_usd,
+        "max_amount_micros": shown.max_amount_micros,
+    }
+    _record(tx, principal, "wallet.approval", data, now_ns=now_ns)
 
 
 def _perhaps_low(

@@ -15,6 +15,7 @@ from trove_agents.server.errors import NotFound
 from trove_agents.server.jobs import Turn
 from trove_agents.server.wallets import announcements, holding, shapes, store
 from trove_agents.server.wallets.answers import once
+from trove_agents.server.wallets.approvals import use
 from trove_agents.server.wallets.holding import HoldRow
 from trove_agents.server.wallets.keys import LARGEST_ID, WalletPrincipal
 from trove_agents.server.wallets.ledger import About, Counters, Movement, note
@@ -56,6 +57,7 @@ class Holds:
 
         Raises:
             InsufficientFunds: the wallet or an ancestor has not that much left; nothing was changed.
+            ApprovalUnfit: the approval that it names is not for this payment, or not given.
             NotFound: no such wallet of this key.
             Unprocessable: the amount is none, or a text cannot be stored.
         """
@@ -70,7 +72,8 @@ class Holds:
             now_us = now_ns // 1000
             wallet = find(tx, principal, wallet_id)
             step = principal.step or Step()
-            about = About(request.vendor, request.tool, step.run, step.thread, now_us)
+            approved = use(tx, principal, wallet.id, request.approval, asked=asked, now_us=now_us)
+            about = About(request.vendor, request.tool, step.run, step.thread, now_us, approved)
             moved = take(tx, wallet, Movement("hold", held=asked, about=about))
             row = holding.add(
                 tx,

@@ -52,6 +52,8 @@ class About:
     run: str | None
     thread: str | None
     authorised_us: int
+    approved: bool = False
+    """Whether a person said yes to this payment."""
 
 
 @dataclass(frozen=True, slots=True)

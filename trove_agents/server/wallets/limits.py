@@ -34,7 +34,14 @@ _CALLS: Final = select(func.count(_e.seq)).where(
     _e.authorised_us > bindparam("since"),
     or_(_e.kind == "hold", _e.kind == "debit"),
 )
-_AMOUNTS: Final = ("per_call_usd", "per_day_usd", "per_month_usd", "per_run_usd", "per_thread_usd")
+_AMOUNTS: Final = (
+    "per_call_usd",
+    "per_day_usd",
+    "per_month_usd",
+    "per_run_usd",
+    "per_thread_usd",
+    "approval_above_usd",
+)
 _MINUTE_US: Final = 60_000_000
 
 
@@ -57,15 +64,14 @@ def _left(tx: Connection, wallet: int, limits: Limits, movement: Movement) -> It
     about = movement.about
     assert about is not None
     vendor = vendor_name(about.vendor)
-    if limits.vendors_allowed is not None and vendor not in map(vendor_name, limits.vendors_allowed):
-        yield "vendors_allowed", 0
-    if vendor in map(vendor_name, limits.vendors_denied):
-        yield "vendors_denied", 0
+    yield from _of_vendor(limits, vendor)
     if limits.calls_per_minute is not None:
         since = about.authorised_us - _MINUTE_US
         calls = _number(tx, _CALLS, of=wallet, since=since)
         if calls >= limits.calls_per_minute:
             yield "calls_per_minute", 0
+    if limits.approval_above_usd is not UNSET and not about.approved:
+        yield "approval_above", to_micros(limits.approval_above_usd)
     if limits.per_call_usd is not UNSET:
         yield "per_call", to_micros(limits.per_call_usd)
     for name, start in (("per_day", _day), ("per_month", _month)):
@@ -82,6 +88,13 @@ def _left(tx: Connection, wallet: int, limits: Limits, movement: Movement) -> It
     ):
         if value is not None and limit is not UNSET:
             yield f"per_{name}", to_micros(limit) - _number(tx, _BY[name], of=wallet, value=value)
+
+
+def _of_vendor(limits: Limits, vendor: str | None) -> Iterator[tuple[str, int]]:
+    if limits.vendors_allowed is not None and vendor not in map(vendor_name, limits.vendors_allowed):
+        yield "vendors_allowed", 0
+    if vendor in map(vendor_name, limits.vendors_denied):
+        yield "vendors_denied", 0
 
 
 def _number(tx: Connection, statement: Select[Any], **values: Any) -> int:

@@ -84,6 +84,12 @@ class OverRefund(Unprocessable):
         self.remaining = left
 
 
+class ApprovalUnfit(Conflict):
+    """An approval is not what a payment, or an answer to it, needs."""
+
+    code: ClassVar[str] = "approval-unfit"
+
+
 class BudgetTooLow(Unprocessable):
     """A budget would be below what was spent, is held or is in doubt."""
 

@@ -8,6 +8,7 @@ from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import NotFound
 from trove_agents.server.wallets import announcements, shapes, store
 from trove_agents.server.wallets.answers import once
+from trove_agents.server.wallets.approvals import use
 from trove_agents.server.wallets.keys import LARGEST_ID, WalletPrincipal
 from trove_agents.server.wallets.ledger import About, Movement, note, set_budget
 from trove_agents.server.wallets.limits import encoded
@@ -166,6 +167,7 @@ class Wallets:
 
         Raises:
             InsufficientFunds: more than is left; nothing was changed.
+            ApprovalUnfit: the approval that it names is not for this payment, or not given.
             NotFound: no such wallet of this key.
             Unprocessable: the amount is none, or a text cannot be stored.
         """
@@ -177,7 +179,8 @@ class Wallets:
             now_ns = self._database.now_ns()
             wallet = find(tx, principal, wallet_id)
             step = principal.step or Step()
-            about = About(request.vendor, None, step.run, step.thread, now_ns // 1000)
+            approved = use(tx, principal, wallet.id, request.approval, asked=asked, now_us=now_ns // 1000)
+            about = About(request.vendor, None, step.run, step.thread, now_ns // 1000, approved)
             moved = take(tx, wallet, Movement("debit", spent=asked, about=about))
             row = store.add_transaction(
                 tx,

@@ -85,6 +85,22 @@ def upgrade() -> None:
     op.create_index("wallet_holds_by_root", "wallet_holds", ["root", "state", "expires_us"], unique=False)
     op.create_index("wallet_holds_by_wallet", "wallet_holds", ["wallet", "state"], unique=False)
     op.create_table(
+        "wallet_approvals",
+        sa.Column("id", _INT, nullable=False),
+        sa.Column("wallet", _INT, autoincrement=False, nullable=False),
+        sa.Column("operation", sa.Text(), nullable=False),
+        sa.Column("arguments", sa.Text(), nullable=False),
+        sa.Column("amount", _INT, autoincrement=False, nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("expires_us", _INT, autoincrement=False, nullable=False),
+        sa.Column("description", sa.Text(), nullable=True),
+        sa.Column("vendor", sa.Text(), nullable=True),
+        sa.Column("tool", sa.Text(), nullable=True),
+        sa.Column("created_us", _INT, autoincrement=False, nullable=False),
+        sa.UniqueConstraint("wallet", "operation", "arguments", "amount", name="wallet_approvals_of_payment"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
         "wallet_answers",
         sa.Column("actor", _INT, autoincrement=False, nullable=False),
         sa.Column("key", sa.Text(), nullable=False),
