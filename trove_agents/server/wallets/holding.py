@@ -30,7 +30,13 @@ _HOLD: Final = (
 )
 _ADD: Final = insert(wallet_holds)
 _ONE: Final = select(*_HOLD).where(_h.id == bindparam("key"))
-_OF: Final = select(*_HOLD).where(_h.wallet == bindparam("of")).order_by(_h.id.desc())
+_OF: Final = select(*_HOLD).where(_h.wallet == bindparam("of")).order_by(_h.id.desc()).limit(LISTED)
+_OF_STATE: Final = (
+    select(*_HOLD)
+    .where(_h.wallet == bindparam("of"), _h.state == bindparam("was"))
+    .order_by(_h.id.desc())
+    .limit(LISTED)
+)
 _END: Final = (
     update(wallet_holds)
     .where(_h.id == bindparam("key"), _h.state == bindparam("was"))
@@ -102,8 +108,13 @@ def hold(tx: Connection, identity: int) -> HoldRow | None:
 
 def of(db: Connection, wallet: int, *, state: HoldState | None, now_us: int) -> list[HoldRow]:
     """The newest holds of a wallet that are in a state by the clock."""
-    rows = (HoldRow(*row) for row in db.all(_OF, of=wallet))
-    return [row for row in rows if state in {None, row.state_at(now_us)}][:LISTED]
+    if state is None:
+        return [HoldRow(*row) for row in db.all(_OF, of=wallet)]
+    found = db.all(_OF_STATE, of=wallet, was=state)
+    if state in {"expired", "in_doubt"}:
+        found += db.all(_OF_STATE, of=wallet, was="held")  # what has run out and was not swept
+    rows = sorted((HoldRow(*row) for row in found), key=lambda row: -row.id)
+    return [row for row in rows if row.state_at(now_us) == state][:LISTED]
 
 
 def end(tx: Connection, row: HoldRow, state: HoldState, *, captured: int = 0) -> bool:
