@@ -1,5 +1,7 @@
 """Leases: docs/wire.md, "Leases". Who may change a namespace, and that no clock brings a lease back to life."""
 
+import io
+import tarfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -80,9 +82,20 @@ def setup(api):
     return taken, str(version)
 
 
+def archive():
+    """A tar of one file."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        member = tarfile.TarInfo("f")
+        member.size = 1
+        tar.addfile(member, io.BytesIO(b"2"))
+    return made.getvalue()
+
+
 LEASED = {
     "POST /write": lambda api, made, **more: api("POST", "/write", body={"path": "f", "content": ""}, **more),
     "PUT /files/{path...}": lambda api, made, **more: api.put("f", b"2", **more),
+    "PUT /v1/tree": lambda api, made, **more: api("PUT", "/v1/tree", data=archive(), **more),
     "POST /delete": lambda api, made, **more: api.delete("f", **more),
     "POST /v1/files/mkdir": lambda api, made, **more: api(
         "POST", "/v1/files/mkdir", body={"path": "d"}, **more
