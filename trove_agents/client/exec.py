@@ -139,7 +139,8 @@ class ExecMethods(Driver):
         Raises:
             TroveExecError: it exited non-zero; the error carries ``exit_code``, ``stdout`` and ``stderr``.
             TroveTimeoutError: it ran past its time and was stopped. Files it had written are kept.
-            TroveConnectionError: no answer came; the command may have run. It is not sent again by itself.
+            TroveConnectionError: no answer came; the command may have run. It is sent again by itself only where
+                the server knows it again and does it once.
             NotSupported: the server knows no ``timeout``, ``env`` or ``cwd``, and one was given; nothing was run.
         """
         return output(

@@ -93,10 +93,10 @@ class Disk:
         return iter(())
 
     def put_back(self, place: str, key: str) -> None:
-        raise NotImplementedError
+        raise AssertionError(f"nothing is ever laid aside on a disk: {key} at {place}")
 
     def discard(self, place: str) -> None:
-        raise NotImplementedError
+        raise AssertionError(f"nothing is ever laid aside on a disk: {place}")
 
     def list(self, prefix: str) -> Iterator[tuple[str, int]]:
         for path in (self._folder / prefix).rglob("*"):
