@@ -73,12 +73,14 @@ define environment
 		"$$chosen" -m venv $(1); \
 	fi
 	@echo "Installing the $$(grep -c '^[a-z].*==' $(2)) packages of $(2)"
-	@$(1)/bin/python -m pip --disable-pip-version-check --no-input install --require-hashes --requirement $(2) \
+	@# --no-deps: the lock is whole, and pip would take the newest of what another asks for with an extra
+	@$(1)/bin/python -m pip --disable-pip-version-check --no-input install --no-deps --require-hashes --requirement $(2) \
 		| awk '/^Collecting/ && ++n % 20 == 0 {print "  " n " fetched"; fflush()} \
 		       /^Installing collected/ {print "  unpacking"; fflush()}'
 	@echo "Installing $(3:.=trove-agents)"
 	@$(1)/bin/python -m pip --disable-pip-version-check --no-input install --quiet \
 		--no-deps --no-build-isolation $(addprefix --editable ,$(3))
+	@$(1)/bin/python -m pip --disable-pip-version-check check >/dev/null
 	@touch $@
 endef
 

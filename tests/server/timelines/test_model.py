@@ -343,7 +343,7 @@ class Timelines(RuleBasedStateMachine):
     @precondition(lambda self: self.referred)
     @rule(data=st.data())
     def delete_references(self, data):
-        keys = data.draw(st.lists(st.sampled_from(sorted(self.referred)), unique=True), "references")
+        keys = data.draw(st.lists(st.sampled_from(list(self.referred)), unique=True), "references")
         name = self.any_head(data)
 
         def commit(tx):
@@ -387,7 +387,7 @@ class Timelines(RuleBasedStateMachine):
     @precondition(lambda self: self.snapped)
     @rule(data=st.data())
     def delete_snapshot(self, data):
-        key = data.draw(st.sampled_from(sorted(self.snapped)), "snapshot")
+        key = data.draw(st.sampled_from(list(self.snapped)), "snapshot")
         assert self.database.write(lambda tx: timelines.delete_snapshot(tx, key))
         del self.snapped[key]
 
