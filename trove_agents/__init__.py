@@ -6,6 +6,7 @@ server: the first client over a network brings the one, ``Trove`` and ``connect`
 
 from typing import TYPE_CHECKING
 
+from trove_agents.client.approvals import WalletApproval
 from trove_agents.client.bootstrap import WorkspaceBootstrap
 from trove_agents.client.call import Call, Flow, gather
 from trove_agents.client.clients import (
@@ -145,6 +146,7 @@ __all__ = [
     "TroveTimeoutError",
     "TruncatedWarning",
     "Wallet",
+    "WalletApproval",
     "WalletBalance",
     "WalletBudgetWarning",
     "WalletClient",

@@ -11,10 +11,12 @@ from trove_agents import (
     AsyncHttpTransport,
     AsyncTroveAdminClient,
     AsyncTroveClient,
+    AsyncWalletClient,
     HttpTransport,
     Retries,
     TroveAdminClient,
     TroveClient,
+    WalletClient,
 )
 from trove_agents.client.drive import AsyncStreamedReply, Outgoing, Reply, StreamedReply
 
@@ -108,6 +110,12 @@ class Colour:
     def admin(self, transport, *, retries=SWIFT):
         kind = TroveAdminClient if self.name == "sync" else AsyncTroveAdminClient
         return kind("key", "ws-1", transport=transport, retries=retries)
+
+    def wallets(self, transport, key="tvpk_1", **named):
+        return (WalletClient if self.name == "sync" else AsyncWalletClient)(key, transport=transport, **named)
+
+    def embedded_wallets(self, trove):
+        return trove.wallets() if self.name == "sync" else trove.async_wallets()
 
     def call(self, client, method: str, *arguments, **named):
         """The result of one method, or all that it yields."""

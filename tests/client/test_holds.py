@@ -20,33 +20,11 @@ from trove_agents.embedded import Trove
 from .conftest import SWIFT, reply
 from .plain_wallets import PlainWallets
 
-USES = {
-    "holds": [
-        ("hold", (1, 1)),
-        ("capture", (1,)),
-        ("void", (1,)),
-        ("extend", (1, 60)),
-        ("doubt", (1,)),
-        ("write_off", (1,)),
-        ("get_hold", (1,)),
-        ("list_holds", (1,)),
-    ],
-    "refunds": [("refund", (1,))],
-    "children": [("create_child", (1, "a", "A", 1))],
-    "wallet_updates": [("list_wallets", ()), ("get_wallet", (1,)), ("update_wallet", (1,))],
-}
-ALL = [use for uses in USES.values() for use in uses]
-
-
-def client_of(colour, transport, **named):
-    kind = WalletClient if colour.name == "sync" else AsyncWalletClient
-    return kind("tvpk_1", transport=transport, **named)
-
 
 @pytest.fixture
 def client(colour):
     with Trove.temporary() as trove:
-        yield trove.wallets() if colour.name == "sync" else trove.async_wallets()
+        yield colour.embedded_wallets(trove)
 
 
 @pytest.fixture
@@ -164,45 +142,11 @@ def test_a_wallet_is_listed_changed_and_frozen(colour, client, wallet):
 
 def test_a_payment_says_the_step_that_it_is_for(colour):
     with Trove.temporary() as trove:
-        client = trove.wallets() if colour.name == "sync" else trove.async_wallets()
+        client = colour.embedded_wallets(trove)
         wallet = colour.call(client, "create_wallet", "bot", "Bot", 1).id
         colour.call(client.with_step(run="r-1", call="c-1"), "hold", wallet, "0.1")
         [event] = trove.admin().list_events(types=["wallet.hold"])
         assert (event.step.run, event.step.call) == ("r-1", "c-1")
-
-
-def test_a_plain_server_is_told_no_step(colour):
-    server = PlainWallets()
-    client = client_of(colour, colour.transport(server)).with_step(run="r-1")
-    with pytest.raises(NotSupported):
-        colour.call(client, "purchase", 1, 1)
-    assert server.bought == []
-
-
-@pytest.mark.parametrize(("method", "arguments"), ALL)
-def test_a_plain_server_is_asked_once_and_sent_nothing_else(colour, method, arguments):
-    transport = colour.transport(PlainWallets())
-    client = client_of(colour, transport)
-    for _ in range(2):
-        with pytest.raises(NotSupported):
-            colour.call(client, method, *arguments)
-    assert [request.path for request in transport.requests] == ["/api/capabilities"]
-
-
-@pytest.mark.parametrize("name", USES)
-def test_each_capability_stands_for_itself(colour, name):
-    class Reached(Exception):
-        pass
-
-    def server(request):
-        if request.path == "/api/capabilities":
-            return reply(200, json.dumps({"success": True, name: True, "version": "1"}).encode())
-        raise Reached
-
-    for capability, uses in USES.items():
-        for method, arguments in uses:
-            with pytest.raises(Reached if capability == name else NotSupported):
-                colour.call(client_of(colour, colour.transport(server)), method, *arguments)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +161,7 @@ def test_what_moves_money_is_repeated_under_one_key(colour, method, arguments, k
 
     transport = colour.transport(server)
     with pytest.raises(TroveError):
-        colour.call(client_of(colour, transport, retries=SWIFT), method, *arguments)
+        colour.call(colour.wallets(transport, retries=SWIFT), method, *arguments)
     keys = [dict(each.headers).get("idempotency-key") for each in transport.requests[1:]]
     assert len(keys) == SWIFT.attempts
     assert len(set(keys)) == 1
@@ -231,5 +175,5 @@ def test_a_hold_that_ran_out_is_to_be_taken_anew(colour):
         return reply(410, b'{"success": false, "message": "gone", "code": "hold-expired"}')
 
     with pytest.raises(TroveError, match="gone") as failed:
-        colour.call(client_of(colour, colour.transport(server)), "capture", 1)
+        colour.call(colour.wallets(colour.transport(server)), "capture", 1)
     assert (failed.value.code, failed.value.recovery) == ("hold-expired", "adapt")

@@ -33,23 +33,18 @@ from .conftest import SWIFT
 from .plain_wallets import PlainWallets
 
 
-def client_of(colour, transport, key="tvpk_1", **named):
-    kind = WalletClient if colour.name == "sync" else AsyncWalletClient
-    return kind(key, transport=transport, **named)
-
-
 @pytest.fixture(params=["plain", "ours"])
 def client(request, colour):
     """With a new key, on a server without wallets."""
     if request.param == "plain":
-        yield client_of(colour, colour.transport(PlainWallets()))
+        yield colour.wallets(colour.transport(PlainWallets()))
         return
     with Trove.temporary() as trove:
         trove.credentials  # noqa: B018 - the workspace
         kind = InProcess if colour.name == "sync" else AsyncInProcess
         transport = kind(trove._runtime)
-        key = colour.call(client_of(colour, transport, None), "create_key", "mine")
-        yield client_of(colour, transport, key.api_key)
+        key = colour.call(colour.wallets(transport, None), "create_key", "mine")
+        yield colour.wallets(transport, key.api_key)
 
 
 def test_a_wallet_is_made_and_spent_to_its_last_micro_dollar(colour, client):
@@ -94,7 +89,7 @@ def test_what_is_no_amount_is_refused_before_anything_is_sent(colour, method, am
     transport = colour.transport(PlainWallets())
     arguments = (1, amount) if method == "purchase" else ("bot", "Bot", amount)
     with pytest.raises(TypeError, match="Decimal"):
-        colour.call(client_of(colour, transport), method, *arguments)
+        colour.call(colour.wallets(transport), method, *arguments)
     assert transport.requests == []
 
 
@@ -138,7 +133,7 @@ def test_what_the_server_refuses(colour, client):
     assert there.value.wallet_id == made.id
     assert isinstance(there.value, TroveConflictError)
     assert pickle.loads(pickle.dumps(there.value)).wallet_id == made.id
-    other = client_of(colour, client._transport, "tvpk_unknown")
+    other = colour.wallets(client._transport, "tvpk_unknown")
     with pytest.raises(TroveAuthError):
         colour.call(other, "balance", made.id)
 
@@ -195,7 +190,7 @@ def test_a_server_that_counts_in_floats_gives_no_false_warning(colour):
             counters = {"total_spent": 0.1 + 0.2, "remaining_budget": 1 - 0.9 + 0.6, "transaction_count": 3}
             return 200, {"balance": counters}
 
-    client = client_of(colour, colour.transport(Floats()))
+    client = colour.wallets(colour.transport(Floats()))
     made = colour.call(client, "create_wallet", "bot", "Bot", 1)
     assert colour.call(client, "wallet", "bot", budget_usd=1).id == made.id
 
@@ -206,17 +201,17 @@ def test_an_existing_wallet_without_its_id_cannot_be_found(colour):
             return 409, {"message": "Wallet exists", "wallet_id": None}
 
     with pytest.raises(WalletExists, match="Wallet exists"):
-        colour.call(client_of(colour, colour.transport(Silent())), "wallet", "bot", budget_usd=1)
+        colour.call(colour.wallets(colour.transport(Silent())), "wallet", "bot", budget_usd=1)
 
 
 def test_a_key_is_made_without_one(colour):
     transport = colour.transport(PlainWallets())
-    made = colour.call(client_of(colour, transport, None), "create_key", "mine", admin_key="k")
+    made = colour.call(colour.wallets(transport, None), "create_key", "mine", admin_key="k")
     assert made.api_key == "tvpk_1"
     sent = dict(transport.requests[0].headers)
     assert "x-trove-key" not in sent
     assert sent["authorization"] == "Bearer k"
-    colour.call(client_of(colour, transport), "create_key", "mine")
+    colour.call(colour.wallets(transport), "create_key", "mine")
     assert "authorization" not in dict(transport.requests[1].headers)
 
 
@@ -236,7 +231,7 @@ PURCHASE, ASKED = ("POST", "/api/wallets/1/purchase"), ("GET", "/api/capabilitie
 def test_a_plain_server_is_never_asked_twice_to_spend(colour):
     server = PlainWallets()
     transport = colour.transport(server)
-    client = client_of(colour, transport)
+    client = colour.wallets(transport)
     wallet = colour.call(client, "wallet", "bot", budget_usd=5)
     server.lost = 1
     with pytest.raises(TroveError) as failed:
@@ -264,7 +259,7 @@ def test_a_server_that_keeps_answers_is_asked_again_under_the_same_key(colour):
 
     server = Keeping()
     transport = colour.transport(server)
-    client = client_of(colour, transport, retries=SWIFT)
+    client = colour.wallets(transport, retries=SWIFT)
     wallet = colour.call(client, "wallet", "bot", budget_usd=5)
     server.lost = 1
     assert colour.call(wallet, "purchase", 1).amount_usd == 1
@@ -274,7 +269,7 @@ def test_a_server_that_keeps_answers_is_asked_again_under_the_same_key(colour):
 
 def test_a_key_of_ones_own_needs_a_server_that_keeps_answers(colour):
     server = PlainWallets()
-    client = client_of(colour, colour.transport(server))
+    client = colour.wallets(colour.transport(server))
     with pytest.raises(NotSupported):
         colour.call(client.with_idempotency_key("k"), "purchase", 1, 1)
     assert server.bought == []
@@ -282,7 +277,7 @@ def test_a_key_of_ones_own_needs_a_server_that_keeps_answers(colour):
 
 def test_with_a_key_of_ones_own_it_is_bought_once(colour):
     with Trove.temporary() as trove:
-        client = trove.wallets() if colour.name == "sync" else trove.async_wallets()
+        client = colour.embedded_wallets(trove)
         wallet = colour.call(client, "wallet", "bot", budget_usd=1)
         first, again = [
             colour.call(client.with_idempotency_key("k"), "purchase", wallet.id, "0.4") for _ in range(2)
@@ -337,7 +332,7 @@ def test_nobody_there(colour):
     def gone(request: Outgoing):
         raise TroveConnectionError("gone", may_have_committed=True)
 
-    client = client_of(colour, colour.transport(gone))
+    client = colour.wallets(colour.transport(gone))
     with pytest.raises(TroveConnectionError) as failed:
         colour.call(client, "purchase", 1, 1)
     assert failed.value.may_have_committed

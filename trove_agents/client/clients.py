@@ -3,6 +3,7 @@
 from typing import Final, Self
 
 from trove_agents.client.accounts import AccountsMethods, AsyncAccountsMethods
+from trove_agents.client.approvals import ApprovalsMethods, AsyncApprovalsMethods
 from trove_agents.client.archives import ArchivesMethods, AsyncArchivesMethods
 from trove_agents.client.bootstrap import AsyncBootstrapMethods, BootstrapMethods
 from trove_agents.client.call import Pairs
@@ -245,10 +246,13 @@ class AsyncTroveAdminClient(
         return f"{type(self).__name__}(workspace_id={self.workspace_id!r})"
 
 
-class WalletClient(WalletsMethods, HoldsMethods, AccountsMethods, StepsMethods, IdempotencyMethods):
+class WalletClient(
+    WalletsMethods, HoldsMethods, AccountsMethods, ApprovalsMethods, StepsMethods, IdempotencyMethods
+):
     """Wallets of one wallet key. Works against any server of the public wallet API.
 
-    What goes beyond it raises ``NotSupported`` there: holds, refunds, children, listing and changing wallets.
+    What goes beyond it raises ``NotSupported`` there: holds, refunds, children, approvals, listing and
+    changing wallets.
 
     Use as a context manager, or ``close`` it. Safe to share between threads.
 
@@ -280,7 +284,12 @@ class WalletClient(WalletsMethods, HoldsMethods, AccountsMethods, StepsMethods, 
 
 
 class AsyncWalletClient(
-    AsyncWalletsMethods, AsyncHoldsMethods, AsyncAccountsMethods, AsyncStepsMethods, AsyncIdempotencyMethods
+    AsyncWalletsMethods,
+    AsyncHoldsMethods,
+    AsyncAccountsMethods,
+    AsyncApprovalsMethods,
+    AsyncStepsMethods,
+    AsyncIdempotencyMethods,
 ):
     """See :class:`WalletClient`. For asyncio."""
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from trove_agents.client.approvals import WalletApproval, used, using
 from trove_agents.client.call import Call, get, post, value
 from trove_agents.client.drive import AsyncDriver, Driver
 from trove_agents.client.money import Amount, usd
@@ -45,6 +46,7 @@ def hold(
     vendor: str | None = None,
     tool: str | None = None,
     metadata: Mapping[str, Any] | None = None,
+    approval: WalletApproval | None = None,
 ) -> Call[WalletHold]:
     """Keeps money. Not repeated by itself: it would keep it twice."""
     given = {
@@ -53,6 +55,7 @@ def hold(
         "vendor": vendor,
         "tool": tool,
         "metadata": metadata,
+        "approval": None if approval is None else used(approval),
     }
     body: dict[str, Any] = {"amount_usd": usd(amount_usd), "on_expiry": on_expiry}
     body |= {field: said for field, said in given.items() if said is not None}
@@ -119,6 +122,7 @@ class HoldsMethods(Driver):
         vendor: str | None = None,
         tool: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        approval: WalletApproval | None = None,
     ) -> WalletHold:
         """Keeps money for a payment: it counts against the budget until it is captured or voided.
 
@@ -131,10 +135,12 @@ class HoldsMethods(Driver):
             vendor: Who would be paid.
             tool: What would be paid for.
             metadata: Kept with it; JSON.
+            approval: A person's yes to this payment, which it uses up.
 
         Raises:
-            NotSupported: the server has no holds.
-            BudgetExceededError: it is more than what remains; nothing is held.
+            NotSupported: the server has no holds, or it names an approval and the server has none.
+            BudgetExceededError: it is more than what remains, or than a limit allows; nothing is held.
+            TroveConflictError: the approval was not given, or not for this payment (``approval-unfit``).
             TypeError: the amount is a float.
             ValueError: the amount is negative or too large, or has more than six decimals.
         """
@@ -147,8 +153,9 @@ class HoldsMethods(Driver):
             vendor=vendor,
             tool=tool,
             metadata=metadata,
+            approval=approval,
         )
-        return self.run(self._capabilities.need(HOLDS, step))
+        return self.run(using(self._capabilities, approval, self._capabilities.need(HOLDS, step)))
 
     def capture(self, hold_id: int, amount_usd: Amount | None = None) -> WalletTransaction:
         """Spends what is held, or in doubt; what is left of it goes back to the budget in the same moment.
@@ -198,6 +205,7 @@ class AsyncHoldsMethods(AsyncDriver):
         vendor: str | None = None,
         tool: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        approval: WalletApproval | None = None,
     ) -> WalletHold:
         """See :meth:`WalletClient.hold`."""
         step = hold(
@@ -209,8 +217,9 @@ class AsyncHoldsMethods(AsyncDriver):
             vendor=vendor,
             tool=tool,
             metadata=metadata,
+            approval=approval,
         )
-        return await self.run(self._capabilities.need(HOLDS, step))
+        return await self.run(using(self._capabilities, approval, self._capabilities.need(HOLDS, step)))
 
     async def capture(self, hold_id: int, amount_usd: Amount | None = None) -> WalletTransaction:
         """See :meth:`WalletClient.capture`."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from trove_agents.client.approvals import WalletApproval, used, using
 from trove_agents.client.call import Call, Flow, get, post, value
 from trove_agents.client.drive import AsyncDriver, Driver
 from trove_agents.client.money import Amount, total, usd
@@ -95,12 +96,21 @@ def create_wallet(agent_id: str, name: str, budget_limit_usd: Amount) -> Call[Wa
 
 
 def purchase(
-    wallet_id: int, amount_usd: Amount, *, description: str | None = None, vendor: str | None = None
+    wallet_id: int,
+    amount_usd: Amount,
+    *,
+    description: str | None = None,
+    vendor: str | None = None,
+    approval: WalletApproval | None = None,
 ) -> Call[WalletTransaction]:
     """Spends. Not repeated by itself: it would spend twice."""
     body: dict[str, Any] = {"amount_usd": usd(amount_usd)}
-    given = {"description": description, "vendor": vendor}
-    body |= {field: text for field, text in given.items() if text is not None}
+    given = {
+        "description": description,
+        "vendor": vendor,
+        "approval": None if approval is None else used(approval),
+    }
+    body |= {field: said for field, said in given.items() if said is not None}
     return post(_one(wallet_id, "purchase"), transaction, body, once=True)
 
 
@@ -186,6 +196,7 @@ class WalletsMethods(Driver):
         *,
         description: str | None = None,
         vendor: str | None = None,
+        approval: WalletApproval | None = None,
     ) -> WalletTransaction:
         """Spends from a wallet; all that remains may be spent.
 
@@ -198,13 +209,17 @@ class WalletsMethods(Driver):
             amount_usd: More than 0.
             description: For people.
             vendor: Who is paid.
+            approval: A person's yes to this payment, which it uses up.
 
         Raises:
-            BudgetExceededError: it is more than what remains; nothing was spent.
+            BudgetExceededError: it is more than what remains, or than a limit allows; nothing was spent.
+            NotSupported: it names an approval, and the server has none.
+            TroveConflictError: the approval was not given, or not for this payment (``approval-unfit``).
             TypeError: the amount is a float.
             ValueError: the amount is negative or too large, or has more than six decimals.
         """
-        return self.send(purchase(wallet_id, amount_usd, description=description, vendor=vendor))
+        step = purchase(wallet_id, amount_usd, description=description, vendor=vendor, approval=approval)
+        return self.run(using(self._capabilities, approval, step))
 
     def balance(self, wallet_id: int) -> WalletBalance:
         """What was spent from a wallet, and what is left."""
@@ -252,9 +267,11 @@ class AsyncWalletsMethods(AsyncDriver):
         *,
         description: str | None = None,
         vendor: str | None = None,
+        approval: WalletApproval | None = None,
     ) -> WalletTransaction:
         """See :meth:`WalletClient.purchase`."""
-        return await self.send(purchase(wallet_id, amount_usd, description=description, vendor=vendor))
+        step = purchase(wallet_id, amount_usd, description=description, vendor=vendor, approval=approval)
+        return await self.run(using(self._capabilities, approval, step))
 
     async def balance(self, wallet_id: int) -> WalletBalance:
         """See :meth:`WalletClient.balance`."""
@@ -281,10 +298,17 @@ class Wallet:
         self.agent_id = agent_id
 
     def purchase(
-        self, amount_usd: Amount, *, description: str | None = None, vendor: str | None = None
+        self,
+        amount_usd: Amount,
+        *,
+        description: str | None = None,
+        vendor: str | None = None,
+        approval: WalletApproval | None = None,
     ) -> WalletTransaction:
         """As ``WalletClient.purchase`` from this wallet."""
-        return self.client.purchase(self.id, amount_usd, description=description, vendor=vendor)
+        return self.client.purchase(
+            self.id, amount_usd, description=description, vendor=vendor, approval=approval
+        )
 
     def balance(self) -> WalletBalance:
         """What was spent, and what is left."""
@@ -307,10 +331,17 @@ class AsyncWallet:
         self.agent_id = agent_id
 
     async def purchase(
-        self, amount_usd: Amount, *, description: str | None = None, vendor: str | None = None
+        self,
+        amount_usd: Amount,
+        *,
+        description: str | None = None,
+        vendor: str | None = None,
+        approval: WalletApproval | None = None,
     ) -> WalletTransaction:
         """As ``Wallet.purchase``."""
-        return await self.client.purchase(self.id, amount_usd, description=description, vendor=vendor)
+        return await self.client.purchase(
+            self.id, amount_usd, description=description, vendor=vendor, approval=approval
+        )
 
     async def balance(self) -> WalletBalance:
         """As ``Wallet.balance``."""

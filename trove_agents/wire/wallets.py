@@ -12,6 +12,9 @@ KEY: Final = "X-Trove-Key"
 KEY_PREFIX: Final = "tvpk_"
 PAGE: Final = 100
 """The most transactions on a page."""
+LISTED: Final = 500
+"""The most of other things on a page."""
+LARGEST_ID: Final = 2**63 - 1
 _NAME: Final = 256
 
 Text = Annotated[str, msgspec.Meta(max_length=4096)]
@@ -27,6 +30,12 @@ HOLD_MOST_SECONDS: Final = 30 * 86_400
 DEPTH: Final = 8
 """How many ancestors a wallet may have."""
 ExpiresIn = Annotated[int, msgspec.Meta(ge=1, le=HOLD_MOST_SECONDS)]
+
+
+Page = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
+Before = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_ID)]
+"""Only what is older than that id: pages that nothing moves between, whatever happens while they are read."""
+ListLimit = Annotated[int, msgspec.Meta(ge=1, le=LISTED)]
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -212,7 +221,7 @@ class BalanceAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class PageQuery(msgspec.Struct, frozen=True):
     """Which page of a list; pages begin at 1."""
 
-    page: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] = 1
+    page: Page = 1
     limit: Annotated[int, msgspec.Meta(ge=1, le=PAGE)] = 20
 
 
@@ -411,10 +420,14 @@ class ApprovalsQuery(msgspec.Struct, frozen=True):
     """Which approvals."""
 
     state: ApprovalState | None = None
+    before: Before = LARGEST_ID
+    page: Page = 1
+    limit: ListLimit = LISTED
 
 
 class ApprovalsAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Answer of ``GET /api/wallets/{id}/approvals``: newest first, at most 500."""
+    """Answer of ``GET /api/wallets/{id}/approvals``: newest first."""
 
     success: bool = True
     approvals: list[Approval]
+    pagination: Pagination

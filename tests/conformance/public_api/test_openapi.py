@@ -100,6 +100,7 @@ OPERATIONS = [
     "PUT /api/wallets/{wallet_id}/limits",
     "POST /api/wallets/{wallet_id}/approvals",
     "GET /api/wallets/{wallet_id}/approvals",
+    "GET /api/approvals/{approval_id}",
     "POST /api/approvals/{approval_id}/approve",
     "POST /api/approvals/{approval_id}/deny",
     "GET /api/capabilities",

@@ -13,6 +13,9 @@ def routes(family: Family, approvals: Approvals) -> list[Route]:
     def listing(request: Request, query: wire.ApprovalsQuery) -> wire.ApprovalsAnswer:
         return approvals.listing(caller(request), identity(request, "wallet_id"), query)
 
+    def one(request: Request) -> wire.ApprovalAnswer:
+        return approvals.one(caller(request), identity(request, "approval_id"))
+
     def approve(request: Request, _: wire.Nothing) -> wire.ApprovalAnswer:
         return approvals.answer(caller(request), identity(request, "approval_id"), "approved")
 
@@ -42,6 +45,17 @@ def routes(family: Family, approvals: Approvals) -> list[Route]:
             summary="List the approvals, newest first",
             query=wire.ApprovalsQuery,
             reply=wire.ApprovalsAnswer,
+            errors=(404,),
+            family=family,
+        ),
+        Route(
+            "GET",
+            "/api/approvals/{approval_id}",
+            one,
+            run="inline",
+            access="family",
+            summary="An approval",
+            reply=wire.ApprovalAnswer,
             errors=(404,),
             family=family,
         ),

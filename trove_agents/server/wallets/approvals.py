@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import and_, bindparam, case, insert, or_, select, update
 
 from trove_agents.server import texts
 from trove_agents.server.db import Connection, Database
@@ -11,12 +11,14 @@ from trove_agents.server.db.tables import wallet_approvals
 from trove_agents.server.errors import NotFound
 from trove_agents.server.wallets import announcements
 from trove_agents.server.wallets.answers import once
-from trove_agents.server.wallets.keys import LARGEST_ID, WalletPrincipal
+from trove_agents.server.wallets.keys import WalletPrincipal
+from trove_agents.server.wallets.paging import Paged
 from trove_agents.server.wallets.refusals import ApprovalUnfit, positive
 from trove_agents.server.wallets.spending import find
 from trove_agents.wire import times
 from trove_agents.wire.money import from_micros
 from trove_agents.wire.wallets import (
+    LARGEST_ID,
     Approval,
     ApprovalAnswer,
     ApprovalRequest,
@@ -26,7 +28,6 @@ from trove_agents.wire.wallets import (
     UsedApproval,
 )
 
-_LISTED: Final = 500
 _a = wallet_approvals.c
 _APPROVAL: Final = (
     _a.id,
@@ -49,7 +50,16 @@ _SAME: Final = select(*_APPROVAL).where(
     _a.arguments == bindparam("with"),
     _a.amount == bindparam("most"),
 )
-_OF: Final = select(*_APPROVAL).where(_a.wallet == bindparam("of")).order_by(_a.id.desc())
+_OF: Final = (_a.wallet == bindparam("of"), _a.id < bindparam("before"))
+_STATE_NOW: Final = case(
+    (
+        and_(or_(_a.state == "pending", _a.state == "approved"), _a.expires_us <= bindparam("now")),
+        "expired",
+    ),
+    else_=_a.state,
+)
+_ALL: Final = Paged(_APPROVAL, *_OF, order=_a.id.desc())
+_IN_STATE: Final = Paged(_APPROVAL, *_OF, bindparam("wanted") == _STATE_NOW, order=_a.id.desc())
 _RENEW: Final = (
     update(wallet_approvals)
     .where(_a.id == bindparam("key"))
@@ -145,16 +155,29 @@ class Approvals:
         return self._database.write(once(principal, commit))
 
     def listing(self, principal: WalletPrincipal, wallet_id: int, query: ApprovalsQuery) -> ApprovalsAnswer:
-        """The newest approvals of a wallet.
+        """A page of a wallet's approvals, newest first.
 
         Raises:
             NotFound: no such wallet of this key.
         """
         now_us = self._database.now_ns() // 1000
         with self._database.read() as db:
-            rows = [_Row(*row) for row in db.all(_OF, of=find(db, principal, wallet_id).id)]
-        chosen = [row for row in rows if query.state in {None, row.state_at(now_us)}]
-        return ApprovalsAnswer(approvals=[row.shown(now_us) for row in chosen[:_LISTED]])
+            which = {"of": find(db, principal, wallet_id).id, "before": query.before}
+            if query.state is None:
+                rows, place = _ALL.read(db, query, **which)
+            else:
+                rows, place = _IN_STATE.read(db, query, **which, wanted=query.state, now=now_us)
+        return ApprovalsAnswer(approvals=[_Row(*row).shown(now_us) for row in rows], pagination=place)
+
+    def one(self, principal: WalletPrincipal, approval_id: int) -> ApprovalAnswer:
+        """An approval.
+
+        Raises:
+            NotFound: no such approval of this key's.
+        """
+        with self._database.read() as db:
+            row = _find(db, principal, approval_id)
+        return ApprovalAnswer(approval=row.shown(self._database.now_ns() // 1000))
 
     def answer(self, principal: WalletPrincipal, approval_id: int, answer: ApprovalState) -> ApprovalAnswer:
         """A person's yes or no; the same once more is the same.

@@ -17,7 +17,7 @@ from trove_agents.server.wallets import announcements, holding, shapes, store
 from trove_agents.server.wallets.answers import once
 from trove_agents.server.wallets.approvals import use
 from trove_agents.server.wallets.holding import HoldRow
-from trove_agents.server.wallets.keys import LARGEST_ID, WalletPrincipal
+from trove_agents.server.wallets.keys import WalletPrincipal
 from trove_agents.server.wallets.ledger import About, Counters, Movement, note
 from trove_agents.server.wallets.refusals import HoldClosed, HoldExpired, OverCapture, positive
 from trove_agents.server.wallets.settling import settle, shift, to_doubt
@@ -25,6 +25,7 @@ from trove_agents.server.wallets.spending import counters_now, find, spend, take
 from trove_agents.server.wallets.store import WalletRow
 from trove_agents.wire.steps import Step
 from trove_agents.wire.wallets import (
+    LARGEST_ID,
     ExtendRequest,
     HoldAnswer,
     HoldRequest,

@@ -16,6 +16,7 @@ from trove_agents.wire import times
 from trove_agents.wire.wallets import (
     KEY,
     KEY_PREFIX,
+    LARGEST_ID,
     KeyRole,
     WalletKey,
     WalletKeyCreated,
@@ -23,7 +24,6 @@ from trove_agents.wire.wallets import (
     WalletKeysAnswer,
 )
 
-LARGEST_ID: Final = 2**63 - 1
 _k = wallet_keys.c
 _BY_DIGEST: Final = select(_k.id, _k.workspace, _k.name, _k.owner, _k.wallet).where(
     _k.digest == bindparam("digest"), _k.revoked_us.is_(None)

@@ -6,10 +6,10 @@ from msgspec import UNSET
 from trove_agents.server import texts
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import NotFound
-from trove_agents.server.wallets import announcements, shapes, store
+from trove_agents.server.wallets import announcements, paging, shapes, store
 from trove_agents.server.wallets.answers import once
 from trove_agents.server.wallets.approvals import use
-from trove_agents.server.wallets.keys import LARGEST_ID, WalletPrincipal
+from trove_agents.server.wallets.keys import WalletPrincipal
 from trove_agents.server.wallets.ledger import About, Movement, note, set_budget
 from trove_agents.server.wallets.limits import encoded
 from trove_agents.server.wallets.refusals import (
@@ -25,11 +25,11 @@ from trove_agents.server.wallets.spending import counters_now, find, spend, take
 from trove_agents.wire.steps import Step
 from trove_agents.wire.wallets import (
     DEPTH,
+    LARGEST_ID,
     BalanceAnswer,
     Limits,
     LimitsAnswer,
     PageQuery,
-    Pagination,
     PartRequest,
     PurchaseRequest,
     TransactionAnswer,
@@ -275,11 +275,8 @@ class Wallets:
         with self._database.read() as db:
             wallet = find(db, principal, wallet_id)
             rows = store.page(db, wallet.id, skip=(query.page - 1) * query.limit, count=query.limit)
-        total = wallet.transactions
         return TransactionsAnswer(
             wallet=shapes.name(wallet),
             transactions=[shapes.transaction(row) for row in rows],
-            pagination=Pagination(
-                page=query.page, limit=query.limit, total=total, pages=-(-total // query.limit)
-            ),
+            pagination=paging.place(query, wallet.transactions),
         )

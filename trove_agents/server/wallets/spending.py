@@ -6,11 +6,12 @@ from typing import TypeVar
 from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import NotFound
 from trove_agents.server.wallets import announcements, holding, limits, store
-from trove_agents.server.wallets.keys import LARGEST_ID, WalletPrincipal
+from trove_agents.server.wallets.keys import WalletPrincipal
 from trove_agents.server.wallets.ledger import Counters, Movement, move
 from trove_agents.server.wallets.refusals import InsufficientFunds
 from trove_agents.server.wallets.settling import settle
 from trove_agents.server.wallets.store import WalletRow
+from trove_agents.wire.wallets import LARGEST_ID
 
 T = TypeVar("T")
 

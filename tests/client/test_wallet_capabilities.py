@@ -1,0 +1,83 @@
+"""What goes beyond the public service's calls is not sent to a server that does not say it has it."""
+
+import json
+
+import pytest
+
+from trove_agents import NotSupported, WalletClient
+from trove_agents.client.drive import Driver
+
+from .conftest import reply
+from .plain_wallets import PlainWallets
+
+
+def use(method, *arguments, **named):
+    return method, arguments, named
+
+
+USES = {
+    "holds": [
+        use("hold", 1, 1),
+        use("capture", 1),
+        use("void", 1),
+        use("extend", 1, 60),
+        use("doubt", 1),
+        use("write_off", 1),
+        use("get_hold", 1),
+        use("list_holds", 1),
+    ],
+    "approvals": [
+        use("request_approval", 1, operation_key="k", arguments_digest="d", max_amount_usd=1),
+        use("get_approval", 1),
+        use("list_approvals", 1),
+        use("approve", 1),
+        use("deny", 1),
+    ],
+    "refunds": [use("refund", 1)],
+    "children": [use("create_child", 1, "a", "A", 1)],
+    "wallet_updates": [use("list_wallets"), use("get_wallet", 1), use("update_wallet", 1)],
+}
+ALL = [use for uses in USES.values() for use in uses]
+
+
+PUBLIC = {"create_key", "create_wallet", "purchase", "balance", "transactions", "wallet"}
+"""What every server of the public service's calls has."""
+
+
+def test_every_method_is_told_which_it_is():
+    own = {name for name in dir(WalletClient) if not name.startswith("_")} - set(dir(Driver))
+    assert own == PUBLIC | {method for method, _, _ in ALL} | {"with_step", "with_idempotency_key"}
+
+
+@pytest.mark.parametrize(("method", "arguments", "named"), ALL)
+def test_a_plain_server_is_asked_once_and_sent_nothing_else(colour, method, arguments, named):
+    transport = colour.transport(PlainWallets())
+    client = colour.wallets(transport)
+    for _ in range(2):
+        with pytest.raises(NotSupported):
+            colour.call(client, method, *arguments, **named)
+    assert [request.path for request in transport.requests] == ["/api/capabilities"]
+
+
+@pytest.mark.parametrize("name", USES)
+def test_each_capability_stands_for_itself(colour, name):
+    class Reached(Exception):
+        pass
+
+    def server(request):
+        if request.path == "/api/capabilities":
+            return reply(200, json.dumps({"success": True, name: True, "version": "1"}).encode())
+        raise Reached
+
+    for capability, uses in USES.items():
+        for method, arguments, named in uses:
+            with pytest.raises(Reached if capability == name else NotSupported):
+                colour.call(colour.wallets(colour.transport(server)), method, *arguments, **named)
+
+
+def test_a_plain_server_is_told_no_step(colour):
+    server = PlainWallets()
+    client = colour.wallets(colour.transport(server)).with_step(run="r-1")
+    with pytest.raises(NotSupported):
+        colour.call(client, "purchase", 1, 1)
+    assert server.bought == []
