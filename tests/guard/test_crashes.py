@@ -5,10 +5,11 @@ from itertools import count
 
 import pytest
 
+from trove_agents import Wallet, WalletClient
 from trove_agents.embedded import Trove
 from trove_agents.guard import Guard, NotCharged, PaymentInDoubt, SqliteJournal
 
-CALLS = {"add", "find", "replace", "those", "hold", "capture", "void", "doubt"}
+CALLS = {"add", "find", "replace", "those", "send"}
 PRICE = Decimal("0.3")
 
 
@@ -48,8 +49,14 @@ class Powered:
 
         return call
 
-    def with_idempotency_key(self, key):
-        return Powered(self.inner.with_idempotency_key(key), self.power)
+
+def guarding(wallets, wallet, journal, power=None):
+    """A guard whose every call, of the journal and over the wallet's transport, has its moments."""
+    transport = wallets._transport
+    if power is not None:
+        transport, journal = Powered(transport, power), Powered(journal, power)
+    client = WalletClient(dict(wallets._headers)["x-trove-key"], transport=transport)
+    return Guard(Wallet(client, wallet, "bot"), journal=journal)
 
 
 class Vendor:
@@ -92,7 +99,7 @@ def test_a_crash_at_any_moment(wallets, tmp_path, request, charges, error, again
         journal = SqliteJournal(tmp_path / f"{moment}.db")
         power = Power(moment)
         vendor = Vendor(charges, error, power)
-        guard = Guard(Powered(wallets, power), wallet, journal=Powered(journal, power))
+        guard = guarding(wallets, wallet, journal, power)
         try:
             guard.pay(vendor, PRICE, key="k")
         except (Crash, TimeoutError, NotCharged):
@@ -103,14 +110,14 @@ def test_a_crash_at_any_moment(wallets, tmp_path, request, charges, error, again
         if again is not None:
             second = Power(again)
             try:
-                Guard(Powered(wallets, second), wallet, journal=Powered(journal, second)).recover()
+                guarding(wallets, wallet, journal, second).recover()
             except Crash:
                 pass
             assert sum(counted(wallets, wallet)) >= vendor.took, moment
 
         journal.close()
         journal = SqliteJournal(tmp_path / f"{moment}.db")
-        guard = Guard(wallets, wallet, journal=journal)
+        guard = guarding(wallets, wallet, journal)
         guard.recover()
         spent, held, in_doubt = counted(wallets, wallet)
         assert spent <= vendor.took <= spent + in_doubt, moment

@@ -46,9 +46,9 @@ def test_only_one_of_two_moves_it_on(journal, tmp_path):
     journal.add(entry())
     there = journal.find(1, "k")
     other = SqliteJournal(tmp_path / "journal.db")
-    assert other.replace(there, there.to("authorized", hold_id=7))
+    assert other.replace(there, there.to("running", hold_id=7))
     assert not journal.replace(there, there.to("denied"))
-    assert (journal.find(1, "k").state, journal.find(1, "k").hold_id) == ("authorized", 7)
+    assert (journal.find(1, "k").state, journal.find(1, "k").hold_id) == ("running", 7)
     other.close()
 
 

@@ -10,12 +10,11 @@ from trove_agents.guard import SqliteJournal
 PAYS = """
 import sys
 from trove_agents import WalletClient
-from trove_agents.guard import Guard, PaymentInDoubt, SqliteJournal
+from trove_agents.guard import Guard, PaymentInDoubt
 
 base_url, key, wallet, path = sys.argv[1:]
 with WalletClient(key, base_url=base_url) as wallets:
-    guard = Guard(wallets, int(wallet), journal=SqliteJournal(path))
-    wallets.balance(int(wallet))
+    guard = Guard(wallets.wallet(wallet, budget_usd=1), journal=path)
     print("ready", flush=True)
     sys.stdin.readline()
     for n in range(20):
@@ -34,10 +33,10 @@ def test_the_vendor_is_called_once_for_each_key(serving, tmp_path):
         with WalletClient(base_url=base_url) as opening:
             key = opening.create_key("guard").api_key
         with WalletClient(key, base_url=base_url) as wallets:
-            wallet = wallets.create_wallet("bot", "Bot", 1).id
+            wallet = wallets.wallet("bot", budget_usd=1)
             paying = [
                 subprocess.Popen(
-                    [sys.executable, "-c", PAYS, base_url, key, str(wallet), path],
+                    [sys.executable, "-c", PAYS, base_url, key, "bot", path],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,
@@ -51,5 +50,5 @@ def test_the_vendor_is_called_once_for_each_key(serving, tmp_path):
             called = [int(n) for each in paying for n in each.communicate()[0].split()]
             assert [each.returncode for each in paying] == [0, 0]
             assert sorted(called) == list(range(20))
-            found = wallets.balance(wallet)
+            found = wallet.balance()
             assert (found.total_spent, found.held_usd, found.in_doubt_usd) == (Decimal("0.2"), 0, 0)

@@ -1,38 +1,34 @@
-"""The guard. Order: journal, hold, journal, tool, journal, capture or void, journal.
+"""The guard: around a tool that costs money, for threads and for asyncio."""
 
-A hold is given back only on positive evidence that nothing was charged. Anything else is in doubt and keeps it.
-"""
-
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from decimal import Decimal
-from http import HTTPStatus
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar, cast
 
 import msgspec
 
-from trove_agents.client.clients import WalletClient
-from trove_agents.client.money import Amount, usd
-from trove_agents.errors import (
-    BudgetExceededError,
-    NotSupported,
-    TroveError,
-)
-from trove_agents.guard.failures import AlreadyPaid, NotCharged, PaymentConflict, PaymentInDoubt
-from trove_agents.guard.journal import Journal
-from trove_agents.guard.states import Entry
-from trove_agents.wire.money import from_micros, to_micros
+from trove_agents.client.clients import AsyncWalletClient, WalletClient
+from trove_agents.client.money import Amount
+from trove_agents.client.wallets import AsyncWallet, Wallet
+from trove_agents.guard import driving
+from trove_agents.guard.driving import GuardFlow
+from trove_agents.guard.errors import AlreadyPaid, NotCharged
+from trove_agents.guard.journal import Journal, SqliteJournal
+from trove_agents.guard.money import Holds, digest
+from trove_agents.guard.payments import Outcome, Payments
+from trove_agents.guard.policies import Policy, Proposal
+from trove_agents.guard.prices import Metered, Price, highest, micros
+from trove_agents.guard.states import Entry, Receipt, as_usd
+from trove_agents.wire.steps import Step, to_header
 
 T = TypeVar("T")
 
 RESULT_BYTES: Final = 1_000_000
 """The largest result that is kept, as JSON. Of a larger one only the receipt is."""
 KEY_CHARACTERS: Final = 255
-_UNDER_WAY: Final = "it is under way elsewhere, or was interrupted; after a crash `recover()` sorts it out"
-_MOVED: Final = "it was settled elsewhere meanwhile"
+HOLD_SECONDS: Final = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +36,28 @@ class Paid(Generic[T]):
     """A tool's result, and what it cost."""
 
     result: T | None
-    """None too where it was paid before and the result was not kept."""
-    entry: Entry
-    repeated: bool
+    """Of a repetition what the first call returned, as JSON has it; None where that was not kept."""
+    receipt: Receipt | None
+    """None: the call was free."""
+    repeated: bool = False
     """It was paid before, and the tool not run now."""
+    kept: bool = True
+    """Of a repetition: whether ``result`` is what the first call returned."""
 
 
 class Payment:
     """A payment whose tool may run now."""
 
-    def __init__(self, entry: Entry) -> None:
-        self.entry = entry
-        self._charged = entry.micros
+    def __init__(self, entry: Entry | None) -> None:
+        self._entry = entry
+        self._charged = None if entry is None else entry.micros
         self._result: bytes | None = None
+        self._doubt: str | None = None
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """As it stands: after the block how it ended. None: the call is free."""
+        return None if self._entry is None else Receipt.of(self._entry)
 
     def capture(self, actual: Amount) -> None:
         """Says what it did cost, for tools whose price is known afterwards; 0: nothing.
@@ -61,10 +66,18 @@ class Payment:
             TypeError: the amount is a float, or none.
             ValueError: it is no amount, or more than was authorized.
         """
-        charged = _micros(actual)
-        if charged > self.entry.micros:
+        charged = micros(actual)
+        if charged > (0 if self._entry is None else self._entry.micros):
             raise ValueError(f"{actual} is more than was authorized")
         self._charged = charged
+
+    def void(self) -> None:
+        """Says that nothing was charged, though the tool raises nothing: it reported it."""
+        self._charged = 0
+
+    def doubt(self, why: str) -> None:
+        """Says that nobody knows what was charged, though the tool raises nothing: it reported an error."""
+        self._doubt = why
 
     def keep(self, result: object) -> None:
         """Keeps the tool's result for a repetition, if it is JSON of at most ``RESULT_BYTES``."""
@@ -75,74 +88,181 @@ class Payment:
             self._result = encoded if len(encoded) <= RESULT_BYTES else None
 
 
-class Guard:
+NotChargedBy = Callable[[BaseException], bool]
+"""Whether an exception of the tool proves that nothing was charged."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What ``authorize`` is told of a payment beside its price."""
+
+    key: str
+    tool: str | None
+    vendor: str | None
+    arguments: Mapping[str, Any] | None
+    step: Step | None
+    approved: bool
+
+
+class _Guarding:
+    """What both guards share: everything but who runs the flows."""
+
+    def __init__(
+        self,
+        wallet_id: int,
+        journal: Journal | str | os.PathLike[str],
+        policy: Policy | None,
+        signals: tuple[type[BaseException], ...],
+        hold_seconds: int,
+    ) -> None:
+        self.wallet_id = wallet_id
+        self._own = SqliteJournal(journal) if isinstance(journal, str | os.PathLike) else None
+        self._signals = signals
+        opened = self._own or cast("Journal", journal)
+        self._payments = Payments(wallet_id, opened, Holds(hold_seconds), policy)
+
+    def _begin(self, price: Price, wanted: "_Wanted") -> GuardFlow[Payment]:
+        if not 1 <= len(wanted.key) <= KEY_CHARACTERS:
+            raise ValueError(f"a key has 1 to {KEY_CHARACTERS} characters")
+        most = highest(price, wanted.arguments)
+        if most == 0:
+            return Payment(None)
+        tool, vendor, arguments = wanted.tool, wanted.vendor, wanted.arguments
+        entry = Entry(
+            wallet_id=self.wallet_id,
+            key=wanted.key,
+            fingerprint=digest(most, tool, vendor, arguments),
+            micros=most,
+            tool=tool,
+            vendor=vendor,
+            intent=None if tool is None else digest(tool, vendor, arguments),
+            step=None if wanted.step is None else to_header(wanted.step),
+        )
+        proposal = Proposal(
+            key=wanted.key, price_usd=as_usd(most), tool=tool, vendor=vendor, arguments=arguments
+        )
+        yield from self._payments.ready()
+        return Payment((yield from self._payments.begin(entry, proposal, approved=wanted.approved)))
+
+    def _end(
+        self, payment: Payment, error: BaseException | None, not_charged: NotChargedBy | None
+    ) -> GuardFlow[None]:
+        entry = payment._entry  # noqa: SLF001 - of this module
+        if entry is None:
+            return
+        charged, result, doubt = payment._charged, payment._result, payment._doubt  # noqa: SLF001
+        if error is not None and isinstance(error, self._signals):
+            ended = yield from self._payments.wait(entry)
+        elif error is not None and not _proves_no_charge(error, not_charged):
+            ended = yield from self._payments.doubt(entry, _said(error))
+        elif error is None and doubt is not None:
+            ended = yield from self._payments.doubt(entry, doubt, result)
+        else:
+            assert charged is not None, "it is not free"
+            ended = yield from self._payments.settle(entry, 0 if error is not None else charged, result)
+        payment._entry = ended  # noqa: SLF001
+
+    def _doubts(self) -> GuardFlow[list[Receipt]]:
+        return [Receipt.of(each) for each in (yield from self._payments.those("in_doubt", "waiting"))]
+
+    def _in_doubt_usd(self) -> GuardFlow[Decimal]:
+        return as_usd(sum(entry.micros for entry in (yield from self._payments.those("in_doubt"))))
+
+    def _resolve(self, key: str, outcome: Outcome) -> GuardFlow[Receipt]:
+        if outcome not in ("charged", "not-charged", "write-off"):
+            raise ValueError("a payment was 'charged' or 'not-charged', or is a 'write-off'")
+        yield from self._payments.ready()
+        return Receipt.of((yield from self._payments.resolve(key, outcome)))
+
+    def _recover(self) -> GuardFlow[list[Receipt]]:
+        yield from self._payments.ready()
+        return [Receipt.of(each) for each in (yield from self._payments.recover())]
+
+    def _repeated(self, paid: AlreadyPaid, key: str) -> Paid[Any]:
+        if paid.receipt.wallet_id != self.wallet_id or paid.receipt.key != key:
+            raise paid  # of a payment within the tool
+        kept = paid.result is not None
+        result = msgspec.json.decode(paid.result) if paid.result is not None else None
+        return Paid(result, paid.receipt, repeated=True, kept=kept)
+
+    def _close(self) -> None:
+        if self._own is not None:
+            self._own.close()
+
+
+class Guard(_Guarding):
     """Makes the payments of one wallet.
 
     Args:
-        wallets: A client of a server with holds and idempotency keys; others raise ``NotSupported``.
-        wallet_id: The wallet.
-        journal: Where payments are written down.
+        wallet: Of a server with holds and idempotency keys; others raise ``NotSupported`` at the first payment.
+        journal: Where payments are written down: the path of a file, or a journal of your own, which stays open.
+        policy: Asked before each payment; None: the wallet's budget and limits alone decide.
+        signals: Exceptions by which a framework stops a tool that waits for somebody and runs it again later. The hold
+            stays, and the same key goes on with it.
+        hold_seconds: How long the wallet keeps the money. Then it counts it as in doubt by itself, and it can still
+            be settled: so a tool may take longer.
     """
 
-    def __init__(self, wallets: WalletClient, wallet_id: int, *, journal: Journal) -> None:
-        self._wallets = wallets
-        self._wallet_id = wallet_id
-        self._journal = journal
+    def __init__(
+        self,
+        wallet: Wallet,
+        *,
+        journal: Journal | str | os.PathLike[str],
+        policy: Policy | None = None,
+        signals: tuple[type[BaseException], ...] = (),
+        hold_seconds: int = HOLD_SECONDS,
+    ) -> None:
+        super().__init__(wallet.id, journal, policy, signals, hold_seconds)
+        self.wallet = wallet
+        self._client = cast("WalletClient", wallet.client)
 
     @contextmanager
     def authorize(
         self,
-        price: Amount,
+        price: Price,
         *,
         key: str,
         tool: str | None = None,
         vendor: str | None = None,
         arguments: Mapping[str, Any] | None = None,
-        not_charged: Callable[[BaseException], bool] | None = None,
+        step: Step | None = None,
+        not_charged: NotChargedBy | None = None,
+        approved: bool = False,
     ) -> Iterator[Payment]:
         """Holds the price while the tool runs in the block, and captures it at its end.
 
         Args:
-            price: USD, more than 0: the most that it can cost.
+            price: USD, the most that it can cost: an amount, or a function of the arguments. 0: the tool is free, and
+                nothing is written down. Of a ``Metered`` one say the cost with ``payment.capture``.
             key: What is stable over retries and restarts, and another for each payment.
             tool: What is paid for.
             vendor: Who is paid.
             arguments: Of the tool, as JSON: a repetition must have the same.
+            step: The step of an agent's that it is for.
             not_charged: Whether an exception proves that nothing was charged, as ``NotCharged`` does. All others
                 leave the payment in doubt.
+            approved: A person said yes to this payment, so the policy's question is answered.
 
         Raises:
             AlreadyPaid: it was paid before; the block is not run.
             PaymentInDoubt: it is under way, or nobody knows how it ended; the block is not run.
             PaymentConflict: the key belongs to another payment; the block is not run.
+            PaymentDenied: a policy or a person refused it, or its price cannot be told.
+            ApprovalNeeded: a person has to say yes first; also where one of the same tool, vendor and arguments is in
+                doubt under another key.
             BudgetExceededError: it is more than what remains; nothing is held, the block is not run.
             TypeError: the price is a float, or none; nothing is held.
-            ValueError: the price is 0 or no amount, or the key is empty or too long; nothing is held.
+            ValueError: the price is no amount, or the key is empty or too long; nothing is held.
         """
-        if not 1 <= len(key) <= KEY_CHARACTERS:
-            raise ValueError(f"a key has 1 to {KEY_CHARACTERS} characters")
-        if (micros := _micros(price)) == 0:
-            raise ValueError("a price is more than 0")
-        wanted = Entry(
-            wallet_id=self._wallet_id,
-            key=key,
-            fingerprint=_digest(micros, tool, vendor, arguments),
-            micros=micros,
-            tool=tool,
-            vendor=vendor,
-        )
-        payment = Payment(self._start(self._intend(wanted)))
+        payment = self._run(self._begin(price, _Wanted(key, tool, vendor, arguments, step, approved)))
         try:
             yield payment
         except BaseException as error:
-            if _proves_no_charge(error, not_charged):
-                self._settle(payment.entry, 0, None)
-            else:
-                self._doubt(payment.entry)
+            self._run(self._end(payment, error, not_charged))
             raise
-        self._settle(payment.entry, payment._charged, payment._result)  # noqa: SLF001 - of this module
+        self._run(self._end(payment, None, not_charged))
 
-    def pay(self, tool_call: Callable[[], T], price: Amount, *, key: str, **named: Any) -> Paid[T]:
+    def pay(self, tool_call: Callable[[], T], price: Price, *, key: str, **named: Any) -> Paid[T]:
         """Runs a tool under :meth:`authorize`; what was paid before is answered from the journal.
 
         Raises:
@@ -151,206 +271,150 @@ class Guard:
         try:
             with self.authorize(price, key=key, **named) as payment:
                 result = tool_call()
-                payment.keep(result)
+                _took(payment, price, result)
         except AlreadyPaid as paid:
-            if paid.entry.wallet_id != self._wallet_id or paid.entry.key != key:
-                raise  # of a payment within the tool
-            kept = None if paid.entry.result is None else msgspec.json.decode(paid.entry.result)
-            return Paid(kept, paid.entry, repeated=True)
-        return Paid(result, self._now(payment.entry), repeated=False)
+            return self._repeated(paid, key)
+        return Paid(result, payment.receipt)
 
-    def doubts(self) -> list[Entry]:
-        """Payments of which nobody knows how they ended: each waits for :meth:`resolve`."""
-        return self._journal.those(self._wallet_id, ("in_doubt",))
+    def doubts(self) -> list[Receipt]:
+        """Payments of which nobody knows how they ended, or whose tools wait to be run again: :meth:`resolve` ends them."""
+        return self._run(self._doubts())
 
     def in_doubt_usd(self) -> Decimal:
-        """What they are about, together."""
-        return Decimal(_amount(sum(entry.micros for entry in self.doubts())))
+        """What those in doubt are about, together."""
+        return self._run(self._in_doubt_usd())
 
-    def resolve(self, key: str, outcome: Literal["charged", "not-charged"]) -> Entry:
-        """Says how a payment in doubt ended: its hold is captured, or given back.
+    def resolve(self, key: str, outcome: Outcome) -> Receipt:
+        """Says how a payment in doubt ended.
+
+        Args:
+            key: Of the payment.
+            outcome: ``charged`` captures its hold, ``not-charged`` gives it back, ``write-off`` takes it for spent since
+                nobody will find out (for the key of the wallet's owner).
 
         Raises:
-            ValueError: no payment of this key is in doubt, or the outcome is neither.
+            ValueError: no payment of this key is in doubt, or the outcome is none of these.
+            TroveError: the wallet refuses, or cannot be reached.
         """
-        entry = self._journal.find(self._wallet_id, key)
-        if entry is None or entry.state != "in_doubt":
-            raise ValueError(f"no payment {key!r} is in doubt")
-        if outcome not in ("charged", "not-charged"):
-            raise ValueError("a payment was 'charged' or 'not-charged'")
-        return self._settle(entry, entry.micros if outcome == "charged" else 0, entry.result)
+        return self._run(self._resolve(key, outcome))
 
-    def recover(self) -> list[Entry]:
-        """Sorts out what a crash left, and returns what it changed. Call it when a program starts.
+    def recover(self) -> list[Receipt]:
+        """Sorts out what a crash left, and returns what it changed. Call it when a program starts, and now and then.
 
-        What never ran is given back, what ran is in doubt, what was being settled is settled. A payment that another
-        process is still making loses nothing: one that has not run yet is refused there, one that runs is in doubt until
-        it ends there.
+        What never ran is given back, what ran is in doubt, what was being settled is settled, and what somebody settled
+        in the wallet is settled here. A payment that another process is still making loses nothing: one that has not
+        run yet is refused there, one that runs is in doubt until it ends there.
 
         Raises:
             TroveError: the wallet cannot be reached. What was not sorted out stays for the next time.
         """
-        for entry in self.doubts():
-            self._tell_of_doubt(entry)  # it may not have heard of it
-        done = []
-        for entry in self._journal.those(self._wallet_id, ("intended", "authorized", "running", "settling")):
-            if entry.state == "running":
-                if (doubted := self._doubt(entry)) is not None:
-                    done.append(doubted)
-                continue
-            ending = entry if entry.state == "settling" else entry.to("settling", settle_micros=0)
-            if ending is entry or self._journal.replace(entry, ending):
-                done.append(self._finish(ending))
-        return done
+        return self._run(self._recover())
 
-    def _intend(self, wanted: Entry) -> Entry:
-        """Writes the intent down, or says why the payment is not made."""
-        if self._journal.add(wanted):
-            return wanted
-        there = self._now(wanted)
-        if there.fingerprint != wanted.fingerprint:
-            raise PaymentConflict(
-                f"the key {wanted.key!r} belongs to a payment of another price, tool, vendor or other arguments"
-            )
-        if there.state == "settling":
-            if there.settle_micros:
-                raise AlreadyPaid(self._finish_if_reached(there))
-            there = self._finish(there)
-        if there.state == "captured":
-            raise AlreadyPaid(there)
-        if there.state in ("voided", "denied"):
-            anew = replace(wanted, attempt=there.attempt + 1, created_at=there.created_at)
-            there.to("intended")
-            if self._journal.replace(there, anew):
-                return anew
-        why = "nobody knows whether it was made; `resolve()` it" if there.state == "in_doubt" else _UNDER_WAY
-        raise PaymentInDoubt(wanted.key, why)
+    def close(self) -> None:
+        """Closes the journal, if the guard opened it; the wallet's client is its owner's."""
+        self._close()
 
-    def _start(self, entry: Entry) -> Entry:
-        """Holds the money, and writes down that the tool runs now."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _run(self, flow: GuardFlow[T]) -> T:
+        return driving.run(self._client, flow)
+
+
+class AsyncGuard(_Guarding):
+    """As :class:`Guard`, for asyncio."""
+
+    def __init__(
+        self,
+        wallet: AsyncWallet,
+        *,
+        journal: Journal | str | os.PathLike[str],
+        policy: Policy | None = None,
+        signals: tuple[type[BaseException], ...] = (),
+        hold_seconds: int = HOLD_SECONDS,
+    ) -> None:
+        super().__init__(wallet.id, journal, policy, signals, hold_seconds)
+        self.wallet = wallet
+        self._client = cast("AsyncWalletClient", wallet.client)
+
+    @asynccontextmanager
+    async def authorize(
+        self,
+        price: Price,
+        *,
+        key: str,
+        tool: str | None = None,
+        vendor: str | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        step: Step | None = None,
+        not_charged: NotChargedBy | None = None,
+        approved: bool = False,
+    ) -> AsyncIterator[Payment]:
+        """See :meth:`Guard.authorize`. A cancellation of the block leaves the payment in doubt."""
+        payment = await self._run(self._begin(price, _Wanted(key, tool, vendor, arguments, step, approved)))
         try:
-            hold_id = self._hold(entry)
+            yield payment
         except BaseException as error:
-            after = entry.to("denied") if _refuses(error) else entry.to("settling", settle_micros=0)
-            self._journal.replace(entry, after)
+            await self._run(self._end(payment, error, not_charged))
             raise
-        authorized = entry.to("authorized", hold_id=hold_id)
-        running = authorized.to("running")
-        if self._journal.replace(entry, authorized) and self._journal.replace(authorized, running):
-            return running
-        self._wallets.void(hold_id)  # the tool has not run
-        raise PaymentInDoubt(entry.key, _MOVED)
+        await self._run(self._end(payment, None, not_charged))
 
-    def _settle(self, entry: Entry, micros: int, result: bytes | None) -> Entry:
-        """Writes down how it ended, and tells the wallet; where that cannot be reached, ``recover`` does later."""
-        settling = replace(entry, settle_micros=micros, result=result).to("settling")
-        if not self._journal.replace(entry, settling):
-            # `recover` of another process took this one for left behind
-            doubted = replace(entry, state="in_doubt")
-            if not self._journal.replace(doubted, settling):
-                raise PaymentInDoubt(entry.key, _MOVED)
-        return self._finish_if_reached(settling)
-
-    def _finish_if_reached(self, entry: Entry) -> Entry:
+    async def pay(
+        self, tool_call: Callable[[], Awaitable[T]], price: Price, *, key: str, **named: Any
+    ) -> Paid[T]:
+        """See :meth:`Guard.pay`."""
         try:
-            return self._finish(entry)
-        except TroveError as error:
-            if _refuses(error):
-                raise
-            return entry
+            async with self.authorize(price, key=key, **named) as payment:
+                result = await tool_call()
+                _took(payment, price, result)
+        except AlreadyPaid as paid:
+            return self._repeated(paid, key)
+        return Paid(result, payment.receipt)
 
-    def _finish(self, entry: Entry) -> Entry:
-        """Captures or gives back the hold, as often as needed: the wallet does it once."""
-        assert entry.settle_micros is not None, "written with the state"
+    async def doubts(self) -> list[Receipt]:
+        """See :meth:`Guard.doubts`."""
+        return await self._run(self._doubts())
+
+    async def in_doubt_usd(self) -> Decimal:
+        """See :meth:`Guard.in_doubt_usd`."""
+        return await self._run(self._in_doubt_usd())
+
+    async def resolve(self, key: str, outcome: Outcome) -> Receipt:
+        """See :meth:`Guard.resolve`."""
+        return await self._run(self._resolve(key, outcome))
+
+    async def recover(self) -> list[Receipt]:
+        """See :meth:`Guard.recover`."""
+        return await self._run(self._recover())
+
+    async def aclose(self) -> None:
+        """See :meth:`Guard.close`."""
+        self._close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def _run(self, flow: GuardFlow[T]) -> T:
+        return await driving.arun(self._client, flow)
+
+
+def _took(payment: Payment, price: Price, result: object) -> None:
+    """What a tool that returned did cost, and its result."""
+    payment.keep(result)
+    if isinstance(price, Metered) and payment.receipt is not None:
         try:
-            if entry.settle_micros:
-                assert entry.hold_id is not None, "nothing runs without"
-                capturing = self._wallets.with_idempotency_key(_operation(entry, "capture"))
-                capturing.capture(entry.hold_id, _amount(entry.settle_micros))
-                ended = entry.to("captured")
-            else:
-                ended = self._give_back(entry)
-        except TroveError as error:
-            if _refuses(error) and entry.hold_id is not None:
-                # The hold has ended otherwise, or may not be touched: a person has to look
-                self._journal.replace(entry, entry.to("in_doubt"))
-            raise
-        if not self._journal.replace(entry, ended):
-            return self._now(entry)
-        return ended
-
-    def _give_back(self, entry: Entry) -> Entry:
-        hold_id = entry.hold_id
-        if hold_id is None:
-            # Whether a hold was made is not known: asked for again by its key it is the same one, or is made now,
-            # and a request that is still on its way finds it voided
-            try:
-                hold_id = self._hold(entry)
-            except BudgetExceededError:
-                return entry.to("voided")
-        self._wallets.void(hold_id)
-        return entry.to("voided", hold_id=hold_id)
-
-    def _hold(self, entry: Entry) -> int:
-        holding = self._wallets.with_idempotency_key(_operation(entry, "hold"))
-        held = holding.hold(
-            self._wallet_id,
-            _amount(entry.micros),
-            on_expiry="doubt",
-            vendor=entry.vendor,
-            tool=entry.tool,
-            metadata={"payment": entry.key},
-        )
-        return held.id
-
-    def _doubt(self, entry: Entry) -> Entry | None:
-        """Nobody knows: the journal says so, and the wallet if it can be told; the hold stays in any case."""
-        doubted = entry.to("in_doubt")
-        if not self._journal.replace(entry, doubted):
-            return None
-        self._tell_of_doubt(doubted)
-        return doubted
-
-    def _tell_of_doubt(self, entry: Entry) -> None:
-        assert entry.hold_id is not None, "nothing runs without"
-        # Not reached, it is told by `recover`, or counts it so itself when the hold runs out. Told again, it refuses
-        with suppress(TroveError):
-            self._wallets.with_idempotency_key(_operation(entry, "doubt")).doubt(entry.hold_id)
-
-    def _now(self, entry: Entry) -> Entry:
-        found = self._journal.find(entry.wallet_id, entry.key)
-        assert found is not None, "nothing is ever deleted"
-        return found
+            payment.capture(price.cost(result))
+        except Exception as error:  # noqa: BLE001 (the result is paid for, and the caller's)
+            payment.doubt(f"its cost cannot be told: {_said(error)}")
 
 
-def _refuses(error: BaseException) -> bool:
-    """Whether the wallet did not do what it was asked, for certain: else it may have, or may do it later."""
-    if isinstance(error, NotSupported):
-        return True
-    if not isinstance(error, TroveError) or error.code == "idempotency-in-flight":
-        return False
-    status = error.status_code or 0
-    return 400 <= status < 500 and status not in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
-
-
-def _micros(price: Amount) -> int:
-    return to_micros(usd(price))
-
-
-def _amount(micros: int) -> str:
-    return bytes(from_micros(micros)).decode()
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _operation(entry: Entry, what: str) -> str:
-    """The idempotency key of one operation of a payment."""
-    return f"guard-{what}-{_digest('v1', entry.wallet_id, entry.key, entry.attempt)}"
-
-
-def _proves_no_charge(error: BaseException, not_charged: Callable[[BaseException], bool] | None) -> bool:
+def _proves_no_charge(error: BaseException, not_charged: NotChargedBy | None) -> bool:
     if isinstance(error, NotCharged):
         return True
     if not_charged is None:
@@ -358,3 +422,8 @@ def _proves_no_charge(error: BaseException, not_charged: Callable[[BaseException
     with suppress(Exception):  # a classifier that fails proves nothing
         return not_charged(error) is True
     return False
+
+
+def _said(error: BaseException) -> str:
+    """An exception in a line."""
+    return f"{type(error).__name__}: {error}"[:500]

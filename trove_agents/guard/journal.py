@@ -22,16 +22,26 @@ CREATE TABLE IF NOT EXISTS payments (
     micros INTEGER NOT NULL CHECK (micros > 0),
     tool TEXT,
     vendor TEXT,
+    intent TEXT,
+    step TEXT,
+    approval TEXT,
     state TEXT NOT NULL,
     attempt INTEGER NOT NULL,
     hold_id INTEGER,
+    transaction_id INTEGER,
     settle_micros INTEGER CHECK (settle_micros BETWEEN 0 AND micros),
     result BLOB,
+    note TEXT,
     created_at REAL NOT NULL,
     updated_at REAL NOT NULL,
     PRIMARY KEY (wallet_id, key)
 ) WITHOUT ROWID
 """
+_INDEX: Final = "CREATE INDEX IF NOT EXISTS doubts ON payments (wallet_id, intent) WHERE state = 'in_doubt'"
+"""Each payment looks there for one of the same intent."""
+_LAYOUT: Final = 1
+"""Of the file, as its ``user_version``."""
+_NONE: Final = 0
 _INSERT: Final = (
     f"INSERT OR IGNORE INTO payments ({', '.join(_COLUMNS)})"  # noqa: S608 - names of our own
     f" VALUES ({', '.join('?' * len(_COLUMNS))})"
@@ -54,12 +64,15 @@ class Journal(Protocol):
         """The payment of a wallet and key."""
         ...
 
-    def replace(self, before: Entry, after: Entry) -> bool:
-        """Moves a payment on; False: it is not in the state and attempt of ``before`` any more, nothing was done."""
+    def replace(self, before: Entry, after: Entry, *, durable: bool = True) -> bool:
+        """Moves a payment on; False: it is not in the state and attempt of ``before`` any more, nothing was done.
+
+        Not ``durable``: a power failure may undo it, but no end of the process.
+        """
         ...
 
-    def those(self, wallet_id: int, states: Iterable[State]) -> list[Entry]:
-        """Payments of a wallet in some states, oldest first."""
+    def those(self, wallet_id: int, states: Iterable[State], *, intent: str | None = None) -> list[Entry]:
+        """Payments of a wallet in some states, oldest first; of one intent, if it is given."""
         ...
 
 
@@ -79,7 +92,8 @@ class SqliteJournal:
         )
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
-        self._connection.execute(_TABLE)
+        self._durable = True
+        self._lay_out()
 
     def add(self, entry: Entry) -> bool:
         """See :meth:`Journal.add`."""
@@ -91,26 +105,54 @@ class SqliteJournal:
         found = self._read(f"{_SELECT} AND key = ?", (wallet_id, key))
         return found[0] if found else None
 
-    def replace(self, before: Entry, after: Entry) -> bool:
+    def replace(self, before: Entry, after: Entry, *, durable: bool = True) -> bool:
         """See :meth:`Journal.replace`."""
         now = replace(after, updated_at=time.time())
-        return self._write(
-            _UPDATE, (*astuple(now), before.wallet_id, before.key, before.state, before.attempt)
-        )
+        values = (*astuple(now), before.wallet_id, before.key, before.state, before.attempt)
+        return self._write(_UPDATE, values, durable=durable)
 
-    def those(self, wallet_id: int, states: Iterable[State]) -> list[Entry]:
+    def those(self, wallet_id: int, states: Iterable[State], *, intent: str | None = None) -> list[Entry]:
         """See :meth:`Journal.those`."""
-        wanted = tuple(states)
-        marks = ", ".join("?" * len(wanted))
-        return self._read(f"{_SELECT} AND state IN ({marks}) ORDER BY created_at, key", (wallet_id, *wanted))
+        # As literals: SQLite takes the partial index only where it reads its condition
+        wanted = " OR ".join(f"state = '{state}'" for state in states)
+        select = f"{_SELECT} AND ({wanted})"
+        values: tuple[object, ...] = (wallet_id,)
+        if intent is not None:
+            select, values = f"{select} AND intent = ?", (*values, intent)
+        return self._read(f"{select} ORDER BY created_at, key", values)
 
     def close(self) -> None:
         """Closes the file."""
         with self._lock:
             self._connection.close()
 
-    def _write(self, statement: str, values: tuple[object, ...]) -> bool:
+    def _lay_out(self) -> None:
+        if self._layout() == _LAYOUT:
+            return
+        self._connection.execute("BEGIN IMMEDIATE")
+        if (layout := self._layout()) not in (_NONE, _LAYOUT) or self._is_foreign(layout):
+            self._connection.close()
+            raise ValueError(
+                f"{self.path} is no journal of this version of trove-agents; it was left as it is"
+            )
+        self._connection.execute(_TABLE)
+        self._connection.execute(_INDEX)
+        self._connection.execute(f"PRAGMA user_version = {_LAYOUT}")
+        self._connection.execute("COMMIT")
+
+    def _layout(self) -> int:
+        version: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        return version
+
+    def _is_foreign(self, layout: int) -> bool:
+        there = self._connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        return layout == _NONE and there is not None
+
+    def _write(self, statement: str, values: tuple[object, ...], *, durable: bool = True) -> bool:
         with self._lock:
+            if durable != self._durable:
+                self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                self._durable = durable
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 done = self._connection.execute(statement, values).rowcount == 1

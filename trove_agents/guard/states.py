@@ -2,19 +2,28 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, Final, Literal
 
-State = Literal["intended", "authorized", "running", "settling", "captured", "voided", "in_doubt", "denied"]
+from trove_agents.wire.money import from_micros
+
+State = Literal[
+    "intended", "running", "waiting", "settling", "captured", "voided", "in_doubt", "written_off", "denied"
+]
 
 FOLLOWS: Final[Mapping[State, frozenset[State]]] = {
-    "intended": frozenset({"authorized", "denied", "settling"}),
-    "authorized": frozenset({"running", "settling"}),
-    "running": frozenset({"settling", "in_doubt"}),
-    "settling": frozenset({"captured", "voided", "in_doubt"}),
-    "in_doubt": frozenset({"settling"}),
+    "intended": frozenset({"intended", "running", "denied", "settling"}),  # again: with an approval
+    "running": frozenset({"settling", "in_doubt", "waiting"}),
+    # The tool stopped to wait for somebody, and runs again under the same key and hold
+    "waiting": frozenset({"running", "settling", "in_doubt"}),
+    "settling": frozenset({"captured", "voided", "in_doubt", "written_off"}),
+    # Told here, or answered in the wallet by somebody else
+    "in_doubt": frozenset({"settling", "captured", "voided", "written_off"}),
     "captured": frozenset(),
-    # Nothing was charged, for certain: the same payment may be tried anew, as another attempt
-    "voided": frozenset({"intended"}),
+    "written_off": frozenset(),
+    # Nothing was charged, for certain: the same payment may be tried anew. "settling": a tool that ran meanwhile
+    # knows better than whoever said so
+    "voided": frozenset({"intended", "settling"}),
     "denied": frozenset({"intended"}),
 }
 
@@ -31,14 +40,23 @@ class Entry:
     """Micro-USD that are held: the most that it can cost."""
     tool: str | None = None
     vendor: str | None = None
+    intent: str | None = None
+    """Of what makes two payments of different keys the same purchase: tool, vendor, arguments."""
+    step: str | None = None
+    """The step of an agent's that it is for, as the header ``X-Trove-Step`` says it."""
+    approval: str | None = None
+    """The person's yes that it makes use of, as JSON."""
     state: State = "intended"
     attempt: int = 1
-    """One more each time after nothing was charged for certain; so each has a hold of its own."""
+    """One more each time after a hold was given back; so each has a hold of its own."""
     hold_id: int | None = None
+    transaction_id: int | None = None
     settle_micros: int | None = None
     """Micro-USD that were charged; 0: the hold is given back. None: not known yet."""
     result: bytes | None = None
     """What the tool returned, as JSON."""
+    note: str | None = None
+    """Why it is in doubt."""
     created_at: float = 0.0
     """Seconds since 1970, as the next."""
     updated_at: float = 0.0
@@ -52,3 +70,58 @@ class Entry:
         if state not in FOLLOWS[self.state]:
             raise ValueError(f"a payment that is {self.state} cannot be {state} next")
         return replace(self, state=state, **changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What became of a payment, as data."""
+
+    wallet_id: int
+    key: str
+    state: State
+    tool: str | None
+    vendor: str | None
+    held_usd: Decimal
+    """What was held for it: the most that it could cost."""
+    charged_usd: Decimal | None
+    """What it did cost; None while nobody knows."""
+    hold_id: int | None
+    transaction_id: int | None
+    note: str | None
+    """Why it is in doubt."""
+
+    @classmethod
+    def of(cls, entry: Entry) -> "Receipt":
+        """Of what the journal has."""
+        return cls(
+            wallet_id=entry.wallet_id,
+            key=entry.key,
+            state=entry.state,
+            tool=entry.tool,
+            vendor=entry.vendor,
+            held_usd=as_usd(entry.micros),
+            charged_usd=None if entry.settle_micros is None else as_usd(entry.settle_micros),
+            hold_id=entry.hold_id,
+            transaction_id=entry.transaction_id,
+            note=entry.note,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """For the metadata of a framework's tool result: only what JSON has, amounts as text."""
+        return {
+            "wallet_id": self.wallet_id,
+            "key": self.key,
+            "state": self.state,
+            "tool": self.tool,
+            "vendor": self.vendor,
+            "held_usd": str(self.held_usd),
+            "charged_usd": None if self.charged_usd is None else str(self.charged_usd),
+            "hold_id": self.hold_id,
+            "transaction_id": self.transaction_id,
+            "note": self.note,
+        }
+
+
+def as_usd(micros: int) -> Decimal:
+    """Micro-USD in USD, exactly."""
+    return Decimal(bytes(from_micros(micros)).decode())

@@ -1,0 +1,93 @@
+"""What only an event loop does: a cancellation may come at any moment, and many payments run at once."""
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+
+from trove_agents import BudgetExceededError
+from trove_agents.guard import AsyncGuard, SqliteJournal
+
+
+class Slow:
+    """A journal that stops before and after each call until it is let on."""
+
+    def __init__(self, inner, moments):
+        self.inner, self.moments = inner, moments
+
+    def __getattr__(self, name):
+        def call(*args, **named):
+            self.moments(f"before {name}")
+            answer = getattr(self.inner, name)(*args, **named)
+            self.moments(f"after {name}")
+            return answer
+
+        return call
+
+
+@pytest.fixture
+async def handle(trove, request):
+    client = trove.async_wallets()
+    yield await client.wallet(request.node.name, budget_usd=1)
+    await client.aclose()
+
+
+async def counted(handle):
+    found = await handle.balance()
+    return found.total_spent, found.held_usd, found.in_doubt_usd
+
+
+@pytest.mark.parametrize("moment", range(1, 11))
+async def test_a_cancellation_at_any_moment_of_the_journal_loses_nothing(handle, journal, moment):
+    loop, here = asyncio.get_running_loop(), []
+
+    def moments(name):
+        here.append(name)
+        if len(here) == moment:
+            loop.call_soon_threadsafe(paying.cancel)
+
+    ran = []
+
+    async def tool():
+        await asyncio.sleep(0)
+        ran.append(1)
+        return 1
+
+    guard = AsyncGuard(handle, journal=Slow(journal, moments))
+    paying = asyncio.create_task(guard.pay(tool, "0.3", key="k"))
+    done, _ = await asyncio.wait({paying})
+    assert len(here) >= moment
+    guard = AsyncGuard(handle, journal=journal)
+    await guard.recover()
+    spent, held, in_doubt = await counted(handle)
+    assert held == 0
+    assert spent + in_doubt == (Decimal("0.3") if ran else 0) or (not ran and in_doubt == Decimal("0.3"))
+    entry = journal.find(handle.id, "k")
+    if entry is not None:
+        assert (entry.state == "in_doubt") == (in_doubt > 0)
+        assert (entry.state == "captured") == (spent > 0)
+
+
+async def test_of_many_at_once_just_what_fits_is_paid(handle, journal):
+    guard = AsyncGuard(handle, journal=journal)
+
+    async def tool():
+        await asyncio.sleep(0.001)
+        return 1
+
+    paying = [guard.pay(tool, "0.03", key=str(n)) for n in range(50)]
+    ended = await asyncio.gather(*paying, return_exceptions=True)
+    assert sum(not isinstance(each, BaseException) for each in ended) == 33
+    assert {type(each) for each in ended if isinstance(each, BaseException)} == {BudgetExceededError}
+    assert await counted(handle) == (Decimal("0.99"), 0, 0)
+
+
+async def test_a_guard_opens_and_closes_the_journal_it_was_told_of(handle, tmp_path):
+    async def tool():
+        return [1]
+
+    for repeated in (False, True):
+        async with AsyncGuard(handle, journal=tmp_path / "own.db") as guard:
+            paid = await guard.pay(tool, "0.3", key="k")
+            assert (paid.result, paid.repeated) == ([1], repeated)
+    SqliteJournal(tmp_path / "own.db").close()

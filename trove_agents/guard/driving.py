@@ -1,0 +1,125 @@
+"""How payments are carried out: their logic is flows, run once synchronous and once asynchronous.
+
+A flow yields what it needs done, and is given the result or the failure; failures include a cancellation and Ctrl-C.
+"""
+
+import asyncio
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from trove_agents.client.call import Step
+from trove_agents.client.clients import AsyncWalletClient, WalletClient
+from trove_agents.wire.steps import from_header
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Do(Generic[T]):
+    """Something on this machine. It may wait for a disk, so it has a thread beside an event loop; once begun it ends."""
+
+    action: Callable[[], T]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(Generic[T]):
+    """A call to the wallet, under an idempotency key and for a step of an agent's, where they are given."""
+
+    call: Step[T]
+    key: str | None = None
+    step: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The last moment at which a cancellation that has come is thrown into the flow."""
+
+
+GuardFlow: TypeAlias = Generator[Do[Any] | Ask[Any] | Pause, Any, T]
+
+
+def do(action: Callable[[], T]) -> GuardFlow[T]:
+    """The result of something on this machine."""
+    done: T = yield Do(action)
+    return done
+
+
+def ask(call: Step[T], *, key: str | None = None, step: str | None = None) -> GuardFlow[T]:
+    """The wallet's answer."""
+    answer: T = yield Ask(call, key, step)
+    return answer
+
+
+def run(client: WalletClient, flow: GuardFlow[T]) -> T:
+    """The result of a flow."""
+    try:
+        step = next(flow)
+        while True:
+            try:
+                if isinstance(step, Do):
+                    result = step.action()
+                elif isinstance(step, Ask):
+                    result = _saying(client, step).run(iter(step.call))
+                else:
+                    result = None
+            except BaseException as error:  # noqa: BLE001 (the flow decides)
+                step = flow.throw(error)
+            else:
+                step = flow.send(result)
+    except StopIteration as stop:
+        value: T = stop.value
+        return value
+
+
+async def arun(client: AsyncWalletClient, flow: GuardFlow[T]) -> T:
+    """As :func:`run`. What a ``Do`` does is never cut short: a cancellation meanwhile comes with the next other step."""
+    cancelled = False
+    try:
+        step = next(flow)
+        while True:
+            try:
+                if isinstance(step, Do):
+                    result, came = await _whole(step.action)
+                    cancelled = cancelled or came
+                elif cancelled:
+                    cancelled = False
+                    raise asyncio.CancelledError  # noqa: TRY301 (as if it came now)
+                elif isinstance(step, Ask):
+                    result = await _saying(client, step).run(iter(step.call))
+                else:
+                    result = None
+            except GeneratorExit:
+                flow.close()
+                raise
+            except BaseException as error:  # noqa: BLE001 (the flow decides)
+                step = flow.throw(error)
+            else:
+                step = flow.send(result)
+    except StopIteration as stop:
+        if cancelled:
+            raise asyncio.CancelledError from None
+        value: T = stop.value
+        return value
+
+
+async def _whole(action: Callable[[], T]) -> tuple[T, bool]:
+    """What an action returns, and whether a cancellation came meanwhile."""
+    task = asyncio.ensure_future(asyncio.to_thread(action))
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    return task.result(), cancelled
+
+
+AnyClient = TypeVar("AnyClient", WalletClient, AsyncWalletClient)
+
+
+def _saying(client: AnyClient, asked: Ask[Any]) -> AnyClient:
+    if asked.step:
+        step = from_header(asked.step)
+        client = client.with_step(thread=step.thread, run=step.run, step=step.step, call=step.call)
+    return client if asked.key is None else client.with_idempotency_key(asked.key)

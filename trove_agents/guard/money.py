@@ -1,0 +1,205 @@
+"""How the guard moves money in a wallet with holds: kept before a tool runs, captured or given back after it."""
+
+import hashlib
+import json
+from contextlib import suppress
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+
+from trove_agents.client import approvals, holds, wallets
+from trove_agents.client.approvals import WalletApproval
+from trove_agents.errors import BudgetExceededError, NotSupported, TroveError
+from trove_agents.guard.driving import GuardFlow, ask
+from trove_agents.guard.errors import ApprovalNeeded, PaymentDenied
+from trove_agents.guard.prices import micros
+from trove_agents.guard.states import Entry, as_usd
+
+_APPROVAL: Final = msgspec.json.Decoder(WalletApproval)
+_NEEDED: Final = frozenset({"holds", "idempotency"})
+_ENDED: Final = frozenset({"captured", "written_off", "voided", "expired"})
+
+
+class Holds:
+    """The wallet's half of a payment, every call under an idempotency key of the payment's, so that each is done once.
+
+    Args:
+        seconds: How long a hold lasts. Then the wallet itself counts it as in doubt, and it can still be settled, so a
+            tool may run longer.
+    """
+
+    def __init__(self, seconds: int) -> None:
+        self._seconds = seconds
+        self._has: frozenset[str] | None = None
+
+    def learn(self) -> GuardFlow[None]:
+        """Asks the server once what it has.
+
+        Raises:
+            NotSupported: it has no holds, or does not know a repetition from a second call.
+        """
+        if self._has is None:
+            has = yield from ask(wallets.capabilities())
+            if missing := sorted(_NEEDED - has):
+                raise NotSupported(f"this server does not have {' and '.join(missing)}")
+            self._has = has
+
+    def take(self, entry: Entry) -> GuardFlow[Entry]:
+        """Holds what the payment can cost; asked again, also after a crash, it is the same hold.
+
+        Raises:
+            TroveError: nothing is held if the wallet refuses (see :func:`refuses`), else it may be.
+        """
+        return entry.to("running", hold_id=(yield from self._hold(entry)))
+
+    def settle(self, entry: Entry) -> GuardFlow[Entry]:
+        """Captures what was charged, or gives the hold back; asked again it changes nothing more.
+
+        Raises:
+            TroveError: the wallet refuses, or it may not have heard of it.
+        """
+        if entry.settle_micros == 0:
+            return (yield from self._give_back(entry))
+        assert entry.settle_micros is not None, "written with the state"
+        if entry.hold_id is None:
+            return (yield from self._buy(entry))
+        step = holds.capture(entry.hold_id, as_usd(entry.settle_micros))
+        try:
+            booked = yield from ask(step, key=operation(entry, "capture"), step=entry.step)
+        except TroveError as error:
+            if not refuses(error):
+                raise
+            found = yield from self.look(entry)
+            if found is None:
+                raise
+            # Somebody gave it back although it was charged
+            return found if found.state != "voided" else (yield from self._buy(entry))
+        return entry.to("captured", transaction_id=booked.id)
+
+    def doubt(self, entry: Entry) -> GuardFlow[None]:
+        """Tells the wallet that nobody knows. It may not hear of it: then it counts so itself when the hold runs out."""
+        assert entry.hold_id is not None, "nothing runs without"
+        with suppress(TroveError):
+            yield from ask(holds.doubt(entry.hold_id), key=operation(entry, "doubt"), step=entry.step)
+
+    def write_off(self, entry: Entry) -> GuardFlow[Entry]:
+        """Takes it for spent. For the wallet's owner."""
+        assert entry.hold_id is not None, "nothing is in doubt without"
+        booked = yield from ask(
+            holds.write_off(entry.hold_id), key=operation(entry, "write-off"), step=entry.step
+        )
+        return entry.to("written_off", settle_micros=entry.micros, transaction_id=booked.id)
+
+    def look(self, entry: Entry) -> GuardFlow[Entry | None]:
+        """The payment as somebody else ended it in the wallet; None: nobody did."""
+        assert entry.hold_id is not None, "nothing is in doubt without"
+        hold = yield from ask(holds.get_hold(entry.hold_id))
+        if hold.state not in _ENDED:
+            return None
+        if hold.state in ("captured", "written_off"):
+            spent = micros(hold.captured_usd) if hold.state == "captured" else entry.micros
+            return entry.to(
+                "captured" if hold.state == "captured" else "written_off", settle_micros=spent, note=None
+            )
+        return entry.to("voided", settle_micros=0, note=None)
+
+    def approved(self, entry: Entry, why: str) -> GuardFlow[Entry]:
+        """The payment with a person's yes.
+
+        Raises:
+            PaymentDenied: the answer was no.
+            ApprovalNeeded: nobody has answered yet, or the wallet has no approvals.
+        """
+        if "approvals" not in (self._has or ()):
+            raise ApprovalNeeded(why, None)
+        given = yield from self._answer(entry, operation(entry, "approval", attempt=1), why)
+        if given.state == "used" and entry.attempt > 1:
+            # By an attempt whose hold was given back
+            given = yield from self._answer(entry, operation(entry, "approval"), why)
+        if given.state == "denied":
+            raise PaymentDenied(f"a person said no to it: {why}")
+        if given.state != "approved":
+            raise ApprovalNeeded(why, given)
+        return replace(entry, approval=msgspec.json.encode(given).decode())
+
+    def _answer(self, entry: Entry, operation_key: str, why: str) -> GuardFlow[WalletApproval]:
+        step = approvals.request_approval(
+            entry.wallet_id,
+            operation_key=operation_key,
+            arguments_digest=entry.fingerprint,
+            max_amount_usd=as_usd(entry.micros),
+            description=why,
+            vendor=entry.vendor,
+            tool=entry.tool,
+        )
+        return (yield from ask(step))
+
+    def _give_back(self, entry: Entry) -> GuardFlow[Entry]:
+        hold_id = entry.hold_id
+        if hold_id is None:
+            # Whether a hold was made is not known: asked for again by its key it is the same one, or is made now,
+            # and a request that is still on its way finds it voided
+            try:
+                hold_id = yield from self._hold(entry)
+            except BudgetExceededError:
+                return entry.to("voided")
+        try:
+            yield from ask(holds.void(hold_id), step=entry.step)
+        except TroveError as error:
+            if not refuses(error):
+                raise
+            if (found := (yield from self.look(entry))) is None:
+                raise
+            return found
+        return entry.to("voided", hold_id=hold_id)
+
+    def _hold(self, entry: Entry) -> GuardFlow[int]:
+        step = holds.hold(
+            entry.wallet_id,
+            as_usd(entry.micros),
+            expires_in=self._seconds,
+            on_expiry="doubt",
+            vendor=entry.vendor,
+            tool=entry.tool,
+            metadata={"payment": entry.key},
+            approval=None if entry.approval is None else _APPROVAL.decode(entry.approval),
+        )
+        return (yield from ask(step, key=operation(entry, "hold"), step=entry.step)).id
+
+    def _buy(self, entry: Entry) -> GuardFlow[Entry]:
+        """Books what was charged without a hold."""
+        assert entry.settle_micros, "something was charged"
+        step = wallets.purchase(
+            entry.wallet_id,
+            as_usd(entry.settle_micros),
+            description=f"payment {entry.key}",
+            vendor=entry.vendor,
+        )
+        booked = yield from ask(step, key=operation(entry, "purchase"), step=entry.step)
+        return entry.to("captured", transaction_id=booked.id)
+
+
+def refuses(error: BaseException) -> bool:
+    """Whether the wallet did not do what it was asked, for certain: else it may have, or may do it later."""
+    if isinstance(error, NotSupported | PaymentDenied | ApprovalNeeded):
+        return True
+    if not isinstance(error, TroveError) or error.code == "idempotency-in-flight":
+        return False
+    status = error.status_code or 0
+    return 400 <= status < 500 and status not in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+
+
+def digest(*parts: object) -> str:
+    """Of values of JSON, as hexadecimal digits.
+
+    Raises:
+        TypeError: one is no JSON.
+    """
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def operation(entry: Entry, what: str, *, attempt: int | None = None) -> str:
+    """The idempotency key of one operation of a payment."""
+    return f"guard-{what}-{digest('v1', entry.wallet_id, entry.key, attempt or entry.attempt)}"

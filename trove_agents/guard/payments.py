@@ -1,0 +1,294 @@
+"""The logic of payments, as flows. Order: journal, hold, journal, tool, journal, capture or void, journal.
+
+A hold is given back only on positive evidence that nothing was charged. Anything else is in doubt and keeps it.
+"""
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, Final, Literal, TypeAlias
+
+from trove_agents.errors import BudgetExceededError, TroveError
+from trove_agents.guard import policies
+from trove_agents.guard.driving import GuardFlow, Pause, do
+from trove_agents.guard.errors import (
+    AlreadyPaid,
+    PaymentConflict,
+    PaymentDenied,
+    PaymentInDoubt,
+    UnsettledWarning,
+)
+from trove_agents.guard.journal import Journal
+from trove_agents.guard.money import Holds, refuses
+from trove_agents.guard.policies import Policy, Proposal, Verdict
+from trove_agents.guard.states import Entry, Receipt, State
+
+Outcome: TypeAlias = Literal["charged", "not-charged", "write-off"]
+
+_UNDER_WAY: Final = "it is under way elsewhere, or was interrupted; after a crash `recover()` sorts it out"
+_UNKNOWN: Final = "nobody knows whether it was made; `resolve()` it"
+_MOVED: Final = "it was settled elsewhere meanwhile"
+_UNSETTLED: Final[tuple[State, ...]] = ("intended", "running", "settling")
+
+
+class Payments:
+    """Payments of one wallet."""
+
+    def __init__(self, wallet_id: int, journal: Journal, money: Holds, policy: Policy | None) -> None:
+        self._wallet_id = wallet_id
+        self._journal = journal
+        self._money = money
+        self._policy = policy
+
+    def ready(self) -> GuardFlow[None]:
+        """Finds out what the wallet's server has, if that is not known yet.
+
+        Raises:
+            NotSupported: too little.
+        """
+        yield from self._money.learn()
+
+    def begin(self, wanted: Entry, proposal: Proposal, *, approved: bool) -> GuardFlow[Entry]:
+        """Holds the money and writes down that the tool runs now, or says why it must not.
+
+        Raises:
+            TroveError: see :meth:`Guard.authorize`. The tool must not run.
+        """
+        there = yield from do(lambda: self._journal.find(wanted.wallet_id, wanted.key))
+        if there is not None:
+            there = yield from self._again(there, wanted)
+            if there.state == "waiting":
+                return (yield from self._resume(there))
+            anew = there.state == "voided"
+            wanted = replace(
+                wanted, attempt=there.attempt + 1 if anew else there.attempt, created_at=there.created_at
+            )
+        if (why := (yield from self._needs_a_person(wanted, proposal))) and not approved:
+            wanted = yield from self._money.approved(wanted, why)
+        entry = yield from self._intend(there, wanted)
+        return (yield from self._start(entry))
+
+    def settle(self, entry: Entry, micros: int, result: bytes | None) -> GuardFlow[Entry]:
+        """Books how a tool that ran ended. Never raises what the wallet says: the tool has run.
+
+        Where the wallet cannot be reached, ``recover`` tells it later; where it refuses, the payment is in doubt.
+        """
+        settling = yield from self._move(
+            entry, ("running", "in_doubt", "voided"), "settling", settle_micros=micros, result=result
+        )
+        if settling.attempt != entry.attempt and micros:
+            # Somebody said wrongly that nothing was charged, and it was paid anew: this one is booked all the same
+            settling = replace(entry, state="settling", settle_micros=micros)
+        elif settling.state != "settling":
+            return settling  # somebody else said how it ended, and knew it
+        try:
+            return (yield from self._finish(settling))
+        except TroveError as error:
+            if not refuses(error):
+                return settling
+            warnings.warn(
+                f"the payment {entry.key!r} could not be booked and is in doubt: {error}",
+                UnsettledWarning,
+                stacklevel=2,
+            )
+            return (yield from self._now(settling))
+
+    def doubt(self, entry: Entry, why: str, result: bytes | None = None) -> GuardFlow[Entry]:
+        """Nobody knows what a tool that ran was charged: the journal says so, and the wallet if it can be told."""
+        doubted = yield from self._move(entry, ("running",), "in_doubt", note=why, result=result)
+        if doubted.state == "in_doubt":
+            yield from self._money.doubt(doubted)
+        return doubted
+
+    def wait(self, entry: Entry) -> GuardFlow[Entry]:
+        """The tool stopped to wait for somebody: the hold stays for when it runs again."""
+        return (yield from self._move(entry, ("running",), "waiting"))
+
+    def those(self, *states: State) -> GuardFlow[list[Entry]]:
+        """Payments in some states, oldest first."""
+        return (yield from do(lambda: self._journal.those(self._wallet_id, states)))
+
+    def resolve(self, key: str, outcome: Outcome) -> GuardFlow[Entry]:
+        """Ends a payment in doubt, or one that waits, as a person says.
+
+        Raises:
+            ValueError: there is none of this key.
+            TroveError: the wallet refuses, or cannot be reached: then it is still in doubt, or ``recover`` ends it.
+        """
+        entry = yield from do(lambda: self._journal.find(self._wallet_id, key))
+        if entry is None or entry.state not in ("in_doubt", "waiting"):
+            raise ValueError(f"no payment {key!r} is in doubt")
+        if outcome == "write-off":
+            if entry.state == "waiting":
+                entry = yield from self.doubt_waiting(entry)
+            ended = yield from self._money.write_off(entry)
+            return (yield from self._replace(entry, ended))
+        charged = entry.micros if entry.settle_micros is None else entry.settle_micros
+        settling = entry.to("settling", settle_micros=charged if outcome == "charged" else 0)
+        if not (yield from do(lambda: self._journal.replace(entry, settling))):
+            raise PaymentInDoubt(key, _MOVED)
+        return (yield from self._finish(settling))
+
+    def doubt_waiting(self, entry: Entry) -> GuardFlow[Entry]:
+        """A payment that waits, as one in doubt."""
+        doubted = yield from self._move(entry, ("waiting",), "in_doubt")
+        yield from self._money.doubt(doubted)
+        return doubted
+
+    def recover(self) -> GuardFlow[list[Entry]]:
+        """Sorts out what a crash left, and returns what changed."""
+        done = []
+        for entry in (yield from self.those("in_doubt")):
+            yield from self._money.doubt(entry)  # the wallet may not have heard of it
+            found = yield from self._money.look(entry)
+            known_charged = bool(entry.settle_micros)
+            if found is not None and not (known_charged and found.state == "voided"):
+                done.append((yield from self._replace(entry, found)))
+        for entry in (yield from self.those(*_UNSETTLED)):
+            if entry.state == "running":
+                doubted = yield from self.doubt(entry, "the program ended while the tool ran")
+                if doubted.state == "in_doubt":
+                    done.append(doubted)
+                continue
+            ending = entry if entry.state == "settling" else entry.to("settling", settle_micros=0)
+            if ending is entry or (yield from do(_replaced(self._journal, entry, ending))):
+                try:
+                    done.append((yield from self._finish(ending)))
+                except TroveError as error:
+                    if not refuses(error):
+                        raise
+                    done.append((yield from self._now(ending)))
+        return done
+
+    def _again(self, there: Entry, wanted: Entry) -> GuardFlow[Entry]:
+        """A payment of the same key that was there before: returned if it may be made now."""
+        if there.fingerprint != wanted.fingerprint:
+            raise PaymentConflict(
+                f"the key {wanted.key!r} belongs to a payment of another price, tool, vendor or other arguments"
+            )
+        if there.state == "settling":
+            try:
+                there = yield from self._finish(there)
+            except TroveError as error:
+                if not there.settle_micros:
+                    raise
+                if refuses(error):
+                    there = yield from self._now(there)
+        if there.state in ("captured", "written_off") or (there.state == "settling" and there.settle_micros):
+            raise AlreadyPaid(Receipt.of(there), there.result)
+        if there.state in ("voided", "denied", "waiting"):
+            return there
+        raise PaymentInDoubt(wanted.key, _UNKNOWN if there.state == "in_doubt" else _UNDER_WAY)
+
+    def _needs_a_person(self, wanted: Entry, proposal: Proposal) -> GuardFlow[str]:
+        """Why; empty if not.
+
+        Raises:
+            PaymentDenied: the policy says no.
+        """
+        if wanted.intent is not None:
+            doubted = yield from do(
+                lambda: self._journal.those(self._wallet_id, ("in_doubt",), intent=wanted.intent)
+            )
+            if others := [entry.key for entry in doubted if entry.key != wanted.key]:
+                return f"nobody knows whether the same was paid before, as {others[0]!r}"
+        verdict = self._verdict(proposal)
+        if isinstance(verdict, policies.Approve):
+            return ""
+        if isinstance(verdict, policies.Ask):
+            return verdict.reason or "the policy asks"
+        raise PaymentDenied(f"the payment was refused: {verdict.reason}")
+
+    def _verdict(self, proposal: Proposal) -> Verdict:
+        if self._policy is None:
+            return policies.Approve()
+        try:
+            verdict = self._policy(proposal)
+            if not isinstance(verdict, Verdict):
+                raise TypeError(f"a policy answers a verdict, not {verdict!r}")  # noqa: TRY301 (it failed)
+        except Exception as error:
+            raise PaymentDenied(f"the payment was refused, since the policy failed: {error!r}") from error
+        return verdict
+
+    def _intend(self, there: Entry | None, wanted: Entry) -> GuardFlow[Entry]:
+        if there is None:
+            done = yield from do(lambda: self._journal.add(wanted))
+        else:
+            there.to("intended")
+            done = yield from do(_replaced(self._journal, there, wanted))
+        if not done:  # another process was faster
+            raise PaymentInDoubt(wanted.key, _UNDER_WAY)
+        return wanted
+
+    def _start(self, entry: Entry) -> GuardFlow[Entry]:
+        """Holds the money, and writes down that the tool runs now."""
+        running = None
+        try:
+            try:
+                running = yield from self._money.take(entry)
+            except BudgetExceededError as refused:
+                if refused.limiting_rule != "approval_above" or entry.approval is not None:
+                    raise
+                approved = yield from self._money.approved(entry, "the wallet's limit asks for it")
+                yield from do(_replaced(self._journal, entry, approved))
+                entry = approved
+                running = yield from self._money.take(entry)
+            moved = not (yield from do(_replaced(self._journal, entry, running)))
+            yield Pause()
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            # The tool has not run. Whether something is held is known only where the wallet refused
+            after = entry.to("denied") if refuses(error) else entry.to("settling", settle_micros=0)
+            if not (yield from do(_replaced(self._journal, entry, after))) and running is not None:
+                given_back = running.to("settling", settle_micros=0)
+                yield from do(_replaced(self._journal, running, given_back))
+            raise
+        if moved:
+            # `recover` of another process took it for left behind, and it gives the hold back, or did
+            raise PaymentInDoubt(entry.key, _MOVED)
+        return running
+
+    def _resume(self, there: Entry) -> GuardFlow[Entry]:
+        running = there.to("running")
+        if not (yield from do(_replaced(self._journal, there, running))):
+            raise PaymentInDoubt(there.key, _UNDER_WAY)
+        return running
+
+    def _move(self, entry: Entry, where: Iterable[State], state: State, **changes: Any) -> GuardFlow[Entry]:
+        """Writes down where a payment that we began goes on from, whichever of some states it is in by now.
+
+        `recover` of another process may have taken it for left behind meanwhile. Returned is where it is then.
+        """
+        for before in where:
+            there = replace(entry, state=before)
+            after = there.to(state, **changes)
+            if (yield from do(_replaced(self._journal, there, after))):
+                return after
+        return (yield from self._now(entry))
+
+    def _finish(self, entry: Entry) -> GuardFlow[Entry]:
+        """Tells the wallet how a payment ended, as often as needed: it books it once."""
+        try:
+            ended = yield from self._money.settle(entry)
+        except TroveError as error:
+            if refuses(error) and entry.hold_id is not None:
+                # The hold has ended otherwise, or may not be touched: a person has to look
+                yield from do(_replaced(self._journal, entry, entry.to("in_doubt", note=str(error))))
+            raise
+        return (yield from self._replace(entry, ended))
+
+    def _replace(self, entry: Entry, ended: Entry) -> GuardFlow[Entry]:
+        """Writes the end down. Need not reach the disk at once: told again, the wallet says the same."""
+        if (yield from do(_replaced(self._journal, entry, ended, durable=False))):
+            return ended
+        return (yield from self._now(entry))
+
+    def _now(self, entry: Entry) -> GuardFlow[Entry]:
+        found = yield from do(lambda: self._journal.find(entry.wallet_id, entry.key))
+        assert found is not None, "nothing is ever deleted"
+        return found
+
+
+def _replaced(journal: Journal, before: Entry, after: Entry, *, durable: bool = True) -> Any:
+    return lambda: journal.replace(before, after, durable=durable)
