@@ -24,12 +24,13 @@ from trove_agents.client.leases import AsyncHeldLease, HeldLease
 from trove_agents.client.retry import Retries
 from trove_agents.client.states import State
 from trove_agents.client.transport import AsyncTransport, Transport
+from trove_agents.client.wallet_keys import WalletKeyCreated, WalletKeyInfo
+from trove_agents.client.wallet_limits import WalletLimits
 from trove_agents.client.wallets import (
     AsyncWallet,
     Wallet,
     WalletBalance,
     WalletInfo,
-    WalletKeyCreated,
     WalletTransaction,
 )
 from trove_agents.client.webhooks import verify_webhook
@@ -154,6 +155,8 @@ __all__ = [
     "WalletHold",
     "WalletInfo",
     "WalletKeyCreated",
+    "WalletKeyInfo",
+    "WalletLimits",
     "WalletTransaction",
     "WebhookCreated",
     "WebhookEvent",

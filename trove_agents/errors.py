@@ -123,7 +123,8 @@ class BudgetExceededError(TroveError):
     """402: the payment is more than what remains, and nothing was taken.
 
     Where the server says so: ``remaining_usd``, ``requested_usd``, and in ``limiting_rule`` what it was that
-    stood in the way (``budget``, ``parent_budget``, ``frozen``).
+    stood in the way: ``budget``, ``parent_budget``, ``frozen``, or a limit (``per_day``, ``approval_above``, ...),
+    then with ``wallet_id``, the wallet whose limit it is.
     """
 
     code = "insufficient-funds"
@@ -131,6 +132,7 @@ class BudgetExceededError(TroveError):
     remaining_usd: Decimal | None = None
     requested_usd: Decimal | None = None
     limiting_rule: str | None = None
+    wallet_id: int | None = None
 
 
 class TroveQuotaError(TroveError):

@@ -5,8 +5,13 @@ from decimal import Decimal
 
 import pytest
 
-from trove_agents import BudgetExceededError, NotSupported, TroveConflictError, TroveNotFoundError
-from trove_agents.client.call import Call, nothing
+from trove_agents import (
+    BudgetExceededError,
+    NotSupported,
+    TroveConflictError,
+    TroveNotFoundError,
+    WalletLimits,
+)
 from trove_agents.embedded import Trove
 
 from .conftest import reply
@@ -25,8 +30,7 @@ def client(colour):
 def wallet(colour, client):
     """With a limit over which a person is asked."""
     wallet = colour.call(client, "wallet", "bot", budget_usd=100)
-    path = ("api", "wallets", str(wallet.id), "limits")
-    colour.call(client, "send", Call("PUT", path, nothing, body=b'{"approval_above_usd": 5}'))
+    colour.call(client, "set_limits", wallet.id, WalletLimits(approval_above_usd=Decimal(5)))
     return wallet
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from trove_agents import NotSupported, WalletClient
+from trove_agents import NotSupported, WalletClient, WalletLimits
 from trove_agents.client.drive import Driver
 
 from .conftest import reply
@@ -33,6 +33,14 @@ USES = {
         use("approve", 1),
         use("deny", 1),
     ],
+    "key_roles": [
+        use("create_key", "k", role="spend", wallet_id=1),
+        use("create_key", "k", role="owner"),
+        use("create_key", "k", wallet_id=1),
+        use("list_keys"),
+        use("delete_key", 1),
+    ],
+    "limits": [use("get_limits", 1), use("set_limits", 1, WalletLimits())],
     "refunds": [use("refund", 1)],
     "children": [use("create_child", 1, "a", "A", 1)],
     "wallet_updates": [use("list_wallets"), use("get_wallet", 1), use("update_wallet", 1)],

@@ -103,6 +103,13 @@ def admin(client: ta.TroveAdminClient) -> None:
 
 def wallets(client: ta.WalletClient, trove: ta.Trove) -> None:
     assert_type(client.create_key("n"), ta.WalletKeyCreated)
+    assert_type(client.create_key("n", role="spend", wallet_id=1).wallet_id, int | None)
+    client.create_key("n", role="admin")  # type: ignore[arg-type]
+    assert_type(client.list_keys(), list[ta.WalletKeyInfo])
+    limits = ta.WalletLimits(per_call_usd=Decimal("0.5"), per_tool_usd={"t": Decimal(5)})
+    assert_type(client.set_limits(1, limits), ta.WalletLimits)
+    assert_type(client.get_limits(1).per_call_usd, Decimal | None)
+    ta.WalletLimits(per_call_usd=0.5)  # type: ignore[arg-type]
     assert_type(client.create_wallet("a", "n", Decimal("0.5")).budget_limit_usd, Decimal)
     client.purchase(1, 0.1)  # type: ignore[arg-type]
     wallet = client.wallet("a", budget_usd="0.5")

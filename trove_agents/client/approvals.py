@@ -2,18 +2,16 @@
 
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 
-from trove_agents.client.call import Call, Flow, Step, get, post, value
-from trove_agents.client.capabilities import Capabilities
+from trove_agents.client.call import Call, get, post, value
 from trove_agents.client.drive import AsyncDriver, Driver
 from trove_agents.client.money import Amount, usd
 from trove_agents.client.transport import Reply
 from trove_agents.wire.wallets import PAGE, ApprovalState
 
-T = TypeVar("T")
 APPROVALS: Final = "approvals"
 """The capability."""
 
@@ -96,17 +94,6 @@ def used(approval: WalletApproval) -> dict[str, Any]:
         "operation_key": approval.operation_key,
         "arguments_digest": approval.arguments_digest,
     }
-
-
-def using(capabilities: Capabilities, approval: WalletApproval | None, step: Step[T]) -> Flow[T]:
-    """The result of a payment, which is not sent to a server that does not know the approval it names.
-
-    Raises:
-        NotSupported: this server is one.
-    """
-    if approval is not None:
-        yield from capabilities.check(APPROVALS)
-    return (yield from step)
 
 
 class ApprovalsMethods(Driver):

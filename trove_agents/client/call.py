@@ -145,16 +145,17 @@ def post(
     """A call that acts, with a body in JSON; without one when ``body`` is None."""
     if body is None:
         return Call("POST", path, parse, idempotent=idempotent, once=once)
-    try:
-        encoded = msgspec.json.encode(body)
-    except UnicodeEncodeError as error:
-        raise _no_text(error) from error
-    return Call("POST", path, parse, headers=_JSON, body=encoded, idempotent=idempotent, once=once)
+    return Call("POST", path, parse, headers=_JSON, body=_encoded(body), idempotent=idempotent, once=once)
 
 
 def patch(path: tuple[str, ...], parse: Callable[[Reply], T], body: object) -> Call[T]:
     """A call that sets what its body, in JSON, gives; a second time it changes nothing."""
-    return Call("PATCH", path, parse, headers=_JSON, body=msgspec.json.encode(body), idempotent=True)
+    return Call("PATCH", path, parse, headers=_JSON, body=_encoded(body), idempotent=True)
+
+
+def put(path: tuple[str, ...], parse: Callable[[Reply], T], body: object) -> Call[T]:
+    """A call that puts its body, in JSON, in the place of what was; a second time it changes nothing."""
+    return Call("PUT", path, parse, headers=_JSON, body=_encoded(body), idempotent=True)
 
 
 def delete(path: tuple[str, ...], *, once: bool = False) -> Call[None]:
@@ -204,6 +205,13 @@ def wire_text(text: str) -> str:
 
 def _length(body: bytes | None) -> int | None:
     return None if body is None else len(body)
+
+
+def _encoded(body: object) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError as error:
+        raise _no_text(error) from error
 
 
 def _no_text(error: UnicodeEncodeError) -> TroveError:

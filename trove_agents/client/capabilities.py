@@ -22,13 +22,19 @@ class Capabilities:
         self._ask = ask or _of_the_files_api
         self._names: frozenset[str] | None = None
 
-    def need(self, name: str, step: Step[T]) -> Flow[T]:
+    def need(self, name: str, step: Step[T], *, when: bool = True) -> Flow[T]:
         """The result of a step that a server without the capability would not understand, or would take for another.
+
+        Args:
+            name: The capability.
+            step: What is done with it.
+            when: Whether this step makes use of it at all.
 
         Raises:
             NotSupported: this server is one; nothing was sent but the question.
         """
-        yield from self.check(name)
+        if when:
+            yield from self.check(name)
         return (yield from step)
 
     def learn(self) -> Flow[None]:

@@ -30,6 +30,8 @@ from trove_agents.client.retry import Retries
 from trove_agents.client.snapshots import AsyncSnapshotsMethods, SnapshotsMethods
 from trove_agents.client.steps import AsyncStepsMethods, StepsMethods
 from trove_agents.client.trees import AsyncTreesMethods, TreesMethods
+from trove_agents.client.wallet_keys import AsyncWalletKeysMethods, WalletKeysMethods
+from trove_agents.client.wallet_limits import AsyncWalletLimitsMethods, WalletLimitsMethods
 from trove_agents.client.wallets import AsyncWalletsMethods, WalletsMethods, capabilities
 from trove_agents.client.webhooks import AsyncWebhooksMethods, WebhooksMethods
 from trove_agents.config import DEFAULT_BASE_URL
@@ -247,12 +249,19 @@ class AsyncTroveAdminClient(
 
 
 class WalletClient(
-    WalletsMethods, HoldsMethods, AccountsMethods, ApprovalsMethods, StepsMethods, IdempotencyMethods
+    WalletKeysMethods,
+    WalletsMethods,
+    HoldsMethods,
+    AccountsMethods,
+    WalletLimitsMethods,
+    ApprovalsMethods,
+    StepsMethods,
+    IdempotencyMethods,
 ):
     """Wallets of one wallet key. Works against any server of the public wallet API.
 
-    What goes beyond it raises ``NotSupported`` there: holds, refunds, children, approvals, listing and
-    changing wallets.
+    What goes beyond it raises ``NotSupported`` there: holds, refunds, children, limits, approvals,
+    keys that only spend, listing and changing wallets.
 
     Use as a context manager, or ``close`` it. Safe to share between threads.
 
@@ -284,9 +293,11 @@ class WalletClient(
 
 
 class AsyncWalletClient(
+    AsyncWalletKeysMethods,
     AsyncWalletsMethods,
     AsyncHoldsMethods,
     AsyncAccountsMethods,
+    AsyncWalletLimitsMethods,
     AsyncApprovalsMethods,
     AsyncStepsMethods,
     AsyncIdempotencyMethods,

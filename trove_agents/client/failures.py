@@ -88,7 +88,10 @@ def failure(reply: Reply, *, now: float | None = None) -> TroveError:
     )
     if isinstance(error, WorkspaceLeased) and isinstance(holder := fields.get("holder"), str):
         error.holder = holder
-    if isinstance(error, WalletExists) and type(found := fields.get("wallet_id")) is int:
+    if (
+        isinstance(error, WalletExists | BudgetExceededError)
+        and type(found := fields.get("wallet_id")) is int
+    ):
         error.wallet_id = found
     if isinstance(error, BudgetExceededError):
         error.remaining_usd = _usd(fields.get("remaining_usd"))

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trove_agents.client.approvals import WalletApproval, used, using
+from trove_agents.client.approvals import APPROVALS, WalletApproval, used
 from trove_agents.client.call import Call, get, post, value
 from trove_agents.client.drive import AsyncDriver, Driver
 from trove_agents.client.money import Amount, usd
@@ -155,7 +155,8 @@ class HoldsMethods(Driver):
             metadata=metadata,
             approval=approval,
         )
-        return self.run(using(self._capabilities, approval, self._capabilities.need(HOLDS, step)))
+        needed = self._capabilities.need(HOLDS, step)
+        return self.run(self._capabilities.need(APPROVALS, needed, when=approval is not None))
 
     def capture(self, hold_id: int, amount_usd: Amount | None = None) -> WalletTransaction:
         """Spends what is held, or in doubt; what is left of it goes back to the budget in the same moment.
@@ -219,7 +220,8 @@ class AsyncHoldsMethods(AsyncDriver):
             metadata=metadata,
             approval=approval,
         )
-        return await self.run(using(self._capabilities, approval, self._capabilities.need(HOLDS, step)))
+        needed = self._capabilities.need(HOLDS, step)
+        return await self.run(self._capabilities.need(APPROVALS, needed, when=approval is not None))
 
     async def capture(self, hold_id: int, amount_usd: Amount | None = None) -> WalletTransaction:
         """See :meth:`WalletClient.capture`."""

@@ -2,13 +2,12 @@
 
 import warnings
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 
-from trove_agents.client.approvals import WalletApproval, used, using
+from trove_agents.client.approvals import APPROVALS, WalletApproval, used
 from trove_agents.client.call import Call, Flow, get, post, value
 from trove_agents.client.drive import AsyncDriver, Driver
 from trove_agents.client.money import Amount, total, usd
@@ -17,16 +16,6 @@ from trove_agents.errors import TroveNotFoundError, WalletBudgetWarning, WalletE
 from trove_agents.wire.wallets import PAGE
 
 _WALLETS: Final = ("api", "wallets")
-
-
-class WalletKeyCreated(msgspec.Struct, frozen=True, kw_only=True):
-    """A new wallet key."""
-
-    id: int
-    name: str
-    api_key: str
-    """Shown this once."""
-    created_at: str
 
 
 class WalletInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,14 +68,6 @@ class TransactionsPage(msgspec.Struct, frozen=True):
     transactions: list[WalletTransaction]
     next_cursor: str | None
     """The number of the page after it."""
-
-
-def create_key(name: str, *, admin_key: str | None = None) -> Call[WalletKeyCreated]:
-    """Mints a key. Not repeated: it would mint two."""
-    call = post(("api", "keys"), _KEY, {"name": name})
-    if admin_key is None:
-        return call
-    return replace(call, headers=(*call.headers, ("authorization", f"Bearer {admin_key}")))
 
 
 def create_wallet(agent_id: str, name: str, budget_limit_usd: Amount) -> Call[WalletInfo]:
@@ -165,15 +146,6 @@ class Unseen:
 class WalletsMethods(Driver):
     """Wallets of one wallet key. An unknown or foreign wallet raises ``TroveNotFoundError``."""
 
-    def create_key(self, name: str, *, admin_key: str | None = None) -> WalletKeyCreated:
-        """Mints a wallet key. Its secret is in the result, and shown this once. Needs no key itself.
-
-        Args:
-            name: For people; need not be unique.
-            admin_key: A key of admin scope, for a Trove server that can be reached from other machines.
-        """
-        return self.send(create_key(name, admin_key=admin_key))
-
     def create_wallet(self, agent_id: str, name: str, budget_limit_usd: Amount) -> WalletInfo:
         """Makes a wallet for an agent.
 
@@ -219,7 +191,7 @@ class WalletsMethods(Driver):
             ValueError: the amount is negative or too large, or has more than six decimals.
         """
         step = purchase(wallet_id, amount_usd, description=description, vendor=vendor, approval=approval)
-        return self.run(using(self._capabilities, approval, step))
+        return self.run(self._capabilities.need(APPROVALS, step, when=approval is not None))
 
     def balance(self, wallet_id: int) -> WalletBalance:
         """What was spent from a wallet, and what is left."""
@@ -252,10 +224,6 @@ class WalletsMethods(Driver):
 class AsyncWalletsMethods(AsyncDriver):
     """As ``WalletsMethods``."""
 
-    async def create_key(self, name: str, *, admin_key: str | None = None) -> WalletKeyCreated:
-        """See :meth:`WalletClient.create_key`."""
-        return await self.send(create_key(name, admin_key=admin_key))
-
     async def create_wallet(self, agent_id: str, name: str, budget_limit_usd: Amount) -> WalletInfo:
         """See :meth:`WalletClient.create_wallet`."""
         return await self.send(create_wallet(agent_id, name, budget_limit_usd))
@@ -271,7 +239,7 @@ class AsyncWalletsMethods(AsyncDriver):
     ) -> WalletTransaction:
         """See :meth:`WalletClient.purchase`."""
         step = purchase(wallet_id, amount_usd, description=description, vendor=vendor, approval=approval)
-        return await self.run(using(self._capabilities, approval, step))
+        return await self.run(self._capabilities.need(APPROVALS, step, when=approval is not None))
 
     async def balance(self, wallet_id: int) -> WalletBalance:
         """See :meth:`WalletClient.balance`."""
@@ -377,7 +345,6 @@ class _TransactionsAnswer(msgspec.Struct, frozen=True):
     pagination: _Pagination
 
 
-_KEY = value(WalletKeyCreated)
 _WALLET_ANSWER = value(_WalletAnswer)
 _TRANSACTION_ANSWER = value(_TransactionAnswer)
 _BALANCE_ANSWER = value(_BalanceAnswer)
