@@ -7,7 +7,16 @@ their own to what a tool does.
 
 from trove_agents.tools.catalog import CATALOG
 from trove_agents.tools.failures import for_model
+from trove_agents.tools.naming import namespace_of
 from trove_agents.tools.spec import InvalidArguments, ToolResult, ToolSpec
 from trove_agents.tools.text import MAX_CHARACTERS
 
-__all__ = ["CATALOG", "MAX_CHARACTERS", "InvalidArguments", "ToolResult", "ToolSpec", "for_model"]
+__all__ = [
+    "CATALOG",
+    "MAX_CHARACTERS",
+    "InvalidArguments",
+    "ToolResult",
+    "ToolSpec",
+    "for_model",
+    "namespace_of",
+]
