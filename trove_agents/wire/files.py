@@ -94,8 +94,8 @@ class TreeResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """The step reference that was asked for with the call."""
 
 
-class FileInfo(msgspec.Struct, frozen=True):
-    """One entry of a listing. A symbolic link is shown as an entry that is not a directory."""
+class FileInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One entry of a listing. A symbolic link is shown as an entry that is not a directory, wherever it leads."""
 
     name: str
     path: str
@@ -105,6 +105,8 @@ class FileInfo(msgspec.Struct, frozen=True):
     """None for directories."""
     modified_at: str
     """Of the content; ISO 8601, UTC, six fractional digits, ``Z``."""
+    is_link: bool = False
+    """Of our own servers; others do not say it."""
 
 
 class FileStat(msgspec.Struct, frozen=True):

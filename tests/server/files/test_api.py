@@ -425,8 +425,9 @@ def test_directories_behind_a_link_are_made_under_their_plain_names(strange):
 
 
 def test_listing_shows_links_as_entries_and_goes_through_them_when_asked(linked):
-    found = {e["name"]: e["is_dir"] for e in linked.list().json["entries"]}
-    assert found["d"] is False and found["real"] is True
+    found = {e["name"]: e for e in linked.list().json["entries"]}
+    assert found["d"]["is_dir"] is False and found["real"]["is_dir"] is True
+    assert found["d"]["is_link"] is True and "is_link" not in found["real"]
     assert names(linked.list("d")) == ["workspace/d/back", "workspace/d/file.txt"]
 
 

@@ -152,7 +152,8 @@ def _infos(entries: list[Entry], real: str, asked: str) -> list[FileInfo]:
         name = below.rpartition("/")[2] if "/" in below else below
         is_dir = entry.kind is Kind.DIRECTORY
         modified = times.from_micros(entry.mtime_ns // 1000)
-        infos.append(FileInfo(name, prefix + below, is_dir, None if is_dir else entry.size, modified))
+        size = None if is_dir else entry.size
+        infos.append(FileInfo(name, prefix + below, is_dir, size, modified, entry.kind is Kind.LINK))
     return infos
 
 
