@@ -1,23 +1,24 @@
 import pytest
 
-from trove_agents import ExecResult
-from trove_agents.tools.bash import render
+from trove_agents import WorkspaceLeased
+from trove_agents.tools import CATALOG, ToolContext
+from trove_agents.tools.bash import CommandRun, render
 
 
 @pytest.mark.parametrize(
     ("result", "text"),
     [
-        (ExecResult(0, "a\nb\n", "", 1), "a\nb"),
-        (ExecResult(0, "", "", 1), "(no output)"),
-        (ExecResult(0, "\n", "", 1), "(no output)"),
+        (CommandRun(0, "a\nb\n", "", 1), "a\nb"),
+        (CommandRun(0, "", "", 1), "(no output)"),
+        (CommandRun(0, "\n", "", 1), "(no output)"),
         (
-            ExecResult(0, "0\n", "cat: x: No such file or directory\n", 1),
+            CommandRun(0, "0\n", "cat: x: No such file or directory\n", 1),
             "0\ncat: x: No such file or directory",
         ),
-        (ExecResult(1, "", "", 1), "[exit 1]"),
-        (ExecResult(2, "out\n", "err\n", 1), "[exit 2]\nerr\nout"),
-        (ExecResult(139, "out", "", 1), "[exit 139]\nout"),
-        (ExecResult(0, "  kept \n\n", "", 1), "  kept \n"),
+        (CommandRun(1, "", "", 1), "[exit 1]"),
+        (CommandRun(2, "out\n", "err\n", 1), "[exit 2]\nerr\nout"),
+        (CommandRun(139, "out", "", 1), "[exit 139]\nout"),
+        (CommandRun(0, "  kept \n\n", "", 1), "  kept \n"),
     ],
 )
 def test_text_for_the_model(result, text):
@@ -25,7 +26,7 @@ def test_text_for_the_model(result, text):
 
 
 def test_what_was_lost_is_said_even_where_output_is_cut():
-    result = ExecResult(
+    result = CommandRun(
         0,
         "x" * 5_000,
         "",
@@ -43,6 +44,70 @@ def test_what_was_lost_is_said_even_where_output_is_cut():
 
 
 def test_errors_stay_in_view_when_output_is_long():
-    text = render(ExecResult(1, "x\n" * 50_000, "the reason\n", 1), 1_000)
+    text = render(CommandRun(1, "x\n" * 50_000, "the reason\n", 1), 1_000)
     assert text.startswith("[exit 1]\nthe reason\nx\n")
     assert len(text) < 1_300
+
+
+def bash(client, command, **options):
+    return client.run(CATALOG["bash"].call({"command": command}, ToolContext(**options)))
+
+
+def changed(result):
+    return [(each.path, each.change) for each in result.value.files_changed]
+
+
+def test_what_a_command_changed(client):
+    assert changed(bash(client, "mkdir d; echo 1 > a; echo 2 > d/b")) == [
+        ("workspace/a", "added"),
+        ("workspace/d/b", "added"),
+    ]
+    assert changed(bash(client, "rm a; echo 3 >> d/b; echo 4 > d/c")) == [
+        ("workspace/a", "removed"),
+        ("workspace/d/b", "changed"),
+        ("workspace/d/c", "added"),
+    ]
+    result = bash(client, "cat d/b")
+    assert (changed(result), result.plain["files_changed"]) == ([], [])
+
+
+def test_more_changes_than_are_told(client, tool_trove):
+    client.write("there", "")
+    result = bash(client, "seq 1200 | xargs touch")
+    assert (len(result.value.files_changed), result.value.more_changed) == (1_000, True)
+    fresh = bash(tool_trove.client("many-at-first"), "seq 1200 | xargs touch")
+    assert (len(fresh.value.files_changed), fresh.value.more_changed) == (1_000, True)
+
+
+def test_changes_need_not_be_looked_for(client):
+    assert bash(client, "echo 1 > a", changes=False).value.files_changed is None
+
+
+def test_long_output_is_kept_where_it_can_be_read(client):
+    result = bash(client, "seq 5000", max_characters=1_000)
+    path = result.value.output_path
+    assert f"characters left out here; all of it is in {path}]" in result.text
+    assert client.read_text(path) == "".join(f"{number}\n" for number in range(1, 5_001))
+    assert result.value.stdout == client.read_text(path)
+    assert (result.plain["truncated"], result.plain["output_path"]) == (True, path)
+    assert not {"stdout", "stderr"} & set(result.plain)
+    before = len(list(client.history()))
+    assert bash(client, "seq 5000", max_characters=1_000).value.output_path == path
+    assert len(client.list_dir("workspace/.trove/output")) == 1
+    assert bash(client, "true").value.files_changed == []
+    assert len(list(client.history())) - before <= 1
+
+
+def test_output_that_cannot_be_kept_is_no_failure(client, tool_trove):
+    client.write("a", "")
+    with tool_trove.admin() as admin:
+        admin.set_quota(client.namespace, max_files=1)
+    result = bash(client, "seq 5000", max_characters=1_000)
+    assert (result.value.output_path, result.plain["truncated"]) == (None, True)
+    assert "to see them, write the output to a file" in result.text
+    assert "stdout" in result.plain
+
+
+def test_a_lease_of_another_is_the_commands_to_tell(client):
+    with client.lease(), pytest.raises(WorkspaceLeased):
+        bash(client, "true")

@@ -3,10 +3,10 @@ import json
 import msgspec
 import pytest
 
-from trove_agents import ExecResult, TroveClient
+from trove_agents import TroveClient
 from trove_agents.client.transport import Reply
-from trove_agents.tools import CATALOG, InvalidArguments, ToolSpec
-from trove_agents.tools.bash import BASH
+from trove_agents.tools import CATALOG, DEFAULT, InvalidArguments, ToolSpec
+from trove_agents.tools.bash import BASH, CommandRun
 
 ECHO = {"exit_code": 0, "stdout": "hi\n", "stderr": "", "duration_ms": 3}
 
@@ -32,7 +32,8 @@ class Server:
 
 def test_the_catalogue_is_keyed_by_name():
     assert all(name == spec.name for name, spec in CATALOG.items())
-    assert set(CATALOG) == {"bash"}
+    assert " ".join(CATALOG) == "bash read write edit list glob grep snapshot restore diff"
+    assert set(DEFAULT) <= set(CATALOG)
 
 
 @pytest.mark.parametrize("spec", CATALOG.values(), ids=lambda spec: spec.name)
@@ -54,7 +55,7 @@ def test_bash_sends_the_command_as_it_is():
     server = Server(ECHO)
     client = TroveClient("key", "n", transport=server)
     result = client.run(BASH.call({"command": "echo 'hi' \\\n && true"}))
-    assert (result.text, result.value) == ("hi", ExecResult(0, "hi\n", "", 3))
+    assert (result.text, result.value) == ("hi", CommandRun(0, "hi\n", "", 3))
     [request] = server.requests
     assert (request.method, request.path) == ("POST", "/v1/exec")
     assert json.loads(request.body) == {"command": "echo 'hi' \\\n && true"}
@@ -88,9 +89,9 @@ def test_a_tool_may_take_several_calls():
         first: str
         second: str
 
-    def both(arguments):
-        a = yield from BASH.action(arguments_of(arguments.first))
-        b = yield from BASH.action(arguments_of(arguments.second))
+    def both(arguments, context):
+        a = yield from BASH.action(arguments_of(arguments.first), context)
+        b = yield from BASH.action(arguments_of(arguments.second), context)
         return [a.stdout, b.stdout]
 
     def arguments_of(command):

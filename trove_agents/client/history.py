@@ -25,9 +25,11 @@ def diff(a: State, b: State | None = None) -> Flow[list[Difference]]:
     return found
 
 
-def history_page(path: str | None = None, *, cursor: str | None = None) -> Call[HistoryPage]:
+def history_page(
+    path: str | None = None, *, limit: int | None = None, cursor: str | None = None
+) -> Call[HistoryPage]:
     """One page, newest first; ``next_cursor`` continues towards older versions."""
-    query = {"path": path, "cursor": cursor}
+    query = {"path": path, "limit": None if limit is None else str(limit), "cursor": cursor}
     given = tuple((name, text) for name, text in query.items() if text is not None)
     return get(("v1", "history"), _HISTORY_PAGE, given)
 

@@ -5,16 +5,19 @@ result into text. Integrations and the MCP server render specs in their framewor
 their own to what a tool does.
 """
 
-from trove_agents.tools.catalog import CATALOG
+from trove_agents.tools.catalog import CATALOG, DEFAULT
 from trove_agents.tools.failures import for_model
 from trove_agents.tools.naming import namespace_of
-from trove_agents.tools.spec import InvalidArguments, ToolResult, ToolSpec
+from trove_agents.tools.spec import Attachment, InvalidArguments, ToolContext, ToolResult, ToolSpec
 from trove_agents.tools.text import MAX_CHARACTERS
 
 __all__ = [
     "CATALOG",
+    "DEFAULT",
     "MAX_CHARACTERS",
+    "Attachment",
     "InvalidArguments",
+    "ToolContext",
     "ToolResult",
     "ToolSpec",
     "for_model",

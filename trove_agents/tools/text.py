@@ -1,5 +1,6 @@
 """Text that fits into a model's context."""
 
+from collections.abc import Iterable
 from typing import Final
 
 MAX_CHARACTERS: Final = 30_000
@@ -9,10 +10,10 @@ _NEAR: Final = 200
 """How far from the middle a line's end is looked for, so that no line is torn."""
 
 
-def cut(text: str, limit: int) -> str:
+def cut(text: str, limit: int, hint: str | None = None) -> str:
     """The text, or its beginning and its end with a note between: errors tend to stand at the end.
 
-    The note comes on top of ``limit``.
+    The note comes on top of ``limit``. It ends with a hint how to see the rest.
     """
     if len(text) <= limit:
         return text
@@ -23,8 +24,26 @@ def cut(text: str, limit: int) -> str:
     line = text.find("\n", end, end + _NEAR)
     end = end if line < 0 else line + 1
     before = "" if not start or text[start - 1] == "\n" else "\n"
-    note = (
-        f"[{end - start:,} of {len(text):,} characters left out here; "
-        "to see them, write the output to a file and read it in parts]\n"
-    )
+    hint = hint or "to see them, write the output to a file and read it in parts"
+    note = f"[{end - start:,} of {len(text):,} characters left out here; {hint}]\n"
     return text[:start] + before + note + text[end:]
+
+
+def listed(lines: Iterable[str], limit: int, *, truncated: bool) -> str:
+    """As many whole lines as fit, at least one, with a note when there are others; empty when there are none.
+
+    Args:
+        lines: Without their ends.
+        limit: Characters; the note comes on top.
+        truncated: There were more than these from the start.
+    """
+    shown: list[str] = []
+    for line in lines:
+        limit -= len(line) + 1
+        if shown and limit < 0:
+            truncated = True
+            break
+        shown.append(line)
+    if truncated:
+        shown.append("[there are more: ask for less]")
+    return "\n".join(shown)

@@ -5,7 +5,7 @@ from pydantic import ConfigDict, Field
 
 from langchain_trove.tool import TroveTool
 from trove_agents import AsyncTroveClient, TroveClient
-from trove_agents.tools import CATALOG, MAX_CHARACTERS
+from trove_agents.tools import CATALOG, DEFAULT, MAX_CHARACTERS
 
 
 class TroveToolkit(BaseToolkit):
@@ -45,10 +45,10 @@ class TroveToolkit(BaseToolkit):
         """The tools, for ``create_agent(model, tools)`` or ``model.bind_tools(tools)``."""
         return [
             TroveTool(
-                spec,
+                CATALOG[name],
                 client=self.client,
                 async_client=self.async_client,
                 max_characters=self.max_characters,
             )
-            for spec in CATALOG.values()
+            for name in DEFAULT
         ]

@@ -6,7 +6,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import ToolException
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_trove import TroveToolkit
-from trove_agents import ExecResult, TroveAuthError, TroveConnectionError
+from trove_agents import TroveAuthError, TroveConnectionError
 
 GOOD = {"exit_code": 0, "stdout": "hi\n"}
 
@@ -41,7 +41,7 @@ def test_sync_with_artifact(client, server):
     server.answers["x"] = GOOD
     message = bash(client).invoke(call())
     assert (message.content, message.status, message.tool_call_id) == ("hi", "success", "1")
-    assert message.artifact == ExecResult(0, "hi\n", "", 1)
+    assert (message.artifact.exit_code, message.artifact.stdout) == (0, "hi\n")
 
 
 async def test_async_uses_the_async_client(client, async_client, server, async_server):
