@@ -9,8 +9,11 @@ from trove_agents.guard.errors import (
     PaymentInDoubt,
     UnsettledWarning,
 )
+from trove_agents.guard.evidence import Evidence, answered, any_of, not_sent
 from trove_agents.guard.guard import AsyncGuard, Guard, Paid, Payment
 from trove_agents.guard.journal import Journal, SqliteJournal
+from trove_agents.guard.paid import AsyncPaidFunction, PaidFunction, paid, paying_for
+from trove_agents.guard.payments import Outcome, Resolver
 from trove_agents.guard.policies import Approve, Ask, Deny, Policy, Proposal, Verdict, ask_above
 from trove_agents.guard.prices import Metered, Price, at_rate
 from trove_agents.guard.states import Entry, Receipt, State
@@ -21,13 +24,17 @@ __all__ = [
     "Approve",
     "Ask",
     "AsyncGuard",
+    "AsyncPaidFunction",
     "Deny",
     "Entry",
+    "Evidence",
     "Guard",
     "Journal",
     "Metered",
     "NotCharged",
+    "Outcome",
     "Paid",
+    "PaidFunction",
     "Payment",
     "PaymentConflict",
     "PaymentDenied",
@@ -36,10 +43,16 @@ __all__ = [
     "Price",
     "Proposal",
     "Receipt",
+    "Resolver",
     "SqliteJournal",
     "State",
     "UnsettledWarning",
     "Verdict",
+    "answered",
+    "any_of",
     "ask_above",
     "at_rate",
+    "not_sent",
+    "paid",
+    "paying_for",
 ]

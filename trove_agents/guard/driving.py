@@ -4,6 +4,7 @@ A flow yields what it needs done, and is given the result or the failure; failur
 """
 
 import asyncio
+import inspect
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -32,11 +33,19 @@ class Ask(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class Consult:
+    """A function of the user's, which may be a coroutine function beside an event loop."""
+
+    function: Callable[..., Any]
+    argument: object
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """The last moment at which a cancellation that has come is thrown into the flow."""
 
 
-GuardFlow: TypeAlias = Generator[Do[Any] | Ask[Any] | Pause, Any, T]
+GuardFlow: TypeAlias = Generator[Do[Any] | Ask[Any] | Consult | Pause, Any, T]
 
 
 def do(action: Callable[[], T]) -> GuardFlow[T]:
@@ -57,12 +66,7 @@ def run(client: WalletClient, flow: GuardFlow[T]) -> T:
         step = next(flow)
         while True:
             try:
-                if isinstance(step, Do):
-                    result = step.action()
-                elif isinstance(step, Ask):
-                    result = _saying(client, step).run(iter(step.call))
-                else:
-                    result = None
+                result = _done(client, step)
             except BaseException as error:  # noqa: BLE001 (the flow decides)
                 step = flow.throw(error)
             else:
@@ -85,10 +89,8 @@ async def arun(client: AsyncWalletClient, flow: GuardFlow[T]) -> T:
                 elif cancelled:
                     cancelled = False
                     raise asyncio.CancelledError  # noqa: TRY301 (as if it came now)
-                elif isinstance(step, Ask):
-                    result = await _saying(client, step).run(iter(step.call))
                 else:
-                    result = None
+                    result = await _adone(client, step)
             except GeneratorExit:
                 flow.close()
                 raise
@@ -101,6 +103,30 @@ async def arun(client: AsyncWalletClient, flow: GuardFlow[T]) -> T:
             raise asyncio.CancelledError from None
         value: T = stop.value
         return value
+
+
+def _done(client: WalletClient, step: Do[Any] | Ask[Any] | Consult | Pause) -> Any:
+    match step:
+        case Do(action):
+            return action()
+        case Ask(call):
+            return _saying(client, step).run(iter(call))
+        case Consult(function, argument):
+            return function(argument)
+        case Pause():
+            return None
+
+
+async def _adone(client: AsyncWalletClient, step: Ask[Any] | Consult | Pause) -> Any:
+    match step:
+        case Ask(call):
+            return await _saying(client, step).run(iter(call))
+        case Consult(function, argument):
+            if inspect.iscoroutinefunction(function):
+                return await function(argument)
+            return await asyncio.to_thread(function, argument)
+        case Pause():
+            return None
 
 
 async def _whole(action: Callable[[], T]) -> tuple[T, bool]:

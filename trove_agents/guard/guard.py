@@ -15,9 +15,10 @@ from trove_agents.client.wallets import AsyncWallet, Wallet
 from trove_agents.guard import driving
 from trove_agents.guard.driving import GuardFlow
 from trove_agents.guard.errors import AlreadyPaid, NotCharged
+from trove_agents.guard.evidence import Evidence
 from trove_agents.guard.journal import Journal, SqliteJournal
 from trove_agents.guard.money import Holds, digest
-from trove_agents.guard.payments import Outcome, Payments
+from trove_agents.guard.payments import Outcome, Payments, Resolver
 from trove_agents.guard.policies import Policy, Proposal
 from trove_agents.guard.prices import Metered, Price, highest, micros
 from trove_agents.guard.states import Entry, Receipt, as_usd
@@ -88,10 +89,6 @@ class Payment:
             self._result = encoded if len(encoded) <= RESULT_BYTES else None
 
 
-NotChargedBy = Callable[[BaseException], bool]
-"""Whether an exception of the tool proves that nothing was charged."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Wanted:
     """What ``authorize`` is told of a payment beside its price."""
@@ -111,15 +108,17 @@ class _Guarding:
         self,
         wallet_id: int,
         journal: Journal | str | os.PathLike[str],
+        *,
         policy: Policy | None,
         signals: tuple[type[BaseException], ...],
+        resolvers: Mapping[str, Resolver] | None,
         hold_seconds: int,
     ) -> None:
         self.wallet_id = wallet_id
         self._own = SqliteJournal(journal) if isinstance(journal, str | os.PathLike) else None
         self._signals = signals
         opened = self._own or cast("Journal", journal)
-        self._payments = Payments(wallet_id, opened, Holds(hold_seconds), policy)
+        self._payments = Payments(wallet_id, opened, Holds(hold_seconds), policy, dict(resolvers or {}))
 
     def _begin(self, price: Price, wanted: "_Wanted") -> GuardFlow[Payment]:
         if not 1 <= len(wanted.key) <= KEY_CHARACTERS:
@@ -145,7 +144,7 @@ class _Guarding:
         return Payment((yield from self._payments.begin(entry, proposal, approved=wanted.approved)))
 
     def _end(
-        self, payment: Payment, error: BaseException | None, not_charged: NotChargedBy | None
+        self, payment: Payment, error: BaseException | None, not_charged: Evidence | None
     ) -> GuardFlow[None]:
         entry = payment._entry  # noqa: SLF001 - of this module
         if entry is None:
@@ -199,6 +198,7 @@ class Guard(_Guarding):
         policy: Asked before each payment; None: the wallet's budget and limits alone decide.
         signals: Exceptions by which a framework stops a tool that waits for somebody and runs it again later. The hold
             stays, and the same key goes on with it.
+        resolvers: By vendor, who asks it how a payment in doubt ended: when the same key is paid again, and by ``recover``.
         hold_seconds: How long the wallet keeps the money. Then it counts it as in doubt by itself, and it can still
             be settled: so a tool may take longer.
     """
@@ -210,9 +210,17 @@ class Guard(_Guarding):
         journal: Journal | str | os.PathLike[str],
         policy: Policy | None = None,
         signals: tuple[type[BaseException], ...] = (),
+        resolvers: Mapping[str, Resolver] | None = None,
         hold_seconds: int = HOLD_SECONDS,
     ) -> None:
-        super().__init__(wallet.id, journal, policy, signals, hold_seconds)
+        super().__init__(
+            wallet.id,
+            journal,
+            policy=policy,
+            signals=signals,
+            resolvers=resolvers,
+            hold_seconds=hold_seconds,
+        )
         self.wallet = wallet
         self._client = cast("WalletClient", wallet.client)
 
@@ -226,7 +234,7 @@ class Guard(_Guarding):
         vendor: str | None = None,
         arguments: Mapping[str, Any] | None = None,
         step: Step | None = None,
-        not_charged: NotChargedBy | None = None,
+        not_charged: Evidence | None = None,
         approved: bool = False,
     ) -> Iterator[Payment]:
         """Holds the price while the tool runs in the block, and captures it at its end.
@@ -239,8 +247,8 @@ class Guard(_Guarding):
             vendor: Who is paid.
             arguments: Of the tool, as JSON: a repetition must have the same.
             step: The step of an agent's that it is for.
-            not_charged: Whether an exception proves that nothing was charged, as ``NotCharged`` does. All others
-                leave the payment in doubt.
+            not_charged: Whether an exception proves that nothing was charged, as ``NotCharged`` does: see ``evidence``.
+                All others leave the payment in doubt.
             approved: A person said yes to this payment, so the policy's question is answered.
 
         Raises:
@@ -334,9 +342,17 @@ class AsyncGuard(_Guarding):
         journal: Journal | str | os.PathLike[str],
         policy: Policy | None = None,
         signals: tuple[type[BaseException], ...] = (),
+        resolvers: Mapping[str, Resolver] | None = None,
         hold_seconds: int = HOLD_SECONDS,
     ) -> None:
-        super().__init__(wallet.id, journal, policy, signals, hold_seconds)
+        super().__init__(
+            wallet.id,
+            journal,
+            policy=policy,
+            signals=signals,
+            resolvers=resolvers,
+            hold_seconds=hold_seconds,
+        )
         self.wallet = wallet
         self._client = cast("AsyncWalletClient", wallet.client)
 
@@ -350,7 +366,7 @@ class AsyncGuard(_Guarding):
         vendor: str | None = None,
         arguments: Mapping[str, Any] | None = None,
         step: Step | None = None,
-        not_charged: NotChargedBy | None = None,
+        not_charged: Evidence | None = None,
         approved: bool = False,
     ) -> AsyncIterator[Payment]:
         """See :meth:`Guard.authorize`. A cancellation of the block leaves the payment in doubt."""
@@ -414,7 +430,7 @@ def _took(payment: Payment, price: Price, result: object) -> None:
             payment.doubt(f"its cost cannot be told: {_said(error)}")
 
 
-def _proves_no_charge(error: BaseException, not_charged: NotChargedBy | None) -> bool:
+def _proves_no_charge(error: BaseException, not_charged: Evidence | None) -> bool:
     if isinstance(error, NotCharged):
         return True
     if not_charged is None:

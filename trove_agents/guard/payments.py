@@ -3,14 +3,16 @@
 A hold is given back only on positive evidence that nothing was charged. Anything else is in doubt and keeps it.
 """
 
+import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias
 
 from trove_agents.errors import BudgetExceededError, TroveError
 from trove_agents.guard import policies
-from trove_agents.guard.driving import GuardFlow, Pause, do
+from trove_agents.guard.driving import Consult, GuardFlow, Pause, do
 from trove_agents.guard.errors import (
     AlreadyPaid,
     PaymentConflict,
@@ -21,10 +23,16 @@ from trove_agents.guard.errors import (
 from trove_agents.guard.journal import Journal
 from trove_agents.guard.money import Holds, refuses
 from trove_agents.guard.policies import Policy, Proposal, Verdict
+from trove_agents.guard.prices import micros
 from trove_agents.guard.states import Entry, Receipt, State
 
 Outcome: TypeAlias = Literal["charged", "not-charged", "write-off"]
 
+Resolver: TypeAlias = Callable[[Receipt], Any]
+"""Asks a vendor how a payment in doubt ended: ``"charged"``, ``"not-charged"``, the amount that was charged as a ``Decimal``,
+or None where the vendor does not know either. A coroutine function will do for an ``AsyncGuard``."""
+
+_LOG: Final = logging.getLogger("trove_agents.guard")
 _UNDER_WAY: Final = "it is under way elsewhere, or was interrupted; after a crash `recover()` sorts it out"
 _UNKNOWN: Final = "nobody knows whether it was made; `resolve()` it"
 _MOVED: Final = "it was settled elsewhere meanwhile"
@@ -34,11 +42,21 @@ _UNSETTLED: Final[tuple[State, ...]] = ("intended", "running", "settling")
 class Payments:
     """Payments of one wallet."""
 
-    def __init__(self, wallet_id: int, journal: Journal, money: Holds, policy: Policy | None) -> None:
+    def __init__(
+        self,
+        wallet_id: int,
+        journal: Journal,
+        money: Holds,
+        policy: Policy | None,
+        resolvers: Mapping[str, Resolver],
+    ) -> None:
         self._wallet_id = wallet_id
         self._journal = journal
         self._money = money
         self._policy = policy
+        self._resolvers = resolvers
+        self._left: dict[str, Entry] = {}
+        """What could not be settled since the wallet was not reached."""
 
     def ready(self) -> GuardFlow[None]:
         """Finds out what the wallet's server has, if that is not known yet.
@@ -54,6 +72,7 @@ class Payments:
         Raises:
             TroveError: see :meth:`Guard.authorize`. The tool must not run.
         """
+        yield from self._settle_left()
         there = yield from do(lambda: self._journal.find(wanted.wallet_id, wanted.key))
         if there is not None:
             there = yield from self._again(there, wanted)
@@ -68,23 +87,24 @@ class Payments:
         entry = yield from self._intend(there, wanted)
         return (yield from self._start(entry))
 
-    def settle(self, entry: Entry, micros: int, result: bytes | None) -> GuardFlow[Entry]:
+    def settle(self, entry: Entry, charged: int, result: bytes | None) -> GuardFlow[Entry]:
         """Books how a tool that ran ended. Never raises what the wallet says: the tool has run.
 
         Where the wallet cannot be reached, ``recover`` tells it later; where it refuses, the payment is in doubt.
         """
         settling = yield from self._move(
-            entry, ("running", "in_doubt", "voided"), "settling", settle_micros=micros, result=result
+            entry, ("running", "in_doubt", "voided"), "settling", settle_micros=charged, result=result
         )
-        if settling.attempt != entry.attempt and micros:
+        if settling.attempt != entry.attempt and charged:
             # Somebody said wrongly that nothing was charged, and it was paid anew: this one is booked all the same
-            settling = replace(entry, state="settling", settle_micros=micros)
+            settling = replace(entry, state="settling", settle_micros=charged)
         elif settling.state != "settling":
             return settling  # somebody else said how it ended, and knew it
         try:
             return (yield from self._finish(settling))
         except TroveError as error:
             if not refuses(error):
+                self._left[settling.key] = settling
                 return settling
             warnings.warn(
                 f"the payment {entry.key!r} could not be booked and is in doubt: {error}",
@@ -144,6 +164,8 @@ class Payments:
             known_charged = bool(entry.settle_micros)
             if found is not None and not (known_charged and found.state == "voided"):
                 done.append((yield from self._replace(entry, found)))
+            elif (resolved := (yield from self._consult(entry))).state != "in_doubt":
+                done.append(resolved)
         for entry in (yield from self.those(*_UNSETTLED)):
             if entry.state == "running":
                 doubted = yield from self.doubt(entry, "the program ended while the tool ran")
@@ -152,12 +174,7 @@ class Payments:
                 continue
             ending = entry if entry.state == "settling" else entry.to("settling", settle_micros=0)
             if ending is entry or (yield from do(_replaced(self._journal, entry, ending))):
-                try:
-                    done.append((yield from self._finish(ending)))
-                except TroveError as error:
-                    if not refuses(error):
-                        raise
-                    done.append((yield from self._now(ending)))
+                done.append((yield from self._finish_or_doubt(ending)))
         return done
 
     def _again(self, there: Entry, wanted: Entry) -> GuardFlow[Entry]:
@@ -166,6 +183,8 @@ class Payments:
             raise PaymentConflict(
                 f"the key {wanted.key!r} belongs to a payment of another price, tool, vendor or other arguments"
             )
+        if there.state == "in_doubt":
+            there = yield from self._consult(there)
         if there.state == "settling":
             try:
                 there = yield from self._finish(there)
@@ -179,6 +198,35 @@ class Payments:
         if there.state in ("voided", "denied", "waiting"):
             return there
         raise PaymentInDoubt(wanted.key, _UNKNOWN if there.state == "in_doubt" else _UNDER_WAY)
+
+    def _consult(self, entry: Entry) -> GuardFlow[Entry]:
+        """A payment in doubt after its vendor was asked, if there is a resolver for it."""
+        resolver = self._resolvers.get(entry.vendor or "")
+        if resolver is None or entry.state != "in_doubt":
+            return entry
+        try:
+            said = yield Consult(resolver, Receipt.of(entry))
+            charged = _charged(said, entry.micros)
+        except Exception as error:  # noqa: BLE001 (then nobody knows, as before)
+            _LOG.warning("the resolver of %s failed for %r: %r", entry.vendor, entry.key, error)
+            return entry
+        if charged is None:
+            return entry
+        settling = entry.to("settling", settle_micros=charged, note=None)
+        if not (yield from do(_replaced(self._journal, entry, settling))):
+            return (yield from self._now(entry))
+        return (yield from self._finish_or_doubt(settling))
+
+    def _settle_left(self) -> GuardFlow[None]:
+        """Settles what an earlier call could not, now that there is another call to the wallet anyway."""
+        for key in list(self._left):
+            if (entry := self._left.pop(key, None)) is not None:
+                try:
+                    yield from self._finish(entry)
+                except TroveError as error:
+                    if not refuses(error):
+                        self._left[key] = entry
+                        return
 
     def _needs_a_person(self, wanted: Entry, proposal: Proposal) -> GuardFlow[str]:
         """Why; empty if not.
@@ -241,8 +289,10 @@ class Payments:
             # The tool has not run. Whether something is held is known only where the wallet refused
             after = entry.to("denied") if refuses(error) else entry.to("settling", settle_micros=0)
             if not (yield from do(_replaced(self._journal, entry, after))) and running is not None:
-                given_back = running.to("settling", settle_micros=0)
-                yield from do(_replaced(self._journal, running, given_back))
+                after = running.to("settling", settle_micros=0)
+                yield from do(_replaced(self._journal, running, after))
+            if after.state == "settling":
+                self._left[after.key] = after
             raise
         if moved:
             # `recover` of another process took it for left behind, and it gives the hold back, or did
@@ -278,6 +328,15 @@ class Payments:
             raise
         return (yield from self._replace(entry, ended))
 
+    def _finish_or_doubt(self, entry: Entry) -> GuardFlow[Entry]:
+        """As :meth:`_finish`; in doubt where the wallet refuses."""
+        try:
+            return (yield from self._finish(entry))
+        except TroveError as error:
+            if not refuses(error):
+                raise
+            return (yield from self._now(entry))
+
     def _replace(self, entry: Entry, ended: Entry) -> GuardFlow[Entry]:
         """Writes the end down. Need not reach the disk at once: told again, the wallet says the same."""
         if (yield from do(_replaced(self._journal, entry, ended, durable=False))):
@@ -288,6 +347,19 @@ class Payments:
         found = yield from do(lambda: self._journal.find(entry.wallet_id, entry.key))
         assert found is not None, "nothing is ever deleted"
         return found
+
+
+def _charged(said: object, most: int) -> int | None:
+    """Micro-USD, from what a resolver says."""
+    if said is None:
+        return None
+    if said in ("charged", "not-charged"):
+        return most if said == "charged" else 0
+    if not isinstance(said, Decimal):
+        raise TypeError(f"a resolver does not say {said!r}")
+    if (charged := micros(said)) > most:
+        raise ValueError(f"${said} is more than was held")
+    return charged
 
 
 def _replaced(journal: Journal, before: Entry, after: Entry, *, durable: bool = True) -> Any:

@@ -1,0 +1,75 @@
+"""What a model is told about money: short, with the numbers it can act on."""
+
+from decimal import Decimal
+from typing import Final
+
+from trove_agents.client.wallets import WalletBalance
+from trove_agents.errors import BudgetExceededError, TroveError
+from trove_agents.guard.errors import (
+    AlreadyPaid,
+    ApprovalNeeded,
+    PaymentConflict,
+    PaymentDenied,
+    PaymentInDoubt,
+)
+from trove_agents.guard.prices import Metered, Price, micros
+from trove_agents.guard.states import as_usd
+
+NOT_KEPT: Final = "This call was paid for before and its result was not kept. It is not run or paid again: go on without it."
+
+
+def refusal(error: TroveError) -> str:
+    """Why a paid tool did not run, for the model that called it."""
+    if isinstance(error, BudgetExceededError):
+        return _over(error)
+    if isinstance(error, ApprovalNeeded):
+        return f"Not run, nothing was charged: {error}. Go on with something else, or wait for the answer and call it again."
+    if isinstance(error, PaymentDenied):
+        return f"Not run, nothing was charged: {error}. Do not call it again with these arguments."
+    if isinstance(error, PaymentInDoubt):
+        return (
+            f"Not run: {error}. It may have been charged, so do not try it again; go on without its result."
+        )
+    if isinstance(error, AlreadyPaid):
+        return NOT_KEPT
+    if isinstance(error, PaymentConflict):
+        return f"Not run, nothing was charged: {error}."
+    return f"Not run: the wallet did not answer as it should ({error}). Nothing is known to have been charged; try again later."
+
+
+def budget(balance: WalletBalance) -> str:
+    """What is left of a budget, in a line."""
+    parts = [f"${balance.remaining_budget} of ${balance.budget_usd} remain"]
+    if balance.held_usd:
+        parts.append(f"${balance.held_usd} are held for calls that are under way")
+    if balance.in_doubt_usd:
+        parts.append(f"${balance.in_doubt_usd} are in doubt")
+    return f"Budget for paid tools: {', '.join(parts)}."
+
+
+def price_tag(price: Price) -> str:
+    """What a call costs, for the description of a tool."""
+    if isinstance(price, Metered):
+        most = price.most
+        return "Its cost is metered." if callable(most) else f"Costs at most {dollars(most)} a call."
+    if callable(price):
+        return "Its price depends on the arguments."
+    return f"Costs {dollars(price)} a call." if micros(price) else "Free."
+
+
+def dollars(amount: Decimal | int | str) -> str:
+    """An amount for people: ``$0.25``."""
+    return f"${as_usd(micros(amount))}"
+
+
+def _over(error: BudgetExceededError) -> str:
+    numbers = ""
+    if error.requested_usd is not None and error.remaining_usd is not None:
+        numbers = f" It needs ${error.requested_usd}, and ${error.remaining_usd} remain."
+    rule = error.limiting_rule
+    why = (
+        "the budget does not allow it"
+        if rule in (None, "budget")
+        else f"a limit of the wallet ({rule}) does not allow it"
+    )
+    return f"Not run, nothing was charged: {why}.{numbers} Take a cheaper way, or finish without it."
