@@ -9,6 +9,7 @@ from trove_agents.tools.catalog import CATALOG, DEFAULT
 from trove_agents.tools.failures import for_model
 from trove_agents.tools.naming import namespace_of
 from trove_agents.tools.spec import Attachment, InvalidArguments, ToolContext, ToolResult, ToolSpec
+from trove_agents.tools.telling import arun_telling, run_telling
 from trove_agents.tools.text import MAX_CHARACTERS
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "ToolContext",
     "ToolResult",
     "ToolSpec",
+    "arun_telling",
     "for_model",
     "namespace_of",
+    "run_telling",
 ]

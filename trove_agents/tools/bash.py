@@ -44,21 +44,40 @@ class CommandRun(ExecResult, frozen=True, omit_defaults=True):
     """There are others."""
 
 
+class Command:
+    """What goes before and after a model's command, which can be sent in more ways than one.
+
+    What is found out or kept beside it never makes a command fail that has run.
+    """
+
+    def __init__(self, context: ToolContext) -> None:
+        self._context = context
+        self._watch = Watch(context)
+
+    def before(self) -> Flow[None]:
+        """Before it is sent."""
+        yield from self._watch.begin()
+
+    def after(self, result: ExecResult) -> Flow[CommandRun]:
+        """After it has ended."""
+        yield from self._watch.end()
+        text = _text(result)
+        is_cut = len(text) > self._context.max_characters
+        return CommandRun(
+            **msgspec.structs.asdict(result),
+            truncated=is_cut or result.stdout_truncated or result.stderr_truncated,
+            output_path=(yield from _keep(text)) if is_cut and self._context.keep_output else None,
+            files_changed=self._watch.files_changed,
+            more_changed=self._watch.more_changed,
+        )
+
+
 def run(arguments: BashArguments, context: ToolContext) -> Flow[CommandRun]:
-    """Runs the command. What else is found out or kept never makes a command fail that has run."""
-    watch = Watch(context)
-    yield from watch.begin()
+    """Runs the command."""
+    command = Command(context)
+    yield from command.before()
     result = yield from execute(arguments.command)
-    yield from watch.end()
-    text = _text(result)
-    is_cut = len(text) > context.max_characters
-    return CommandRun(
-        **msgspec.structs.asdict(result),
-        truncated=is_cut or result.stdout_truncated or result.stderr_truncated,
-        output_path=(yield from _keep(text)) if is_cut and context.keep_output else None,
-        files_changed=watch.files_changed,
-        more_changed=watch.more_changed,
-    )
+    return (yield from command.after(result))
 
 
 def render(result: CommandRun, max_characters: int) -> str:

@@ -41,9 +41,7 @@ class Watch:
         if not self._context.changes:
             return
         try:
-            capabilities = self._context.capabilities
-            yield from capabilities.learn()
-            if not (capabilities.known("history") and capabilities.known("diff")):
+            if not (yield from self._context.has("history", "diff")):
                 return
             page = yield from optional(history_page(limit=1))
         except TroveError:  # the call itself will tell

@@ -86,8 +86,7 @@ class Matches(msgspec.Struct, frozen=True):
 
 def walk(path: str, context: ToolContext) -> Flow[ListResult]:
     """Everything below a directory: page by page where the server gives pages, up to 50,000 entries."""
-    yield from context.capabilities.learn()
-    if not context.capabilities.known("files.pages"):
+    if not (yield from context.has("files.pages")):
         return (yield from files.list_dir(path, recursive=True))
     found: list[FileInfo] = []
     cursor: str | None = None
@@ -127,10 +126,9 @@ def grep(arguments: GrepArguments, context: ToolContext) -> Flow[Matches]:
         InvalidArguments: it is no regular expression, or there is nothing at the path.
     """
     command = _command(arguments)
-    yield from context.capabilities.learn()
-    # Otherwise the init script says where a command begins
-    root = files.ROOT if context.capabilities.known("exec.options") else None
-    result = yield from execute(command, cwd=root)
+    # Without it the init script says where a command begins
+    has_cwd = yield from context.has("exec.options")
+    result = yield from execute(command, cwd=files.ROOT if has_cwd else None)
     if result.exit_code > 1 and not result.stdout:
         raise InvalidArguments(result.stderr.strip() or f"grep failed, exit {result.exit_code}")
     lines = result.stdout.split("\n")[:-1]  # the last is empty, or cut off

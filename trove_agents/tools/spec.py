@@ -37,6 +37,11 @@ class ToolContext:
     capabilities: Capabilities = field(default_factory=Capabilities, init=False, repr=False)
     """What the server has, asked once."""
 
+    def has(self, *names: str) -> Flow[bool]:
+        """Whether the server has all these capabilities."""
+        yield from self.capabilities.learn()
+        return all(map(self.capabilities.known, names))
+
     def need(self, name: str, step: Step[R]) -> Flow[R]:
         """The result of a step, where the server has the capability for it.
 
@@ -134,7 +139,10 @@ class ToolSpec(Generic[A, R]):
         """
         if context is None:
             context = ToolContext(max_characters, changes=False, keep_output=False)
-        value = yield from self.action(self.parse(arguments), context)
+        return self.result((yield from self.action(self.parse(arguments), context)), context)
+
+    def result(self, value: R, context: ToolContext) -> ToolResult[R]:
+        """What the tool gives back for the value that its action came to."""
         text = self.render(value, context.max_characters)
         return ToolResult(text, value, self.record(value), self.attach(value))
 
