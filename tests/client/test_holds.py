@@ -100,6 +100,20 @@ def test_what_is_in_doubt_counts_until_somebody_knows(colour, client, wallet):
     assert numbers(colour, client, wallet) == dollars("0.4", "0.2", "0", "0.4")
 
 
+def test_all_holds_are_listed_though_they_end_meanwhile():
+    with Trove.temporary() as trove:
+        client = trove.wallets()
+        wallet = client.wallet("bot", budget_usd=1)
+        made = [client.hold(wallet.id, "0.001").id for _ in range(102)]
+        voided = [client.void(each.id).id for each in client.list_holds(wallet.id, "held")]
+        assert voided == made[::-1]
+
+
+def test_all_wallets_are_listed(colour, client):
+    made = [colour.call(client, "create_wallet", f"bot-{n}", "Bot", 1) for n in range(102)]
+    assert colour.call(client, "list_wallets") == made
+
+
 def test_what_was_spent_is_given_back(colour, client, wallet):
     bought = colour.call(client, "purchase", wallet, "0.5")
     assert colour.call(client, "refund", bought.id, "0.1").type == "credit"

@@ -120,7 +120,7 @@ def wallets(client: ta.WalletClient, trove: ta.Trove) -> None:
     held = client.hold(1, "0.5", on_expiry="doubt")
     assert_type(held, ta.WalletHold)
     assert_type(client.capture(held.id, "0.2"), ta.WalletTransaction)
-    assert_type(client.list_holds(1, "in_doubt"), list[ta.WalletHold])
+    assert_type(client.list_holds(1, "in_doubt"), Iterator[ta.WalletHold])
     client.list_holds(1, "lost")  # type: ignore[arg-type]
     asked = client.request_approval(1, operation_key="k", arguments_digest="d", max_amount_usd="0.5")
     assert_type(asked, ta.WalletApproval)
@@ -128,6 +128,7 @@ def wallets(client: ta.WalletClient, trove: ta.Trove) -> None:
     assert_type(wallet.purchase(5, approval=asked), ta.WalletTransaction)
     assert_type(client.list_approvals(1, "pending"), Iterator[ta.WalletApproval])
     assert_type(client.approve(asked.id).max_amount_usd, Decimal)
+    assert_type(client.list_wallets(), Iterator[ta.WalletInfo])
     assert_type(client.update_wallet(1, frozen=True), ta.WalletInfo)
     assert_type(trove.wallet("a", budget_usd=5), ta.Wallet)
     assert_type(trove.wallets().with_idempotency_key("k"), ta.WalletClient)

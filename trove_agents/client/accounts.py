@@ -1,5 +1,6 @@
 """Wallets beyond the public service's calls: list, read, change and divide them, and give money back."""
 
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import msgspec
@@ -9,14 +10,24 @@ from trove_agents.client.drive import AsyncDriver, Driver
 from trove_agents.client.holds import part
 from trove_agents.client.money import Amount, usd
 from trove_agents.client.transport import Reply
+from trove_agents.client.wallet_pages import Pagination
 from trove_agents.client.wallets import WalletInfo, WalletTransaction, transaction, wallet_info
+from trove_agents.wire.wallets import PAGE
 
 _PATH = ("api", "wallets")
 
 
-def list_wallets() -> Call[list[WalletInfo]]:
-    """The wallets of the key."""
-    return get(_PATH, _wallets)
+class WalletsPage(msgspec.Struct, frozen=True):
+    """Wallets, oldest first."""
+
+    wallets: list[WalletInfo]
+    next_cursor: str | None
+    """The number of the page after it."""
+
+
+def wallets_page(cursor: str | None = None) -> Call[WalletsPage]:
+    """One page, oldest first."""
+    return get(_PATH, _page, (("page", cursor or "1"), ("limit", str(PAGE))))
 
 
 def get_wallet(wallet_id: int) -> Call[WalletInfo]:
@@ -56,9 +67,12 @@ def refund(transaction_id: int, amount_usd: Amount | None = None) -> Call[Wallet
 class AccountsMethods(Driver):
     """Wallets of one key, for servers that have more than the public calls: others raise ``NotSupported``."""
 
-    def list_wallets(self) -> list[WalletInfo]:
-        """The wallets of the key, oldest first."""
-        return self.run(self._capabilities.need("wallet_updates", list_wallets()))
+    def list_wallets(self) -> Iterator[WalletInfo]:
+        """The wallets of the key, oldest first, read page by page."""
+        yield from self.pages(
+            lambda cursor: self._capabilities.need("wallet_updates", wallets_page(cursor)),
+            lambda page: page.wallets,
+        )
 
     def get_wallet(self, wallet_id: int) -> WalletInfo:
         """A wallet as it is now."""
@@ -111,9 +125,14 @@ class AccountsMethods(Driver):
 class AsyncAccountsMethods(AsyncDriver):
     """As ``AccountsMethods``."""
 
-    async def list_wallets(self) -> list[WalletInfo]:
-        """See :meth:`WalletClient.list_wallets`."""
-        return await self.run(self._capabilities.need("wallet_updates", list_wallets()))
+    async def list_wallets(self) -> AsyncIterator[WalletInfo]:
+        """See :meth:`WalletClient.list_wallets`; iterate with ``async for``."""
+        pages = self.pages(
+            lambda cursor: self._capabilities.need("wallet_updates", wallets_page(cursor)),
+            lambda page: page.wallets,
+        )
+        async for each in pages:
+            yield each
 
     async def get_wallet(self, wallet_id: int) -> WalletInfo:
         """See :meth:`WalletClient.get_wallet`."""
@@ -145,10 +164,12 @@ class AsyncAccountsMethods(AsyncDriver):
 
 class _WalletsAnswer(msgspec.Struct, frozen=True):
     wallets: list[WalletInfo]
+    pagination: Pagination
 
 
 _WALLETS_ANSWER = value(_WalletsAnswer)
 
 
-def _wallets(reply: Reply) -> list[WalletInfo]:
-    return _WALLETS_ANSWER(reply).wallets
+def _page(reply: Reply) -> WalletsPage:
+    answer = _WALLETS_ANSWER(reply)
+    return WalletsPage(answer.wallets, answer.pagination.following(answer.wallets))

@@ -10,6 +10,7 @@ from trove_agents.client.call import Call, get, post, value
 from trove_agents.client.drive import AsyncDriver, Driver
 from trove_agents.client.money import Amount, usd
 from trove_agents.client.transport import Reply
+from trove_agents.client.wallet_pages import Pagination
 from trove_agents.wire.wallets import PAGE, ApprovalState
 
 APPROVALS: Final = "approvals"
@@ -223,13 +224,9 @@ class _ApprovalAnswer(msgspec.Struct, frozen=True):
     approval: WalletApproval
 
 
-class _Pagination(msgspec.Struct, frozen=True):
-    pages: int
-
-
 class _ApprovalsAnswer(msgspec.Struct, frozen=True):
     approvals: list[WalletApproval]
-    pagination: _Pagination
+    pagination: Pagination
 
 
 _APPROVAL_ANSWER = value(_ApprovalAnswer)
@@ -250,5 +247,4 @@ def _approval(reply: Reply) -> WalletApproval:
 
 def _page(reply: Reply) -> ApprovalsPage:
     answer = _APPROVALS_ANSWER(reply)
-    more = answer.pagination.pages > 1 and bool(answer.approvals)
-    return ApprovalsPage(answer.approvals, str(answer.approvals[-1].id) if more else None)
+    return ApprovalsPage(answer.approvals, answer.pagination.older(answer.approvals))

@@ -1,6 +1,6 @@
 """Holds: money kept for a payment until it is known how the payment ended."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -11,8 +11,9 @@ from trove_agents.client.call import Call, get, post, value
 from trove_agents.client.drive import AsyncDriver, Driver
 from trove_agents.client.money import Amount, usd
 from trove_agents.client.transport import Reply
+from trove_agents.client.wallet_pages import Pagination
 from trove_agents.client.wallets import WalletTransaction, transaction
-from trove_agents.wire.wallets import HoldState, OnExpiry
+from trove_agents.wire.wallets import PAGE, HoldState, OnExpiry
 
 HOLDS: Final = "holds"
 """The capability."""
@@ -34,6 +35,14 @@ class WalletHold(msgspec.Struct, frozen=True, kw_only=True):
     vendor: str | None = None
     tool: str | None = None
     metadata: dict[str, Any] | None = None
+
+
+class HoldsPage(msgspec.Struct, frozen=True):
+    """Holds, newest first."""
+
+    holds: list[WalletHold]
+    next_cursor: str | None
+    """The last one's id."""
 
 
 def hold(
@@ -92,10 +101,11 @@ def get_hold(hold_id: int) -> Call[WalletHold]:
     return get(_one(hold_id), _hold)
 
 
-def list_holds(wallet_id: int, state: HoldState | None = None) -> Call[list[WalletHold]]:
-    """Holds of a wallet, newest first."""
-    query = () if state is None else (("state", state),)
-    return get(("api", "wallets", str(wallet_id), "holds"), _holds, query)
+def holds_page(wallet_id: int, state: HoldState | None = None, cursor: str | None = None) -> Call[HoldsPage]:
+    """One page, newest first."""
+    asked = {"state": state, "before": cursor, "limit": str(PAGE)}
+    query = tuple((name, text) for name, text in asked.items() if text is not None)
+    return get(("api", "wallets", str(wallet_id), "holds"), _page, query)
 
 
 def part(amount_usd: Amount | None) -> dict[str, Any]:
@@ -187,9 +197,12 @@ class HoldsMethods(Driver):
         """A hold as it is now."""
         return self.run(self._capabilities.need(HOLDS, get_hold(hold_id)))
 
-    def list_holds(self, wallet_id: int, state: HoldState | None = None) -> list[WalletHold]:
-        """The newest 500 holds of a wallet, newest first; only those in one state, if it is given."""
-        return self.run(self._capabilities.need(HOLDS, list_holds(wallet_id, state)))
+    def list_holds(self, wallet_id: int, state: HoldState | None = None) -> Iterator[WalletHold]:
+        """Holds of a wallet, newest first, read page by page; only those in one state, if it is given."""
+        yield from self.pages(
+            lambda cursor: self._capabilities.need(HOLDS, holds_page(wallet_id, state, cursor)),
+            lambda page: page.holds,
+        )
 
 
 class AsyncHoldsMethods(AsyncDriver):
@@ -247,9 +260,14 @@ class AsyncHoldsMethods(AsyncDriver):
         """See :meth:`WalletClient.get_hold`."""
         return await self.run(self._capabilities.need(HOLDS, get_hold(hold_id)))
 
-    async def list_holds(self, wallet_id: int, state: HoldState | None = None) -> list[WalletHold]:
-        """See :meth:`WalletClient.list_holds`."""
-        return await self.run(self._capabilities.need(HOLDS, list_holds(wallet_id, state)))
+    async def list_holds(self, wallet_id: int, state: HoldState | None = None) -> AsyncIterator[WalletHold]:
+        """See :meth:`WalletClient.list_holds`; iterate with ``async for``."""
+        pages = self.pages(
+            lambda cursor: self._capabilities.need(HOLDS, holds_page(wallet_id, state, cursor)),
+            lambda page: page.holds,
+        )
+        async for each in pages:
+            yield each
 
 
 class _HoldAnswer(msgspec.Struct, frozen=True):
@@ -258,6 +276,7 @@ class _HoldAnswer(msgspec.Struct, frozen=True):
 
 class _HoldsAnswer(msgspec.Struct, frozen=True):
     holds: list[WalletHold]
+    pagination: Pagination
 
 
 _HOLD_ANSWER = value(_HoldAnswer)
@@ -272,5 +291,6 @@ def _hold(reply: Reply) -> WalletHold:
     return _HOLD_ANSWER(reply).hold
 
 
-def _holds(reply: Reply) -> list[WalletHold]:
-    return _HOLDS_ANSWER(reply).holds
+def _page(reply: Reply) -> HoldsPage:
+    answer = _HOLDS_ANSWER(reply)
+    return HoldsPage(answer.holds, answer.pagination.older(answer.holds))

@@ -12,6 +12,7 @@ from trove_agents.client.call import Call, Flow, get, post, value
 from trove_agents.client.drive import AsyncDriver, Driver
 from trove_agents.client.money import Amount, total, usd
 from trove_agents.client.transport import Reply
+from trove_agents.client.wallet_pages import Pagination
 from trove_agents.errors import TroveNotFoundError, WalletBudgetWarning, WalletExists
 from trove_agents.wire.wallets import PAGE
 
@@ -335,14 +336,9 @@ class _BalanceAnswer(msgspec.Struct, frozen=True):
     balance: WalletBalance
 
 
-class _Pagination(msgspec.Struct, frozen=True):
-    page: int
-    pages: int
-
-
 class _TransactionsAnswer(msgspec.Struct, frozen=True):
     transactions: list[WalletTransaction]
-    pagination: _Pagination
+    pagination: Pagination
 
 
 _WALLET_ANSWER = value(_WalletAnswer)
@@ -372,9 +368,7 @@ def _balance(reply: Reply) -> WalletBalance:
 
 def _transactions(reply: Reply) -> TransactionsPage:
     answer = _TRANSACTIONS_ANSWER(reply)
-    at = answer.pagination
-    more = at.page < at.pages and bool(answer.transactions)
-    return TransactionsPage(answer.transactions, str(at.page + 1) if more else None)
+    return TransactionsPage(answer.transactions, answer.pagination.following(answer.transactions))
 
 
 def _names(reply: Reply) -> frozenset[str]:

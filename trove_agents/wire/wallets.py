@@ -258,11 +258,19 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     version: str
 
 
+class WalletsQuery(msgspec.Struct, frozen=True):
+    """Which wallets."""
+
+    page: Page = 1
+    limit: ListLimit = LISTED
+
+
 class WalletsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Answer of ``GET /api/wallets``: oldest first."""
 
     success: bool = True
     wallets: list[Wallet]
+    pagination: Pagination
 
 
 class WalletChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -319,13 +327,17 @@ class HoldsQuery(msgspec.Struct, frozen=True):
     """Which holds."""
 
     state: HoldState | None = None
+    before: Before = LARGEST_ID
+    page: Page = 1
+    limit: ListLimit = LISTED
 
 
 class HoldsAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Answer of ``GET /api/wallets/{id}/holds``: newest first, at most 500."""
+    """Answer of ``GET /api/wallets/{id}/holds``: newest first."""
 
     success: bool = True
     holds: list[Hold]
+    pagination: Pagination
 
 
 class PartRequest(msgspec.Struct, frozen=True):

@@ -12,8 +12,8 @@ def routes(family: Family, wallets: Wallets) -> list[Route]:
     def create_child(request: Request, body: wire.WalletRequest) -> wire.WalletAnswer:
         return wallets.create(caller(request), body, parent=identity(request, "wallet_id"))
 
-    def listing(request: Request) -> wire.WalletsAnswer:
-        return wallets.own(caller(request))
+    def listing(request: Request, query: wire.WalletsQuery) -> wire.WalletsAnswer:
+        return wallets.own(caller(request), query)
 
     def read(request: Request) -> wire.WalletAnswer:
         return wallets.one(caller(request), identity(request, "wallet_id"))
@@ -52,6 +52,7 @@ def routes(family: Family, wallets: Wallets) -> list[Route]:
             run="hop",
             access="family",
             summary="List the wallets of the key",
+            query=wire.WalletsQuery,
             reply=wire.WalletsAnswer,
             family=family,
         ),

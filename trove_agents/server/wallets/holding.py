@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import and_, bindparam, insert, or_, select, update
 
 from trove_agents.server.db import Connection
 from trove_agents.server.db.tables import wallet_holds, wallets
 from trove_agents.server.wallets.ledger import About
-from trove_agents.wire.wallets import HoldState, OnExpiry
+from trove_agents.server.wallets.paging import Paged
+from trove_agents.wire.wallets import HoldsQuery, HoldState, OnExpiry, Pagination
 
-LISTED: Final = 500
 _h = wallet_holds.c
 _HOLD: Final = (
     _h.id,
@@ -30,13 +30,16 @@ _HOLD: Final = (
 )
 _ADD: Final = insert(wallet_holds)
 _ONE: Final = select(*_HOLD).where(_h.id == bindparam("key"))
-_OF: Final = select(*_HOLD).where(_h.wallet == bindparam("of")).order_by(_h.id.desc()).limit(LISTED)
-_OF_STATE: Final = (
-    select(*_HOLD)
-    .where(_h.wallet == bindparam("of"), _h.state == bindparam("was"))
-    .order_by(_h.id.desc())
-    .limit(LISTED)
+_OF: Final = (_h.wallet == bindparam("of"), _h.id < bindparam("before"))
+_OVER_WITH: Final = and_(
+    _h.state == "held", _h.expires_us <= bindparam("now"), _h.on_expiry == bindparam("then")
 )
+_ALL: Final = Paged(_HOLD, *_OF, order=_h.id.desc())
+_IN_STATE: Final = Paged(_HOLD, *_OF, _h.state == bindparam("was"), order=_h.id.desc())
+_HELD: Final = Paged(_HOLD, *_OF, _h.state == "held", _h.expires_us > bindparam("now"), order=_h.id.desc())
+_ENDED: Final = Paged(_HOLD, *_OF, or_(_h.state == bindparam("was"), _OVER_WITH), order=_h.id.desc())
+"""Of a state that running out leads to too, also what has run out and was not swept."""
+_ON_EXPIRY: Final[dict[HoldState, OnExpiry]] = {"expired": "void", "in_doubt": "doubt"}
 _END: Final = (
     update(wallet_holds)
     .where(_h.id == bindparam("key"), _h.state == bindparam("was"))
@@ -106,15 +109,18 @@ def hold(tx: Connection, identity: int) -> HoldRow | None:
     return None if row is None else HoldRow(*row)
 
 
-def of(db: Connection, wallet: int, *, state: HoldState | None, now_us: int) -> list[HoldRow]:
-    """The newest holds of a wallet that are in a state by the clock."""
-    if state is None:
-        return [HoldRow(*row) for row in db.all(_OF, of=wallet)]
-    found = db.all(_OF_STATE, of=wallet, was=state)
-    if state in {"expired", "in_doubt"}:
-        found += db.all(_OF_STATE, of=wallet, was="held")  # what has run out and was not swept
-    rows = sorted((HoldRow(*row) for row in found), key=lambda row: -row.id)
-    return [row for row in rows if row.state_at(now_us) == state][:LISTED]
+def of(db: Connection, wallet: int, query: HoldsQuery, *, now_us: int) -> tuple[list[HoldRow], Pagination]:
+    """A page of a wallet's holds that are in a state by the clock, newest first."""
+    which = {"of": wallet, "before": query.before}
+    if query.state is None:
+        rows, place = _ALL.read(db, query, **which)
+    elif query.state == "held":
+        rows, place = _HELD.read(db, query, **which, now=now_us)
+    elif (then := _ON_EXPIRY.get(query.state)) is not None:
+        rows, place = _ENDED.read(db, query, **which, was=query.state, then=then, now=now_us)
+    else:
+        rows, place = _IN_STATE.read(db, query, **which, was=query.state)
+    return [HoldRow(*row) for row in rows], place
 
 
 def end(tx: Connection, row: HoldRow, state: HoldState, *, captured: int = 0) -> bool:

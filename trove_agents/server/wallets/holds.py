@@ -111,7 +111,7 @@ class Holds:
             return self._answer(db, wallet, row, wallet.counters, now_us)
 
     def listing(self, principal: WalletPrincipal, wallet_id: int, query: HoldsQuery) -> HoldsAnswer:
-        """The newest holds of a wallet.
+        """A page of a wallet's holds, newest first.
 
         Raises:
             NotFound: no such wallet of this key.
@@ -119,8 +119,8 @@ class Holds:
         now_us = self._database.now_ns() // 1000
         with self._database.read() as db:
             wallet = find(db, principal, wallet_id)
-            rows = holding.of(db, wallet.id, state=query.state, now_us=now_us)
-        return HoldsAnswer(holds=[shapes.hold(row, now_us) for row in rows])
+            rows, place = holding.of(db, wallet.id, query, now_us=now_us)
+        return HoldsAnswer(holds=[shapes.hold(row, now_us) for row in rows], pagination=place)
 
     def capture(self, principal: WalletPrincipal, hold_id: int, request: PartRequest) -> TransactionAnswer:
         """Spends what is held, or a part of it and gives back the rest.

@@ -38,6 +38,7 @@ from trove_agents.wire.wallets import (
     WalletChange,
     WalletRequest,
     WalletsAnswer,
+    WalletsQuery,
 )
 
 
@@ -85,12 +86,11 @@ class Wallets:
 
         return self._database.write(once(principal, commit))
 
-    def own(self, principal: WalletPrincipal) -> WalletsAnswer:
-        """The wallets of a key."""
+    def own(self, principal: WalletPrincipal, query: WalletsQuery) -> WalletsAnswer:
+        """A page of the wallets that a key sees, oldest first."""
         with self._database.read() as db:
-            rows = store.own(db, principal.owner)
-        shown = [row for row in rows if principal.wallet in {None, row.id}]
-        return WalletsAnswer(wallets=[shapes.wallet(row) for row in shown])
+            rows, place = store.own(db, principal.owner, query, only=principal.wallet)
+        return WalletsAnswer(wallets=[shapes.wallet(row) for row in rows], pagination=place)
 
     def one(self, principal: WalletPrincipal, wallet_id: int) -> WalletAnswer:
         """A wallet.

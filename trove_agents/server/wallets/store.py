@@ -10,6 +10,8 @@ from sqlalchemy import bindparam, func, insert, select, update
 from trove_agents.server.db import Connection
 from trove_agents.server.db.tables import wallet_entries, wallet_transactions, wallets
 from trove_agents.server.wallets.ledger import About, Counters
+from trove_agents.server.wallets.paging import Asked, Paged
+from trove_agents.wire.wallets import Pagination
 
 _w, _t, _e = wallets.c, wallet_transactions.c, wallet_entries.c
 _WALLET: Final = (
@@ -29,7 +31,8 @@ _WALLET: Final = (
 )
 _ONE: Final = select(*_WALLET).where(_w.id == bindparam("key"))
 _BY_AGENT: Final = select(_w.id).where(_w.owner == bindparam("by"), _w.agent == bindparam("name"))
-_OWN: Final = select(*_WALLET).where(_w.owner == bindparam("by")).order_by(_w.id)
+_OWN: Final = Paged(_WALLET, _w.owner == bindparam("by"), order=_w.id)
+_OWN_ONE: Final = Paged(_WALLET, _w.owner == bindparam("by"), _w.id == bindparam("only"), order=_w.id)
 _RENAME: Final = update(wallets).where(_w.id == bindparam("key")).values(name=bindparam("text"))
 _FREEZE: Final = update(wallets).where(_w.id == bindparam("key")).values(frozen_us=bindparam("since"))
 _SET_LIMITS: Final = update(wallets).where(_w.id == bindparam("key")).values(limits=bindparam("rules"))
@@ -122,9 +125,13 @@ def by_agent(tx: Connection, owner: int, agent: str) -> int | None:
     return None if row is None else row[0]
 
 
-def own(db: Connection, owner: int) -> list[WalletRow]:
-    """The wallets of a key, oldest first."""
-    return [_wallet(row) for row in db.all(_OWN, by=owner)]
+def own(db: Connection, owner: int, asked: Asked, *, only: int | None) -> tuple[list[WalletRow], Pagination]:
+    """A page of the wallets of a key, oldest first; or of one of them alone."""
+    if only is None:
+        rows, place = _OWN.read(db, asked, by=owner)
+    else:
+        rows, place = _OWN_ONE.read(db, asked, by=owner, only=only)
+    return [_wallet(row) for row in rows], place
 
 
 def rename(tx: Connection, identity: int, name: str) -> None:
