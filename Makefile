@@ -24,8 +24,9 @@ help: ## what there is to make
 
 setup: $(INSTALLED) ## .venv with everything that requirements.lock pins
 
-demo: $(INSTALLED) ## an agent breaks its workspace and gets it back (ARGS=... goes to the script)
+demo: $(INSTALLED) ## an agent breaks its workspace and gets it back, another is killed while it pays (ARGS=... goes to the first)
 	@$(BIN)/python examples/01_rewind.py $(ARGS)
+	@$(BIN)/python examples/02_paid_tools.py
 
 test: $(INSTALLED) ## all tests with coverage (ARGS=... goes to pytest)
 	@$(BIN)/python -m pytest --cov $(if $(ARGS),--cov-fail-under=0) $(ARGS)

@@ -17,14 +17,15 @@ from trove_agents.server.sandbox import probe
 EXAMPLES = Path(__file__).parent.parent / "examples"
 DATA = EXAMPLES / "data"
 REWIND = EXAMPLES / "01_rewind.py"
+PAID = EXAMPLES / "02_paid_tools.py"
 
 ISOLATED = probe(None, network="none")
 ISOLATION = [] if ISOLATED.ok else ["--sandbox", "none"]
 
 
-def run(example, *arguments, cwd, inside=()):
+def run(example, *arguments, cwd, inside=(), options=ISOLATION):
     return subprocess.run(
-        [*inside, sys.executable, "-W", "error", example, *ISOLATION, *map(str, arguments)],
+        [*inside, sys.executable, "-W", "error", example, *options, *map(str, arguments)],
         cwd=cwd,
         env={"PATH": "/usr/bin:/bin", "HOME": str(cwd), "COLUMNS": "120"},
         capture_output=True,
@@ -52,7 +53,7 @@ def figures(text, column, *keys):
 
 
 def test_every_numbered_example_is_tested_here():
-    assert sorted(EXAMPLES.glob("[0-9]*.py")) == [REWIND]
+    assert sorted(EXAMPLES.glob("[0-9]*.py")) == [REWIND, PAID]
 
 
 @pytest.fixture(scope="module")
@@ -199,3 +200,22 @@ def test_the_data_is_what_its_script_makes(tmp_path):
     for path in DATA.rglob("*.*"):
         if path.name != "README.md":
             assert (tmp_path / path.relative_to(DATA)).read_bytes() == path.read_bytes()
+
+
+def test_the_vendors_books_are_those_of_the_wallet(tmp_path):
+    """What was charged is worked out here from the questions; the agent is really killed."""
+    done = run(PAID, "--keep", tmp_path / "kept", cwd=tmp_path, options=())
+    assert done.returncode == 0, done.stderr
+    asked = load("02_paid_tools").QUESTIONS
+    charged = [asked[n] for n in (0, 1, 3, 4, 5, 6, 7)]
+    usd = sum(Decimal("0.0042") + Decimal("0.000317") * len(question) for question in charged)
+    table = done.stdout[done.stdout.index("the vendor took") :]
+    for row in ("the vendor took", "the wallet spent"):
+        assert re.search(rf"{row} +│ +7 │ +{usd} ", table)
+    assert re.search(r"difference +│ +│ +0\.000000 ", table)
+    assert re.search(r"paid twice +│ +0 ", table)
+    assert done.stdout.count("paid before, not asked again") == 3
+    assert done.stdout.count("the answer was lost with the first process") == 2
+    with Trove.local(tmp_path / "kept" / "state", sandbox="none") as trove:
+        balance = trove.wallet("researcher", budget_usd="0.10").balance()
+        assert (balance.total_spent, balance.held_usd, balance.in_doubt_usd) == (usd, 0, 0)

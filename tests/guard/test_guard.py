@@ -325,3 +325,13 @@ def test_rates_round_up_once():
     for rate, units in [("NaN", 1), ("-1", 1), ("1", -1)]:
         with pytest.raises(ValueError):
             at_rate(rate, units)
+
+
+def test_a_person_says_how_much_was_charged(guard, numbers):
+    with pytest.raises(TimeoutError), guard.authorize("0.30", key="k"):
+        raise TimeoutError
+    for outcome, usd in [("charged", "0.31"), ("not-charged", "0.1"), ("write-off", "0.1")]:
+        with pytest.raises(ValueError, match="charged|held"):
+            guard.resolve("k", outcome, charged_usd=usd)
+    assert guard.resolve("k", "charged", charged_usd="0.2").charged_usd == Decimal("0.2")
+    assert numbers() == ("0.2", "0", "0")

@@ -90,3 +90,12 @@ def test_what_could_not_be_settled_is_with_the_next_payment(guard, road, numbers
     assert (state(), numbers()) == ("settling", ("0", "0.3", "0"))
     guard.pay(lambda: 1, "0.10", key="l")
     assert (state(), numbers()) == ("captured", ("0.4", "0", "0"))
+
+
+def test_what_a_crash_left_running_is_asked_for_at_once(guarding, guard, journal, wallet, numbers, said):
+    said["k"] = Decimal("0.1")
+    with guard.authorize("0.30", key="k", vendor="acme"):
+        assert [receipt.state for receipt in guarding(resolvers={"acme": lambda _: said["k"]}).recover()] == [
+            "captured"
+        ]
+    assert numbers() == ("0.1", "0", "0")

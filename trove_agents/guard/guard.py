@@ -167,11 +167,14 @@ class _Guarding:
     def _in_doubt_usd(self) -> GuardFlow[Decimal]:
         return as_usd(sum(entry.micros for entry in (yield from self._payments.those("in_doubt"))))
 
-    def _resolve(self, key: str, outcome: Outcome) -> GuardFlow[Receipt]:
+    def _resolve(self, key: str, outcome: Outcome, charged_usd: Amount | None) -> GuardFlow[Receipt]:
         if outcome not in ("charged", "not-charged", "write-off"):
             raise ValueError("a payment was 'charged' or 'not-charged', or is a 'write-off'")
+        if charged_usd is not None and outcome != "charged":
+            raise ValueError(f"a payment that is {outcome!r} has no amount that was charged")
+        charged = None if charged_usd is None else micros(charged_usd)
         yield from self._payments.ready()
-        return Receipt.of((yield from self._payments.resolve(key, outcome)))
+        return Receipt.of((yield from self._payments.resolve(key, outcome, charged)))
 
     def _recover(self) -> GuardFlow[list[Receipt]]:
         yield from self._payments.ready()
@@ -292,19 +295,20 @@ class Guard(_Guarding):
         """What those in doubt are about, together."""
         return self._run(self._in_doubt_usd())
 
-    def resolve(self, key: str, outcome: Outcome) -> Receipt:
+    def resolve(self, key: str, outcome: Outcome, *, charged_usd: Amount | None = None) -> Receipt:
         """Says how a payment in doubt ended.
 
         Args:
             key: Of the payment.
             outcome: ``charged`` captures its hold, ``not-charged`` gives it back, ``write-off`` takes it for spent since
                 nobody will find out (for the key of the wallet's owner).
+            charged_usd: What was charged, at most what was held, if that is known; None: all of it.
 
         Raises:
-            ValueError: no payment of this key is in doubt, or the outcome is none of these.
+            ValueError: no payment of this key is in doubt, the outcome is none of these, or the amount is too large.
             TroveError: the wallet refuses, or cannot be reached.
         """
-        return self._run(self._resolve(key, outcome))
+        return self._run(self._resolve(key, outcome, charged_usd))
 
     def recover(self) -> list[Receipt]:
         """Sorts out what a crash left, and returns what it changed. Call it when a program starts, and now and then.
@@ -398,9 +402,9 @@ class AsyncGuard(_Guarding):
         """See :meth:`Guard.in_doubt_usd`."""
         return await self._run(self._in_doubt_usd())
 
-    async def resolve(self, key: str, outcome: Outcome) -> Receipt:
+    async def resolve(self, key: str, outcome: Outcome, *, charged_usd: Amount | None = None) -> Receipt:
         """See :meth:`Guard.resolve`."""
-        return await self._run(self._resolve(key, outcome))
+        return await self._run(self._resolve(key, outcome, charged_usd))
 
     async def recover(self) -> list[Receipt]:
         """See :meth:`Guard.recover`."""

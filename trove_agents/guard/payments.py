@@ -24,7 +24,7 @@ from trove_agents.guard.journal import Journal
 from trove_agents.guard.money import Holds, refuses
 from trove_agents.guard.policies import Policy, Proposal, Verdict
 from trove_agents.guard.prices import micros
-from trove_agents.guard.states import Entry, Receipt, State
+from trove_agents.guard.states import Entry, Receipt, State, as_usd
 
 Outcome: TypeAlias = Literal["charged", "not-charged", "write-off"]
 
@@ -128,11 +128,11 @@ class Payments:
         """Payments in some states, oldest first."""
         return (yield from do(lambda: self._journal.those(self._wallet_id, states)))
 
-    def resolve(self, key: str, outcome: Outcome) -> GuardFlow[Entry]:
+    def resolve(self, key: str, outcome: Outcome, charged: int | None) -> GuardFlow[Entry]:
         """Ends a payment in doubt, or one that waits, as a person says.
 
         Raises:
-            ValueError: there is none of this key.
+            ValueError: there is none of this key, or it cannot have been charged so much.
             TroveError: the wallet refuses, or cannot be reached: then it is still in doubt, or ``recover`` ends it.
         """
         entry = yield from do(lambda: self._journal.find(self._wallet_id, key))
@@ -143,8 +143,13 @@ class Payments:
                 entry = yield from self.doubt_waiting(entry)
             ended = yield from self._money.write_off(entry)
             return (yield from self._replace(entry, ended))
-        charged = entry.micros if entry.settle_micros is None else entry.settle_micros
-        settling = entry.to("settling", settle_micros=charged if outcome == "charged" else 0)
+        if outcome == "not-charged":
+            charged = 0
+        elif charged is None:
+            charged = entry.micros if entry.settle_micros is None else entry.settle_micros
+        elif charged > entry.micros:
+            raise ValueError(f"${as_usd(charged)} is more than the ${as_usd(entry.micros)} that were held")
+        settling = entry.to("settling", settle_micros=charged)
         if not (yield from do(lambda: self._journal.replace(entry, settling))):
             raise PaymentInDoubt(key, _MOVED)
         return (yield from self._finish(settling))
@@ -170,7 +175,7 @@ class Payments:
             if entry.state == "running":
                 doubted = yield from self.doubt(entry, "the program ended while the tool ran")
                 if doubted.state == "in_doubt":
-                    done.append(doubted)
+                    done.append((yield from self._consult(doubted)))
                 continue
             ending = entry if entry.state == "settling" else entry.to("settling", settle_micros=0)
             if ending is entry or (yield from do(_replaced(self._journal, entry, ending))):
