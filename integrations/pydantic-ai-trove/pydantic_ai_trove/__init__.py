@@ -1,5 +1,6 @@
-"""Rewindable workspaces from trove-agents as Pydantic AI toolsets."""
+"""Rewindable workspaces from trove-agents for Pydantic AI."""
 
+from pydantic_ai_trove.backend import TroveWorkspaceBackend
 from pydantic_ai_trove.toolset import bash_toolset
 
-__all__ = ["bash_toolset"]
+__all__ = ["TroveWorkspaceBackend", "bash_toolset"]
