@@ -3,6 +3,9 @@
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import delete
+
+from trove_agents.server.db import tables
 
 
 class Clock:
@@ -132,6 +135,45 @@ def test_the_limits_of_an_ancestor_hold_for_all_below(wallets):
     assert answer.json["wallet_id"] == root
     assert wallets.balance(root)["spent_micros"] == 3_000_000
     assert wallets.balance(below[1])["spent_micros"] == 0
+
+
+def history(trove):
+    """How many rows the ledgers have, which are then forgotten."""
+    return trove.server.database.write(lambda tx: tx.run(delete(tables.wallet_entries)))
+
+
+def test_what_was_taken_is_added_up_once(trove, wallets, clock):
+    wallet, step = wallets.wallet(100), [("X-Trove-Step", 'thread="t", run="1"')]
+    path = f"/api/wallets/{wallet}/purchase"
+
+    def buy(amount):
+        return wallets("POST", path, {"amount_usd": amount, "vendor": "shop"}, headers=step)
+
+    for _ in range(3):
+        assert buy(1).status == 200
+    limit(wallets, wallet, per_day_usd=9, per_vendor_usd={"shop": 8}, per_run_usd=7, per_thread_usd=6)
+    assert buy(1).status == 200
+    assert history(trove) == 4
+    assert refused(buy(3), "per_thread", 2)
+    assert buy(1).status == 200
+    limit(wallets, wallet, per_day_usd=9, per_vendor_usd={"shop": 8}, per_run_usd=7)
+    assert refused(buy(3), "per_run", 2)
+    limit(wallets, wallet, per_day_usd=9, per_vendor_usd={"shop": 8})
+    assert refused(buy(4), "per_vendor", 3)
+
+
+def test_it_is_added_up_once_also_for_who_is_refused(trove, wallets, clock):
+    root = wallets.wallet(100, agent="root")
+    child = wallets.post(
+        f"/api/wallets/{root}/children", {"agent_id": "c", "name": "x", "budget_limit_usd": 50}
+    ).json["wallet"]["id"]
+    assert wallets.buy(child, 3).status == 200
+    limit(wallets, root, per_day_usd=50)
+    limit(wallets, child, per_month_usd=5)
+    assert refused(wallets.buy(child, 3), "per_month", 2)
+    assert history(trove) == 2
+    assert refused(wallets.buy(child, 4), "per_month", 2)
+    assert refused(wallets.buy(root, 48), "per_day", 47)
 
 
 @pytest.mark.parametrize(

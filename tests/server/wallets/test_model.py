@@ -2,6 +2,8 @@
 
 import contextlib
 import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import hypothesis
@@ -12,13 +14,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import select
 
 from trove_agents.server.db import Database
-from trove_agents.server.db.tables import wallet_entries, wallet_transactions, wallets
+from trove_agents.server.db.tables import wallet_entries, wallet_tallies, wallet_transactions, wallets
 from trove_agents.server.errors import ServiceError
 from trove_agents.server.jobs import Turn
 from trove_agents.server.wallets.holds import Holds
 from trove_agents.server.wallets.keys import WalletKeys
 from trove_agents.server.wallets.service import Wallets
 from trove_agents.wire.money import from_micros
+from trove_agents.wire.steps import Step
 from trove_agents.wire.wallets import (
     ExtendRequest,
     HoldRequest,
@@ -30,19 +33,25 @@ from trove_agents.wire.wallets import (
 )
 
 CENTS = st.integers(1, 30)
+VENDORS = st.sampled_from([None, "shop", " SHOP"])
+RUNS = st.sampled_from([None, "1", "2"])
 BUDGET = st.integers(60, 400)
 PICK = st.integers(0, 30)
 _e = wallet_entries.c
 ENTRIES = select(*_e).order_by(_e.wallet, _e.seq)
 WALLETS = select(*wallets.c).order_by(wallets.c.id)
 TRANSACTIONS = select(*wallet_transactions.c).order_by(wallet_transactions.c.id)
+TALLIES = select(*wallet_tallies.c)
+DAY = 86_400
+MONTH = 31 * DAY
 
 
 class Hold:
     """What the model knows of a hold, in cents."""
 
-    def __init__(self, wallet, amount, ends, on_expiry):
-        self.wallet, self.amount, self.ends, self.on_expiry = wallet, amount, ends, on_expiry
+    def __init__(self, wallet, amount, names, ends, on_expiry):
+        self.wallet, self.amount, self.names = wallet, amount, names
+        self.ends, self.on_expiry = ends, on_expiry
         self.ended = None
         self.doubted = False
 
@@ -61,14 +70,14 @@ class Ledger(RuleBasedStateMachine):
         super().__init__()
         self.stack = contextlib.ExitStack()
         self.folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
-        self.seconds = 1_000_000
+        self.seconds = MONTH - 100
         self.database = Database.open(self.place(self.folder), clock=lambda: self.seconds * 10**9)
         self.stack.callback(self.database.close)
         self.wallets, self.holding = Wallets(self.database), Holds(self.database)
         keys = WalletKeys(self.database)
         self.who = keys.authenticate({"x-trove-key": keys.create("ws-1", "mine").api_key})
         self.parents, self.budgets, self.frozen, self.spent = {}, {}, set(), {}
-        self.holds, self.paid, self.a_day = {}, {}, {}
+        self.holds, self.paid, self.lost, self.limits = {}, {}, [], {}
 
     def teardown(self):
         self.stack.close()
@@ -90,13 +99,38 @@ class Ledger(RuleBasedStateMachine):
         taken = self.spent[wallet] + self.counted(wallet, "held") + self.counted(wallet, "in_doubt")
         return self.budgets[wallet] - taken
 
-    def fits(self, wallet, amount):
+    def fits(self, wallet, amount, names):
         return all(
             self.left(one) >= amount
             and one not in self.frozen
-            and self.budgets[one] - self.left(one) + amount <= self.a_day.get(one, amount + self.budgets[one])
+            and all(
+                self.taken(one, kind, names[kind]) + amount <= most
+                for kind, most in self.limits.get(one, {}).items()
+                if names[kind] is not None
+            )
             for one in self.path(wallet)
         )
+
+    def names(self, vendor, run):
+        """What limits count a payment of this moment by."""
+        shop = None if vendor is None else "shop"
+        return {"day": self.seconds // DAY, "month": self.seconds // MONTH, "vendor": shop, "run": run}
+
+    def taken(self, wallet, kind, name):
+        """By payments of a name, as limits count it."""
+        open_ = [
+            (hold.wallet, hold.amount, hold.names)
+            for hold in self.holds.values()
+            if hold.state(self.seconds) in {"held", "in_doubt"}
+        ]
+        return sum(
+            amount
+            for of, amount, names in [*open_, *self.paid.values(), *self.lost]
+            if wallet in self.path(of) and names[kind] == name
+        )
+
+    def who_in(self, run):
+        return self.who if run is None else replace(self.who, step=Step(run=run))
 
     def add(self, wallet, amount):
         for one in self.path(wallet):
@@ -133,23 +167,31 @@ class Ledger(RuleBasedStateMachine):
         if len(self.parents) < 4:
             self.make(self.some(self.parents, pick), budget)
 
-    @rule(pick=PICK, amount=CENTS)
-    def purchase(self, pick, amount):
-        wallet = self.some(self.parents, pick)
-        fits = self.fits(wallet, amount)
-        done = self.does(lambda: self.wallets.purchase(self.who, wallet, PurchaseRequest(usd(amount))), fits)
+    @rule(pick=PICK, amount=CENTS, vendor=VENDORS, run=RUNS)
+    def purchase(self, pick, amount, vendor, run):
+        wallet, names = self.some(self.parents, pick), self.names(vendor, run)
+        fits = self.fits(wallet, amount, names)
+        request = PurchaseRequest(usd(amount), vendor=vendor)
+        done = self.does(lambda: self.wallets.purchase(self.who_in(run), wallet, request), fits)
         if done is not None:
             self.add(wallet, amount)
-            self.paid[done.transaction.id] = [wallet, amount]
+            self.paid[done.transaction.id] = [wallet, amount, names]
 
-    @rule(pick=PICK, amount=CENTS, seconds=st.integers(1, 50), on_expiry=st.sampled_from(["void", "doubt"]))
-    def hold(self, pick, amount, seconds, on_expiry):
-        wallet = self.some(self.parents, pick)
-        fits = self.fits(wallet, amount)
-        request = HoldRequest(amount_usd=usd(amount), expires_in=seconds, on_expiry=on_expiry)
-        done = self.does(lambda: self.holding.create(self.who, wallet, request), fits)
+    @rule(
+        pick=PICK,
+        amount=CENTS,
+        vendor=VENDORS,
+        run=RUNS,
+        seconds=st.integers(1, 50),
+        on_expiry=st.sampled_from(["void", "doubt"]),
+    )
+    def hold(self, pick, amount, vendor, run, seconds, on_expiry):
+        wallet, names = self.some(self.parents, pick), self.names(vendor, run)
+        fits = self.fits(wallet, amount, names)
+        request = HoldRequest(amount_usd=usd(amount), vendor=vendor, expires_in=seconds, on_expiry=on_expiry)
+        done = self.does(lambda: self.holding.create(self.who_in(run), wallet, request), fits)
         if done is not None:
-            self.holds[done.hold.id] = Hold(wallet, amount, self.seconds + seconds, on_expiry)
+            self.holds[done.hold.id] = Hold(wallet, amount, names, self.seconds + seconds, on_expiry)
 
     @rule(pick=PICK, amount=CENTS)
     def capture(self, pick, amount):
@@ -161,7 +203,7 @@ class Ledger(RuleBasedStateMachine):
             if done is not None:
                 hold.ended = "captured"
                 self.add(hold.wallet, amount)
-                self.paid[done.transaction.id] = [hold.wallet, amount]
+                self.paid[done.transaction.id] = [hold.wallet, amount, hold.names]
 
     @rule(pick=PICK)
     def void(self, pick):
@@ -190,6 +232,7 @@ class Ledger(RuleBasedStateMachine):
             if self.does(lambda: self.holding.write_off(self.who, identity), can) is not None:
                 hold.ended = "written_off"
                 self.add(hold.wallet, hold.amount)
+                self.lost.append((hold.wallet, hold.amount, hold.names))
 
     @rule(pick=PICK, seconds=st.integers(1, 50))
     def extend(self, pick, seconds):
@@ -204,7 +247,7 @@ class Ledger(RuleBasedStateMachine):
     def refund(self, pick, amount):
         if self.paid:
             identity = self.some(self.paid, pick)
-            wallet, left = self.paid[identity]
+            wallet, left, _ = self.paid[identity]
             can = amount <= left
             if self.does(lambda: self.wallets.refund(self.who, identity, PartRequest(usd(amount))), can):
                 self.paid[identity][1] -= amount
@@ -219,11 +262,16 @@ class Ledger(RuleBasedStateMachine):
             if self.does(lambda: self.wallets.change(self.who, wallet, request), can):
                 self.budgets[wallet] = budget
 
-    @rule(pick=PICK, most=st.integers(40, 400))
-    def limit(self, pick, most):
+    @rule(
+        pick=PICK,
+        most=st.integers(20, 300),
+        kinds=st.sets(st.sampled_from(["day", "month", "vendor", "run"])),
+    )
+    def limit(self, pick, most, kinds):
         wallet = self.some(self.parents, pick)
-        self.wallets.limit(self.who, wallet, Limits(per_day_usd=usd(most)))  # all happens on one day
-        self.a_day[wallet] = most
+        rules = {f"per_{kind}_usd": {"Shop": usd(most)} if kind == "vendor" else usd(most) for kind in kinds}
+        self.wallets.limit(self.who, wallet, Limits(**rules))
+        self.limits[wallet] = dict.fromkeys(kinds, most)
 
     @rule(pick=PICK, frozen=st.sampled_from([False, False, True]))
     def freeze(self, pick, frozen):
@@ -270,6 +318,26 @@ class Ledger(RuleBasedStateMachine):
                 )
             paid = [moved[entry["transaction"]] for entry in mine if entry["transaction"] is not None]
             assert wallet["spent"] == sum(-row[3] if row[2] == "credit" else row[3] for row in paid)
+
+    @invariant()
+    def the_tallies_are_sums_of_the_rows(self):
+        with self.database.read() as db:
+            entries = [dict(zip(_e.keys(), row)) for row in db.all(ENTRIES)]
+            tallies = db.all(TALLIES)
+        for wallet, kind, name, amount in tallies:
+            assert self.limits.get(wallet) is not None
+            mine = [entry for entry in entries if entry["wallet"] == wallet and name == named(entry, kind)]
+            assert amount == sum(entry["spent"] + entry["held"] + entry["in_doubt"] for entry in mine)
+
+
+def named(entry, kind):
+    """What a row counts for."""
+    if kind not in {"day", "month"}:
+        return entry[kind]
+    if entry["authorised_us"] is None:
+        return None
+    date = datetime.fromtimestamp(entry["authorised_us"] // 10**6, UTC)
+    return date.strftime("%Y-%m-%d" if kind == "day" else "%Y-%m")
 
 
 def usd(cents):

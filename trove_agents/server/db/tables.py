@@ -378,9 +378,19 @@ wallet_entries = Table(
     _int("authorised_us", null=True),
     PrimaryKeyConstraint("wallet", "seq", name="wallet_entries_key"),
     Index("wallet_entries_by_transaction", "wallet", "transaction"),
-    # What limits add up
-    Index("wallet_entries_by_time", "wallet", "authorised_us"),
+    # What tallies begin with, and calls are counted by
+    Index("wallet_entries_by_time", "wallet", "authorised_us", "kind"),
     *(_where_known(name) for name in ("vendor", "tool", "run", "thread")),
+    sqlite_with_rowid=False,
+)
+wallet_tallies = Table(
+    "wallet_tallies",
+    metadata,
+    _int("wallet"),
+    _text("kind"),
+    _text("name"),
+    _int("amount"),
+    PrimaryKeyConstraint("wallet", "kind", "name", name="wallet_tallies_key"),
     sqlite_with_rowid=False,
 )
 jobs = Table(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from trove_agents.server.db import Connection, Database
+from trove_agents.server.db import Connection
 from trove_agents.server.events import service as events
 from trove_agents.server.wallets.holding import HoldRow
 from trove_agents.server.wallets.keys import WalletPrincipal
@@ -63,9 +63,9 @@ def captured(
 
 
 def denied(
-    database: Database, principal: WalletPrincipal, wallet_id: int, refusal: InsufficientFunds
+    tx: Connection, principal: WalletPrincipal, wallet_id: int, refusal: InsufficientFunds, *, now_ns: int
 ) -> None:
-    """A payment was refused. In a transaction of its own: that of the payment was given up."""
+    """A payment was refused."""
     data = {
         "wallet_id": wallet_id,
         "amount_usd": from_micros(refusal.requested),
@@ -74,9 +74,7 @@ def denied(
         "remaining_micros": refusal.remaining,
         "limiting_rule": refusal.rule,
     }
-    database.write(
-        lambda tx: _record(tx, principal, "wallet.denied", data, now_ns=database.now_ns()), durable=False
-    )
+    _record(tx, principal, "wallet.denied", data, now_ns=now_ns)
 
 
 def approval(tx: Connection, principal: WalletPrincipal, shown: Approval, *, now_ns: int) -> None:

@@ -7,8 +7,8 @@ from sqlalchemy import and_, bindparam, insert, or_, select, update
 
 from trove_agents.server.db import Connection
 from trove_agents.server.db.tables import wallet_holds, wallets
-from trove_agents.server.wallets.ledger import About
 from trove_agents.server.wallets.paging import Paged
+from trove_agents.server.wallets.tallies import About
 from trove_agents.wire.wallets import HoldsQuery, HoldState, OnExpiry, Pagination
 
 _h = wallet_holds.c

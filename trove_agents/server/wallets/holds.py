@@ -18,11 +18,12 @@ from trove_agents.server.wallets.answers import once
 from trove_agents.server.wallets.approvals import use
 from trove_agents.server.wallets.holding import HoldRow
 from trove_agents.server.wallets.keys import WalletPrincipal
-from trove_agents.server.wallets.ledger import About, Counters, Movement, note
+from trove_agents.server.wallets.ledger import Counters, Movement, note
 from trove_agents.server.wallets.refusals import HoldClosed, HoldExpired, OverCapture, positive
 from trove_agents.server.wallets.settling import settle, shift, to_doubt
 from trove_agents.server.wallets.spending import counters_now, find, spend, take
 from trove_agents.server.wallets.store import WalletRow
+from trove_agents.server.wallets.tallies import About
 from trove_agents.wire.steps import Step
 from trove_agents.wire.wallets import (
     LARGEST_ID,
@@ -93,7 +94,7 @@ class Holds:
             )
             movement = Movement("hold", held=asked, hold=row.id, about=about)
             note(tx, moved, movement, principal=principal, now_us=now_us)
-            after = moved[wallet.id][1]
+            after = moved[wallet.id].after
             announcements.held(tx, principal, wallet, row, after, now_ns=now_ns)
             return self._answer(tx, wallet, row, after, now_us)
 

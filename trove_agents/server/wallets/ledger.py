@@ -8,52 +8,51 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import bindparam, insert, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, insert, or_, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from trove_agents.server.db import Connection
+from trove_agents.server.db.connection import Row
 from trove_agents.server.db.lists import Among, integers
 from trove_agents.server.db.tables import wallet_entries, wallets
+from trove_agents.server.wallets import tallies
 from trove_agents.server.wallets.keys import WalletPrincipal
+from trove_agents.server.wallets.tallies import About, vendor_name
 
 _w = wallets.c
 _ROOT: Final = select(_w.id).where(_w.id == bindparam("root"))
-_MOVE: Final = (
-    update(wallets)
-    .where(
-        Among(_w.id, "path"),
-        or_(_w.frozen_us.is_(None), bindparam("more") == 0),
-        # Whoever waited for the row sees it as it is then: no other statement comes between this and the change
-        _w.spent + _w.held + _w.in_doubt + bindparam("more") <= _w.budget,
+_MOVED: Final = (_w.id, _w.entries, _w.limits, _w.budget, _w.spent, _w.held, _w.in_doubt)
+
+
+def _move(which: ColumnElement[Any]) -> ReturningUpdate[Any]:
+    return (
+        update(wallets)
+        .where(
+            which,
+            or_(_w.frozen_us.is_(None), bindparam("more") == 0),
+            # Whoever waited for the row sees it as it is then: no other statement comes between this and the change
+            _w.spent + _w.held + _w.in_doubt + bindparam("more") <= _w.budget,
+        )
+        .values(
+            spent=_w.spent + bindparam("add_spent"),
+            held=_w.held + bindparam("add_held"),
+            in_doubt=_w.in_doubt + bindparam("add_in_doubt"),
+            entries=_w.entries + 1,
+            transactions=_w.transactions + bindparam("counted"),
+        )
+        .returning(*_MOVED)
     )
-    .values(
-        spent=_w.spent + bindparam("add_spent"),
-        held=_w.held + bindparam("add_held"),
-        in_doubt=_w.in_doubt + bindparam("add_in_doubt"),
-        entries=_w.entries + 1,
-        transactions=_w.transactions + bindparam("counted"),
-    )
-    .returning(_w.id, _w.entries, _w.spent, _w.held, _w.in_doubt, _w.budget)
-)
+
+
+_MOVE_ONE: Final = _move(_w.id == bindparam("key"))
+_MOVE_ALL: Final = _move(Among(_w.id, "path"))
 _SET_BUDGET: Final = (
     update(wallets)
     .where(_w.id == bindparam("key"), _w.spent + _w.held + _w.in_doubt <= bindparam("limit"))
     .values(budget=bindparam("limit"), entries=_w.entries + 1)
-    .returning(_w.entries, _w.spent, _w.held, _w.in_doubt, _w.budget)
+    .returning(*_MOVED)
 )
 _ADD_ENTRY: Final = insert(wallet_entries)
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """What a payment is for, and when it was asked for: by this limits add up what was taken."""
-
-    vendor: str | None
-    tool: str | None
-    run: str | None
-    thread: str | None
-    authorised_us: int
-    approved: bool = False
-    """Whether a person said yes to this payment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,51 +87,64 @@ class Counters:
         return self.budget - self.spent - self.held - self.in_doubt
 
 
-def move(tx: Connection, path: list[int], movement: Movement) -> dict[int, tuple[int, Counters]]:
-    """Changes the counters of the wallets in ``path``, which begins at the root; for each the number of the row that
-    ``note`` is to add, and the counters after. A wallet that has not that much left, or is frozen, is not among them
-    and as it was: then the transaction has to be given up.
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A wallet that a movement changed."""
+
+    seq: int
+    """The number of the row that ``note`` is to add."""
+    limits: str | None
+    """JSON. None: it never had any."""
+    after: Counters
+
+
+def move(tx: Connection, path: list[int], movement: Movement) -> dict[int, Moved]:
+    """Changes the counters of the wallets in ``path``, which begins at the root, and keeps everybody else from those
+    wallets until the transaction ends. A wallet that has not that much left, or is frozen, is not among those it
+    returns, and as it was: then the transaction has to be given up.
     """
-    if len(path) > 1:
-        tx.locked(_ROOT, root=path[0])  # who shares an ancestor comes one after the other: no deadlocks
-    rows = tx.all(
-        _MOVE,
-        path=integers(path),
-        more=max(movement.more, 0),
-        add_spent=movement.spent,
-        add_held=movement.held,
-        add_in_doubt=movement.in_doubt,
-        counted=1 if movement.spent else 0,
-    )
-    return {
-        identity: (seq, Counters(budget, spent, held, in_doubt))
-        for identity, seq, spent, held, in_doubt, budget in rows
+    values = {
+        "more": max(movement.more, 0),
+        "add_spent": movement.spent,
+        "add_held": movement.held,
+        "add_in_doubt": movement.in_doubt,
+        "counted": 1 if movement.spent else 0,
     }
+    if len(path) == 1:
+        rows = tx.all(_MOVE_ONE, key=path[0], **values)
+    else:
+        lock(tx, path[0])
+        rows = tx.all(_MOVE_ALL, path=integers(path), **values)
+    return _moved(rows)
 
 
-def set_budget(tx: Connection, wallet: int, budget: int) -> dict[int, tuple[int, Counters]] | None:
+def lock(tx: Connection, root: int) -> None:
+    """Keeps everybody else from the wallets of a tree: who shares an ancestor comes one after the other, without
+    deadlocks.
+    """
+    tx.locked(_ROOT, root=root)
+
+
+def set_budget(tx: Connection, wallet: int, budget: int) -> dict[int, Moved] | None:
     """As ``move``; None when more than that was spent, is held or is in doubt."""
-    rows = tx.all(_SET_BUDGET, key=wallet, limit=budget)
-    if not rows:
-        return None
-    ((seq, spent, held, in_doubt, limit),) = rows
-    return {wallet: (seq, Counters(limit, spent, held, in_doubt))}
+    return _moved(tx.all(_SET_BUDGET, key=wallet, limit=budget)) or None
 
 
-def vendor_name(vendor: str | None) -> str | None:
-    """A vendor's name as limits compare it: who writes it otherwise is the same."""
-    return None if vendor is None else vendor.strip().casefold()
+def _moved(rows: list[Row]) -> dict[int, Moved]:
+    return {identity: Moved(seq, limits, Counters(*after)) for identity, seq, limits, *after in rows}
 
 
 def note(
     tx: Connection,
-    moved: dict[int, tuple[int, Counters]],
+    moved: dict[int, Moved],
     movement: Movement,
     *,
     principal: WalletPrincipal | None,
     now_us: int,
 ) -> None:
-    """Adds the row of a movement to each of its wallets. ``principal``: None for what no key asked for."""
+    """Adds the row of a movement to each of its wallets, and it to their tallies. ``principal``: None for what no key
+    asked for.
+    """
     step = principal.step if principal is not None else None
     about = movement.about
     common: dict[str, Any] = {
@@ -155,12 +167,15 @@ def note(
         {
             **common,
             "wallet": identity,
-            "seq": seq,
-            "spent_after": after.spent,
-            "held_after": after.held,
-            "in_doubt_after": after.in_doubt,
-            "budget_after": after.budget,
+            "seq": each.seq,
+            "spent_after": each.after.spent,
+            "held_after": each.after.held,
+            "in_doubt_after": each.after.in_doubt,
+            "budget_after": each.after.budget,
         }
-        for identity, (seq, after) in moved.items()
+        for identity, each in moved.items()
     ]
     tx.many(_ADD_ENTRY, rows)
+    limited = [identity for identity, each in moved.items() if each.limits is not None]
+    if about is not None and movement.more and limited:
+        tallies.add(tx, limited, about, movement.more)

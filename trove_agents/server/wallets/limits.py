@@ -1,38 +1,36 @@
 """Limits beside the budget, looked at in the transaction of the payment while nobody else can take from the wallet.
 
-What was taken is added up from the ledger's rows, by the time when a payment was asked for: a hold that was voided or
-a purchase that was refunded counts no more, and one that was captured in part counts with that part.
+What was taken counts by the time when a payment was asked for: a hold that was voided or a purchase that was refunded
+counts no more, and one that was captured in part counts with that part.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from msgspec import UNSET
-from sqlalchemy import Select, bindparam, func, or_, select
+from msgspec import UNSET, UnsetType
+from sqlalchemy import bindparam, func, literal, or_, select
 
 from trove_agents.server import texts
 from trove_agents.server.db import Connection
 from trove_agents.server.db.tables import wallet_entries
-from trove_agents.server.wallets.ledger import Movement, vendor_name
+from trove_agents.server.wallets import tallies
+from trove_agents.server.wallets.ledger import Movement
 from trove_agents.server.wallets.refusals import LimitReached, amount
-from trove_agents.server.wallets.store import WalletRow
-from trove_agents.wire.money import to_micros
+from trove_agents.server.wallets.tallies import About, TallyKind, vendor_name
+from trove_agents.wire.money import Usd, to_micros
 from trove_agents.wire.wallets import Limits
 
 _e = wallet_entries.c
-_SUM: Final = select(func.coalesce(func.sum(_e.spent + _e.held + _e.in_doubt), 0)).where(
-    _e.wallet == bindparam("of")
-)
-_SINCE: Final = _SUM.where(_e.authorised_us >= bindparam("since"))
-_BY: Final[dict[str, Select[Any]]] = {
-    name: _SUM.where(_e[name] == bindparam("value")) for name in ("vendor", "tool", "run", "thread")
-}
-_CALLS: Final = select(func.count(_e.seq)).where(
-    _e.wallet == bindparam("of"),
-    _e.authorised_us > bindparam("since"),
-    or_(_e.kind == "hold", _e.kind == "debit"),
+_CALLS: Final = select(func.count()).select_from(
+    select(literal(1))
+    .where(
+        _e.wallet == bindparam("of"),
+        _e.authorised_us > bindparam("since"),
+        or_(_e.kind == "hold", _e.kind == "debit"),
+    )
+    .limit(bindparam("most"))
+    .subquery()
 )
 _AMOUNTS: Final = (
     "per_call_usd",
@@ -45,49 +43,63 @@ _AMOUNTS: Final = (
 _MINUTE_US: Final = 60_000_000
 
 
-def check(tx: Connection, wallet: WalletRow, movement: Movement) -> None:
+def check(tx: Connection, wallet: int, kept: str | None, movement: Movement) -> None:
     """Refuses a payment that is over a limit, after the budget was found to suffice and before its row is there.
+
+    Args:
+        tx: The transaction of the payment.
+        wallet: Which.
+        kept: Its limits.
+        movement: The payment.
 
     Raises:
         LimitReached: it is.
     """
-    if wallet.limits is None or movement.about is None:
+    about = movement.about
+    if kept is None or about is None:
         return
     asked = movement.more
-    for rule, left in _left(tx, wallet.id, msgspec.json.decode(wallet.limits, type=Limits), movement):
+    for rule, left in _left(tx, wallet, msgspec.json.decode(kept, type=Limits), about):
         if asked > left:
-            raise LimitReached(asked, max(left, 0), rule=rule, wallet_id=wallet.id)
+            raise LimitReached(asked, max(left, 0), rule=rule, wallet_id=wallet, about=about)
 
 
-def _left(tx: Connection, wallet: int, limits: Limits, movement: Movement) -> Iterator[tuple[str, int]]:
+def remember(tx: Connection, wallet: int, kept: str | None, about: About) -> None:
+    """What ``check`` added up for a payment that it refused, and that was forgotten with its transaction. Whoever tries
+    again and again would else have it added up each time.
+    """
+    if kept is not None:
+        tallies.taken(tx, wallet, about, list(_totals(msgspec.json.decode(kept, type=Limits), about)))
+
+
+def _left(tx: Connection, wallet: int, limits: Limits, about: About) -> Iterator[tuple[str, int]]:
     """Each rule that concerns a payment, with how much it leaves."""
-    about = movement.about
-    assert about is not None
-    vendor = vendor_name(about.vendor)
-    yield from _of_vendor(limits, vendor)
-    if limits.calls_per_minute is not None:
-        since = about.authorised_us - _MINUTE_US
-        calls = _number(tx, _CALLS, of=wallet, since=since)
-        if calls >= limits.calls_per_minute:
+    yield from _of_vendor(limits, vendor_name(about.vendor))
+    if (most := limits.calls_per_minute) is not None:
+        calls = tx.one(_CALLS, of=wallet, since=about.authorised_us - _MINUTE_US, most=most)
+        if calls is None or calls[0] >= most:
             yield "calls_per_minute", 0
     if limits.approval_above_usd is not UNSET and not about.approved:
         yield "approval_above", to_micros(limits.approval_above_usd)
     if limits.per_call_usd is not UNSET:
         yield "per_call", to_micros(limits.per_call_usd)
-    for name, start in (("per_day", _day), ("per_month", _month)):
-        limit = getattr(limits, f"{name}_usd")
-        if limit is not UNSET:
-            used = _number(tx, _SINCE, of=wallet, since=start(about.authorised_us))
-            yield name, to_micros(limit) - used
+    totals = _totals(limits, about)
+    for kind, taken in tallies.taken(tx, wallet, about, list(totals)).items():
+        yield f"per_{kind}", to_micros(totals[kind]) - taken
+
+
+def _totals(limits: Limits, about: About) -> dict[TallyKind, Usd]:
+    """The limits of what was taken in all, of those that concern a payment."""
     by_vendor = {vendor_name(name): limit for name, limit in limits.per_vendor_usd.items()}
-    for name, value, limit in (
-        ("vendor", vendor, by_vendor.get(vendor, UNSET)),
-        ("tool", about.tool, limits.per_tool_usd.get(about.tool or "", UNSET)),
-        ("run", about.run, limits.per_run_usd),
-        ("thread", about.thread, limits.per_thread_usd),
-    ):
-        if value is not None and limit is not UNSET:
-            yield f"per_{name}", to_micros(limit) - _number(tx, _BY[name], of=wallet, value=value)
+    found: dict[TallyKind, Usd | UnsetType] = {
+        "day": limits.per_day_usd,
+        "month": limits.per_month_usd,
+        "vendor": by_vendor.get(vendor_name(about.vendor), UNSET),
+        "tool": limits.per_tool_usd.get(about.tool or "", UNSET),
+        "run": limits.per_run_usd,
+        "thread": limits.per_thread_usd,
+    }
+    return {kind: limit for kind, limit in found.items() if limit is not UNSET}
 
 
 def _of_vendor(limits: Limits, vendor: str | None) -> Iterator[tuple[str, int]]:
@@ -95,22 +107,6 @@ def _of_vendor(limits: Limits, vendor: str | None) -> Iterator[tuple[str, int]]:
         yield "vendors_allowed", 0
     if vendor in map(vendor_name, limits.vendors_denied):
         yield "vendors_denied", 0
-
-
-def _number(tx: Connection, statement: Select[Any], **values: Any) -> int:
-    row = tx.one(statement, **values)
-    assert row is not None
-    return int(row[0])
-
-
-def _day(at_us: int) -> int:
-    return at_us - at_us % 86_400_000_000
-
-
-def _month(at_us: int) -> int:
-    moment = datetime.fromtimestamp(at_us // 1_000_000, UTC)
-    first = moment.replace(day=1, hour=0, minute=0, second=0)
-    return int(first.timestamp()) * 1_000_000
 
 
 def encoded(limits: Limits) -> str:

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from trove_agents.server.errors import Conflict, Gone, PaymentRequired, Unprocessable
+from trove_agents.server.wallets.tallies import About
 from trove_agents.wire.money import Usd, from_micros
 from trove_agents.wire.money import to_micros as _to_micros
 
@@ -24,13 +25,14 @@ class LimitReached(InsufficientFunds):
 
     code: ClassVar[str] = "limit-exceeded"
 
-    def __init__(self, requested: int, remaining: int, *, rule: str, wallet_id: int) -> None:
+    def __init__(self, requested: int, remaining: int, *, rule: str, wallet_id: int, about: About) -> None:
         super().__init__(requested, remaining, rule=rule)
         self.detail = (
             f"the limit {rule} of wallet {wallet_id}: {_shown(requested)} USD were asked for and "
             f"{_shown(remaining)} remain under it"
         )
         self.wallet_id = wallet_id
+        self.about = about
 
 
 class AgentTaken(Conflict):

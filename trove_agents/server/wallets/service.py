@@ -10,7 +10,7 @@ from trove_agents.server.wallets import announcements, paging, shapes, store
 from trove_agents.server.wallets.answers import once
 from trove_agents.server.wallets.approvals import use
 from trove_agents.server.wallets.keys import WalletPrincipal
-from trove_agents.server.wallets.ledger import About, Movement, note, set_budget
+from trove_agents.server.wallets.ledger import Movement, note, set_budget
 from trove_agents.server.wallets.limits import encoded
 from trove_agents.server.wallets.refusals import (
     AgentTaken,
@@ -22,6 +22,7 @@ from trove_agents.server.wallets.refusals import (
 )
 from trove_agents.server.wallets.settling import shift
 from trove_agents.server.wallets.spending import counters_now, find, spend, take
+from trove_agents.server.wallets.tallies import About
 from trove_agents.wire.steps import Step
 from trove_agents.wire.wallets import (
     DEPTH,
@@ -193,7 +194,7 @@ class Wallets:
             )
             movement = Movement("debit", spent=asked, transaction=row.id, about=about)
             note(tx, moved, movement, principal=principal, now_us=now_ns // 1000)
-            after = moved[wallet.id][1]
+            after = moved[wallet.id].after
             announcements.captured(tx, principal, wallet, row, after, now_ns=now_ns)
             return TransactionAnswer(
                 transaction=shapes.transaction(row), wallet=shapes.spent(wallet.id, after)

@@ -49,4 +49,4 @@ def shift(
     moved = move(tx, wallet.path, movement)
     assert len(moved) == len(wallet.path), "what leaves no less is never refused"
     note(tx, moved, movement, principal=principal, now_us=now_us)
-    return moved[wallet.id][1]
+    return moved[wallet.id].after

@@ -7,8 +7,8 @@ from trove_agents.server.db import Connection, Database
 from trove_agents.server.errors import NotFound
 from trove_agents.server.wallets import announcements, holding, limits, store
 from trove_agents.server.wallets.keys import WalletPrincipal
-from trove_agents.server.wallets.ledger import Counters, Movement, move
-from trove_agents.server.wallets.refusals import InsufficientFunds
+from trove_agents.server.wallets.ledger import Counters, Moved, Movement, lock, move
+from trove_agents.server.wallets.refusals import InsufficientFunds, LimitReached
 from trove_agents.server.wallets.settling import settle
 from trove_agents.server.wallets.store import WalletRow
 from trove_agents.wire.wallets import LARGEST_ID
@@ -38,7 +38,7 @@ def counters_now(db: Connection, wallet: WalletRow, counters: Counters, *, now_u
     return Counters(counters.budget, counters.spent, held, in_doubt)
 
 
-def take(tx: Connection, wallet: WalletRow, movement: Movement) -> dict[int, tuple[int, Counters]]:
+def take(tx: Connection, wallet: WalletRow, movement: Movement) -> dict[int, Moved]:
     """Takes from a wallet and all its ancestors.
 
     Raises:
@@ -46,10 +46,8 @@ def take(tx: Connection, wallet: WalletRow, movement: Movement) -> dict[int, tup
     """
     moved = move(tx, wallet.path, movement)
     if len(moved) == len(wallet.path):
-        for above in wallet.ancestors:
-            if (row := store.wallet(tx, above)) is not None:
-                limits.check(tx, row, movement)
-        limits.check(tx, wallet, movement)
+        for identity in wallet.path:
+            limits.check(tx, identity, moved[identity].limits, movement)
         return moved
     rows = [
         row
@@ -80,10 +78,27 @@ def spend(
         for hold_id in over:
             settle(database, hold_id)
         if not over:
-            announcements.denied(database, principal, wallet_id, refusal)
+            _denied(database, principal, wallet_id, refusal)
             raise
     try:
         return database.write(commit)
     except InsufficientFunds as refusal:
-        announcements.denied(database, principal, wallet_id, refusal)
+        _denied(database, principal, wallet_id, refusal)
         raise
+
+
+def _denied(
+    database: Database, principal: WalletPrincipal, wallet_id: int, refusal: InsufficientFunds
+) -> None:
+    """In a transaction of its own: that of the payment was given up."""
+
+    def commit(tx: Connection) -> None:
+        if isinstance(refusal, LimitReached):
+            path = find(tx, principal, wallet_id).path
+            lock(tx, path[0])
+            for identity in path:
+                if (row := store.wallet(tx, identity)) is not None:
+                    limits.remember(tx, identity, row.limits, refusal.about)
+        announcements.denied(tx, principal, wallet_id, refusal, now_ns=database.now_ns())
+
+    database.write(commit, durable=False)

@@ -9,8 +9,9 @@ from sqlalchemy import bindparam, func, insert, select, update
 
 from trove_agents.server.db import Connection
 from trove_agents.server.db.tables import wallet_entries, wallet_transactions, wallets
-from trove_agents.server.wallets.ledger import About, Counters
+from trove_agents.server.wallets.ledger import Counters
 from trove_agents.server.wallets.paging import Asked, Paged
+from trove_agents.server.wallets.tallies import About
 from trove_agents.wire.wallets import Pagination
 
 _w, _t, _e = wallets.c, wallet_transactions.c, wallet_entries.c
