@@ -17,6 +17,7 @@ class _Stored(msgspec.Struct, frozen=True):
     api_key: str | None = None
     workspace_id: str | None = None
     namespace: str | None = None
+    wallet_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Settings:
     api_key: str | None = field(default=None, repr=False)
     workspace_id: str | None = None
     namespace: str | None = None
+    wallet_key: str | None = field(default=None, repr=False)
 
     @classmethod
     def load(
@@ -36,14 +38,15 @@ class Settings:
         api_key: str | None = None,
         workspace_id: str | None = None,
         namespace: str | None = None,
+        wallet_key: str | None = None,
         file: str | os.PathLike[str] | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> Self:
         """Each value from its argument, else from the environment, else from the file.
 
-        The environment: ``TROVE_BASE_URL``, ``TROVE_API_KEY``, ``TROVE_WORKSPACE_ID``, ``TROVE_NAMESPACE``; empty
-        ones count as unset. The file is a JSON object with ``base_url``, ``api_key``, ``workspace_id`` and
-        ``namespace``: the one given, else the one ``TROVE_CONFIG`` names, else none. A file describes one server:
+        The environment: ``TROVE_BASE_URL``, ``TROVE_API_KEY``, ``TROVE_WORKSPACE_ID``, ``TROVE_NAMESPACE``,
+        ``TROVE_WALLET_KEY``; empty ones count as unset. The file is a JSON object with ``base_url``, ``api_key``,
+        ``workspace_id``, ``namespace`` and ``wallet_key``: the one given, else the one ``TROVE_CONFIG`` names, else none. A file describes one server:
         when argument or environment name another, nothing is taken from it, so its key never goes elsewhere.
 
         Args:
@@ -51,6 +54,7 @@ class Settings:
             api_key: The key.
             workspace_id: The key's workspace; admin clients need it.
             namespace: The namespace to work in.
+            wallet_key: The wallet key, ``tvpk_...``.
             file: Must exist when given.
             environ: Instead of the process's own.
 
@@ -67,6 +71,7 @@ class Settings:
             api_key=api_key or environment.get("TROVE_API_KEY") or stored.api_key,
             workspace_id=workspace_id or environment.get("TROVE_WORKSPACE_ID") or stored.workspace_id,
             namespace=namespace or environment.get("TROVE_NAMESPACE") or stored.namespace,
+            wallet_key=wallet_key or environment.get("TROVE_WALLET_KEY") or stored.wallet_key,
         )
 
 

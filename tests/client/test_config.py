@@ -5,7 +5,13 @@ import pytest
 
 from trove_agents import Settings
 
-STORED = {"base_url": "https://a.test", "api_key": "file-key", "workspace_id": "ws-file", "namespace": "file"}
+STORED = {
+    "base_url": "https://a.test",
+    "api_key": "file-key",
+    "workspace_id": "ws-file",
+    "namespace": "file",
+    "wallet_key": "tvpk_file",
+}
 
 
 @pytest.fixture
@@ -16,7 +22,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_nothing_said_is_nothing_found() -> None:
-    assert Settings.load(environ={}) == Settings(None, None, None, None)
+    assert Settings.load(environ={}) == Settings(None, None, None, None, None)
     assert (
         Settings.load(environ={"TROVE_API_KEY": "", "TROVE_BASE_URL": "", "TROVE_CONFIG": ""}) == Settings()
     )
@@ -24,16 +30,24 @@ def test_nothing_said_is_nothing_found() -> None:
 
 def test_argument_then_environment_then_file(file: Path) -> None:
     assert Settings.load(file=file, environ={}) == Settings(**STORED)
-    environ = {"TROVE_API_KEY": "env-key", "TROVE_NAMESPACE": "env", "TROVE_WORKSPACE_ID": "ws-env"}
-    assert Settings.load(file=file, environ=environ) == Settings("https://a.test", "env-key", "ws-env", "env")
+    environ = {
+        "TROVE_API_KEY": "env-key",
+        "TROVE_NAMESPACE": "env",
+        "TROVE_WORKSPACE_ID": "ws-env",
+        "TROVE_WALLET_KEY": "tvpk_env",
+    }
+    assert Settings.load(file=file, environ=environ) == Settings(
+        "https://a.test", "env-key", "ws-env", "env", "tvpk_env"
+    )
     assert Settings.load(
         file=file,
         environ=environ,
         api_key="key",
         namespace="n",
         workspace_id="ws",
+        wallet_key="tvpk",
         base_url="https://a.test/",
-    ) == Settings("https://a.test/", "key", "ws", "n")
+    ) == Settings("https://a.test/", "key", "ws", "n", "tvpk")
 
 
 def test_the_environment_may_name_the_file_and_an_argument_another(file: Path, tmp_path: Path) -> None:

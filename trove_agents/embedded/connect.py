@@ -4,7 +4,16 @@ import os
 from types import TracebackType
 from typing import Protocol, Self
 
-from trove_agents.client.clients import AsyncTroveAdminClient, AsyncTroveClient, TroveAdminClient, TroveClient
+from trove_agents.client.clients import (
+    AsyncTroveAdminClient,
+    AsyncTroveClient,
+    AsyncWalletClient,
+    TroveAdminClient,
+    TroveClient,
+    WalletClient,
+)
+from trove_agents.client.money import Amount
+from trove_agents.client.wallets import AsyncWallet, Wallet
 from trove_agents.config import DEFAULT_BASE_URL, Settings
 from trove_agents.embedded.trove import Trove
 from trove_agents.errors import TroveAuthError
@@ -25,6 +34,20 @@ class Connection(Protocol):
     def async_admin(self) -> AsyncTroveAdminClient:
         """As ``admin``, for async callers."""
 
+    def wallets(self) -> WalletClient:
+        """A client for the wallets of one wallet key."""
+
+    def async_wallets(self) -> AsyncWalletClient:
+        """As ``wallets``, for async callers."""
+
+    def wallet(self, agent_id: str, *, budget_usd: Amount, name: str | None = None) -> Wallet:
+        """The agent's wallet, made if it has none: see ``WalletClient.wallet``. ``wallet.client.close()`` when done."""
+
+    async def async_wallet(
+        self, agent_id: str, *, budget_usd: Amount, name: str | None = None
+    ) -> AsyncWallet:
+        """As ``wallet``, for async callers."""
+
     def close(self) -> None:
         """Gives back what the connection itself holds; its clients are closed by their users."""
 
@@ -36,12 +59,29 @@ class Connection(Protocol):
 
 
 class Remote:
-    """A server over the network. It holds nothing itself: each client has connections of its own."""
+    """A server over the network. It holds nothing itself: each client has connections of its own.
 
-    def __init__(self, base_url: str, api_key: str, *, workspace_id: str | None = None) -> None:
+    What needs a key that was not given raises ``TroveAuthError``.
+
+    Args:
+        base_url: The server.
+        api_key: For all but wallets.
+        workspace_id: The key's workspace; found out where it is needed.
+        wallet_key: For wallets, ``tvpk_...``.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str | None = None,
+        *,
+        workspace_id: str | None = None,
+        wallet_key: str | None = None,
+    ) -> None:
         self.base_url = base_url
-        self._key = api_key
+        self._api_key = api_key
         self._workspace = workspace_id
+        self._wallet_key = wallet_key
 
     def client(self, namespace: str, *, timeout: float = 60.0) -> TroveClient:
         """A client for one namespace."""
@@ -59,6 +99,41 @@ class Remote:
         """As ``admin``, for async callers."""
         return AsyncTroveAdminClient(self._key, self._workspace_id(), base_url=self.base_url)
 
+    def wallets(self) -> WalletClient:
+        """A client for the wallets of the wallet key.
+
+        Raises:
+            TroveAuthError: no wallet key was given.
+        """
+        return WalletClient(self._key_of_wallets(), base_url=self.base_url)
+
+    def async_wallets(self) -> AsyncWalletClient:
+        """As ``wallets``, for async callers."""
+        return AsyncWalletClient(self._key_of_wallets(), base_url=self.base_url)
+
+    def wallet(self, agent_id: str, *, budget_usd: Amount, name: str | None = None) -> Wallet:
+        """The agent's wallet, made if it has none: see ``WalletClient.wallet``.
+
+        It has a client of its own: ``wallet.client.close()`` when done.
+        """
+        client = self.wallets()
+        try:
+            return client.wallet(agent_id, budget_usd=budget_usd, name=name)
+        except BaseException:
+            client.close()
+            raise
+
+    async def async_wallet(
+        self, agent_id: str, *, budget_usd: Amount, name: str | None = None
+    ) -> AsyncWallet:
+        """As ``wallet``, for async callers."""
+        client = self.async_wallets()
+        try:
+            return await client.wallet(agent_id, budget_usd=budget_usd, name=name)
+        except BaseException:
+            await client.aclose()
+            raise
+
     def close(self) -> None:
         """Does nothing: see the class."""
 
@@ -73,6 +148,20 @@ class Remote:
     def __repr__(self) -> str:
         return f"Remote({self.base_url!r})"
 
+    @property
+    def _key(self) -> str:
+        if self._api_key is None:
+            raise TroveAuthError(f"no API key for {self.base_url}: pass api_key or set TROVE_API_KEY")
+        return self._api_key
+
+    def _key_of_wallets(self) -> str:
+        if self._wallet_key is None:
+            raise TroveAuthError(
+                f"no wallet key for {self.base_url}: pass wallet_key or set TROVE_WALLET_KEY; "
+                "WalletClient(...).create_key(...) makes one"
+            )
+        return self._wallet_key
+
     def _workspace_id(self) -> str:
         if self._workspace is None:
             with TroveClient(self._key, base_url=self.base_url) as client:
@@ -85,19 +174,28 @@ def connect(
     base_url: str | None = None,
     api_key: str | None = None,
     workspace_id: str | None = None,
+    wallet_key: str | None = None,
     path: str | os.PathLike[str] | None = None,
 ) -> Trove | Remote:
     """The server that arguments or the environment name, else the embedded one.
 
-    A key or a URL (``TROVE_API_KEY``, ``TROVE_BASE_URL``, or the file of ``TROVE_CONFIG``) means a server; a key
-    alone the hosted service. With neither, the state in ``path`` is opened, or in ``.trove-agents``.
+    A key or a URL (``TROVE_API_KEY``, ``TROVE_WALLET_KEY``, ``TROVE_BASE_URL``, or the file of ``TROVE_CONFIG``)
+    means a server; a key alone the hosted service. With none, the state in ``path`` is opened, or in
+    ``.trove-agents``. A server's wallets need the wallet key, all else the API key.
 
     Raises:
         TroveAuthError: a URL and no key.
     """
-    found = Settings.load(base_url=base_url, api_key=api_key, workspace_id=workspace_id)
-    if found.base_url is None and found.api_key is None:
+    found = Settings.load(
+        base_url=base_url, api_key=api_key, workspace_id=workspace_id, wallet_key=wallet_key
+    )
+    if found.base_url is None and found.api_key is None and found.wallet_key is None:
         return Trove.local(path)
-    if found.api_key is None:
+    if found.api_key is None and found.wallet_key is None:
         raise TroveAuthError(f"no API key for {found.base_url}: pass api_key or set TROVE_API_KEY")
-    return Remote(found.base_url or DEFAULT_BASE_URL, found.api_key, workspace_id=found.workspace_id)
+    return Remote(
+        found.base_url or DEFAULT_BASE_URL,
+        found.api_key,
+        workspace_id=found.workspace_id,
+        wallet_key=found.wallet_key,
+    )

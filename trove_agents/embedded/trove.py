@@ -21,7 +21,7 @@ from trove_agents.client.clients import (
     WalletClient,
 )
 from trove_agents.client.money import Amount
-from trove_agents.client.wallets import Wallet, balance
+from trove_agents.client.wallets import AsyncWallet, Wallet, balance
 from trove_agents.embedded import credentials
 from trove_agents.embedded.driver import AsyncInProcess, InProcess
 from trove_agents.embedded.loop import LoopThread
@@ -170,6 +170,12 @@ class Trove:
     def wallet(self, agent_id: str, *, budget_usd: Amount, name: str | None = None) -> Wallet:
         """The agent's wallet, made if it has none: see ``WalletClient.wallet``."""
         return self.wallets().wallet(agent_id, budget_usd=budget_usd, name=name)
+
+    async def async_wallet(
+        self, agent_id: str, *, budget_usd: Amount, name: str | None = None
+    ) -> AsyncWallet:
+        """As ``wallet``, for async callers."""
+        return await self.async_wallets().wallet(agent_id, budget_usd=budget_usd, name=name)
 
     # About it
     @property
