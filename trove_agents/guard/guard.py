@@ -127,14 +127,15 @@ class _Guarding:
         if most == 0:
             return Payment(None)
         tool, vendor, arguments = wanted.tool, wanted.vendor, wanted.arguments
+        intent = digest(tool, vendor, arguments)
         entry = Entry(
             wallet_id=self.wallet_id,
             key=wanted.key,
-            fingerprint=digest(most, tool, vendor, arguments),
+            fingerprint=digest(intent, most),
             micros=most,
             tool=tool,
             vendor=vendor,
-            intent=None if tool is None else digest(tool, vendor, arguments),
+            intent=None if tool is None else intent,
             step=None if wanted.step is None else to_header(wanted.step),
         )
         proposal = Proposal(

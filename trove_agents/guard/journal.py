@@ -5,15 +5,16 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import astuple, fields, replace
 from pathlib import Path
 from typing import Final, Protocol
+
+from msgspec.structs import astuple, replace
 
 from trove_agents.guard.states import Entry, State
 
 BUSY_SECONDS: Final = 30.0
 """How long a process waits for another that writes."""
-_COLUMNS: Final = tuple(field.name for field in fields(Entry))
+_COLUMNS: Final = Entry.__struct_fields__
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS payments (
     wallet_id INTEGER NOT NULL,
@@ -50,7 +51,7 @@ _UPDATE: Final = (
     f"UPDATE payments SET {', '.join(f'{name} = ?' for name in _COLUMNS)}"  # noqa: S608 - as above
     " WHERE wallet_id = ? AND key = ? AND state = ? AND attempt = ?"
 )
-_SELECT: Final = f"SELECT {', '.join(_COLUMNS)} FROM payments WHERE wallet_id = ?"  # noqa: S608 - as above
+_FROM: Final = f"SELECT {', '.join(_COLUMNS)} FROM payments"  # noqa: S608 - as above
 
 
 class Journal(Protocol):
@@ -102,7 +103,7 @@ class SqliteJournal:
 
     def find(self, wallet_id: int, key: str) -> Entry | None:
         """See :meth:`Journal.find`."""
-        found = self._read(f"{_SELECT} AND key = ?", (wallet_id, key))
+        found = self._read(f"{_FROM} WHERE wallet_id = ? AND key = ?", (wallet_id, key))
         return found[0] if found else None
 
     def replace(self, before: Entry, after: Entry, *, durable: bool = True) -> bool:
@@ -113,9 +114,11 @@ class SqliteJournal:
 
     def those(self, wallet_id: int, states: Iterable[State], *, intent: str | None = None) -> list[Entry]:
         """See :meth:`Journal.those`."""
-        # As literals: SQLite takes the partial index only where it reads its condition
-        wanted = " OR ".join(f"state = '{state}'" for state in states)
-        select = f"{_SELECT} AND ({wanted})"
+        wanted = tuple(states)
+        # As literals and by name: else SQLite does not take the partial index
+        index = " INDEXED BY doubts" if wanted == ("in_doubt",) else ""
+        among = " OR ".join(f"state = '{state}'" for state in wanted)
+        select = f"{_FROM}{index} WHERE wallet_id = ? AND ({among})"
         values: tuple[object, ...] = (wallet_id,)
         if intent is not None:
             select, values = f"{select} AND intent = ?", (*values, intent)
@@ -153,15 +156,8 @@ class SqliteJournal:
             if durable != self._durable:
                 self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
                 self._durable = durable
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                done = self._connection.execute(statement, values).rowcount == 1
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-            return done
+            # One statement is a transaction of its own
+            return self._connection.execute(statement, values).rowcount == 1
 
     def _read(self, statement: str, values: tuple[object, ...]) -> list[Entry]:
         with self._lock:

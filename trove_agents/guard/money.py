@@ -3,11 +3,11 @@
 import hashlib
 import json
 from contextlib import suppress
-from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from trove_agents.client import approvals, holds, wallets
 from trove_agents.client.approvals import WalletApproval
@@ -202,4 +202,5 @@ def digest(*parts: object) -> str:
 
 def operation(entry: Entry, what: str, *, attempt: int | None = None) -> str:
     """The idempotency key of one operation of a payment."""
-    return f"guard-{what}-{digest('v1', entry.wallet_id, entry.key, attempt or entry.attempt)}"
+    said = f"{entry.wallet_id}/{attempt or entry.attempt}/{entry.key}"
+    return f"guard-{what}-{hashlib.sha256(said.encode()).hexdigest()}"

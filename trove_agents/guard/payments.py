@@ -6,9 +6,10 @@ A hold is given back only on positive evidence that nothing was charged. Anythin
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias
+
+from msgspec.structs import replace
 
 from trove_agents.errors import BudgetExceededError, TroveError
 from trove_agents.guard import policies

@@ -1,9 +1,12 @@
 """The states of a payment, and what may follow what."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from trove_agents.wire.money import from_micros
 
@@ -28,8 +31,7 @@ FOLLOWS: Final[Mapping[State, frozenset[State]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One payment, as the journal has it."""
 
     wallet_id: int
