@@ -32,6 +32,19 @@ def test_a_locked_key_needs_no_namespace(colour: Colour) -> None:
     assert transport.requests[0].headers == (("authorization", "Bearer key"),)
 
 
+def test_a_client_for_another_namespace_shares_the_connections_and_says_nothing_else(colour: Colour) -> None:
+    transport = colour.transport(lambda _: ME)
+    client = colour.client(transport)
+    other = client.with_step(thread="t").for_namespace("other")
+    assert (client.namespace, other.namespace, repr(other)[-20:]) == ("ns", "other", "t(namespace='other')")
+    colour.call(other, "me")
+    assert transport.requests[0].headers == (("authorization", "Bearer key"), ("x-namespace", "other"))
+    colour.call(other, "close" if colour.name == "sync" else "aclose")
+    assert transport.closed == 0
+    with pytest.raises(ValueError, match="is no namespace"):
+        client.for_namespace("a/b")
+
+
 def test_the_admin_client_sends_no_namespace(colour: Colour) -> None:
     transport = colour.transport(lambda _: ME)
     colour.call(colour.admin(transport), "me")

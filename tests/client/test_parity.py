@@ -77,6 +77,7 @@ def test_the_asynchronous_one_is_awaited_and_refers_to_the_full_text(
         "with_step",
         "with_references",
         "with_idempotency_key",
+        "for_namespace",
         "lease",
         "__init__",
         "__repr__",

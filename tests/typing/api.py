@@ -50,6 +50,7 @@ def runtime(client: ta.TroveClient) -> None:
         held.renew()
     assert_type(client.lease_holder(), ta.LeaseHolder | None)
     assert_type(client.with_step(thread="t", call="c"), ta.TroveClient)
+    assert_type(client.for_namespace("other"), ta.TroveClient)
     assert_type(client.configure_namespace("a", workdir="copy"), ta.NamespaceInfo)
     assert_type(client.me(), ta.Me)
     with client as same:
