@@ -1,6 +1,7 @@
-"""Rewindable workspaces from trove-agents as LangChain tools."""
+"""Rewindable workspaces from trove-agents for LangChain agents."""
 
-from langchain_trove.tool import TroveTool
+from langchain_trove.clients import per_thread
+from langchain_trove.errors import NoThread
 from langchain_trove.toolkit import TroveToolkit
 
-__all__ = ["TroveTool", "TroveToolkit"]
+__all__ = ["NoThread", "TroveToolkit", "per_thread"]

@@ -9,6 +9,10 @@ from trove_agents import TroveError
 from trove_agents.tools import for_model
 
 
+class NoThread(ValueError):
+    """A run without a ``thread_id`` asked for its thread's workspace, which is never that of another."""
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Raises what a model can act on as ``ToolException``, which the tool turns into a message for it. Whatever

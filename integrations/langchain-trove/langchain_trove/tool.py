@@ -1,62 +1,98 @@
 """One tool of the catalogue as a LangChain tool."""
 
-from typing import Any, Literal
+import base64
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias
 
-from langchain_core.tools import BaseTool
-from pydantic import Field
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import run_in_executor
+from langchain_core.tools import BaseTool, StructuredTool
+from langgraph.prebuilt import ToolRuntime
 
+from langchain_trove.clients import C, Clients, thread_of
 from langchain_trove.errors import translated
-from trove_agents import AsyncTroveClient, TroveClient
-from trove_agents.tools import MAX_CHARACTERS, ToolSpec
+from trove_agents import ExecChunk
+from trove_agents.tools import (
+    Attachment,
+    ToolContext,
+    ToolResult,
+    ToolSpec,
+    arun_telling,
+    namespace_of,
+    run_telling,
+)
+
+Runtime: TypeAlias = ToolRuntime[Any, Any]
+Returned: TypeAlias = tuple[str | list[str | dict[str, Any]], dict[str, Any]]
+"""Content for the model and artifact for the program."""
 
 
-class TroveTool(BaseTool):
-    """A tool that works in one workspace. ``TroveToolkit`` makes them.
+def tool(spec: ToolSpec[Any, Any], clients: Clients, context: ToolContext) -> BaseTool:
+    """A tool that agents can be given. In a graph it gets its runtime; invoked directly it does without."""
 
-    Invoked with a tool call it gives a ``ToolMessage``: ``content`` is the text for the model, ``artifact`` the
-    value behind it (an ``ExecResult`` for ``bash``). A command that exits non-zero is a result. What the model
-    can put right comes back as a message of status ``error``; every other ``TroveError`` is raised.
-
-    Synchronous calls need the synchronous client. Asynchronous ones use the asynchronous client, or the
-    synchronous one in a thread.
-    """
-
-    spec: ToolSpec[Any, Any] = Field(exclude=True, repr=False)
-    client: TroveClient | None = Field(default=None, exclude=True)
-    async_client: AsyncTroveClient | None = Field(default=None, exclude=True)
-    max_characters: int = MAX_CHARACTERS
-    """Of text for the model; longer output loses its middle, with a note."""
-    response_format: Literal["content", "content_and_artifact"] = "content_and_artifact"
-
-    def __init__(
-        self,
-        spec: ToolSpec[Any, Any],
-        *,
-        client: TroveClient | None = None,
-        async_client: AsyncTroveClient | None = None,
-        **options: Any,
-    ) -> None:
-        told = {
-            "name": spec.name,
-            "description": spec.description,
-            "args_schema": spec.parameters,
-            "handle_tool_error": True,
-        }
-        super().__init__(spec=spec, client=client, async_client=async_client, **(told | options))
-
-    def _run(self, **arguments: Any) -> tuple[str, Any]:
-        if self.client is None:
-            raise TypeError(f"{self.name} has only an asynchronous client: use ainvoke, or add a TroveClient")
+    def run(config: RunnableConfig, runtime: Runtime | None = None, **arguments: Any) -> Returned:
+        client = clients.sync(config)
         with translated():
-            result = self.client.run(self.spec.call(arguments, max_characters=self.max_characters))
-        return result.text, result.value
+            if client.run(context.has("steps")):
+                client = marked(client, config, runtime)
+            if runtime is None:
+                return _returned(client.run(spec.call(arguments, context)))
+            return _returned(run_telling(client, spec, arguments, context, _teller(runtime)))
 
-    async def _arun(self, **arguments: Any) -> tuple[str, Any]:
-        if self.async_client is None:
-            in_thread: tuple[str, Any] = await super()._arun(**arguments)
-            return in_thread
+    async def arun(config: RunnableConfig, runtime: Runtime | None = None, **arguments: Any) -> Returned:
+        client = clients.asynchronous(config)
+        if client is None:
+            return await run_in_executor(config, partial(run, config, runtime, **arguments))
         with translated():
-            result = await self.async_client.run(
-                self.spec.call(arguments, max_characters=self.max_characters)
-            )
-        return result.text, result.value
+            if await client.run(context.has("steps")):
+                client = marked(client, config, runtime)
+            if runtime is None:
+                return _returned(await client.run(spec.call(arguments, context)))
+            return _returned(await arun_telling(client, spec, arguments, context, _teller(runtime)))
+
+    return StructuredTool.from_function(
+        run,
+        arun,
+        name=spec.name,
+        description=spec.description,
+        args_schema=spec.parameters,
+        infer_schema=False,
+        response_format="content_and_artifact",
+        handle_tool_error=True,
+    )
+
+
+def marked(client: C, config: RunnableConfig, runtime: Runtime | None) -> C:
+    """The client whose changes say which thread and which tool call they are for."""
+    step = {"thread": thread_of(config), "call": None if runtime is None else runtime.tool_call_id}
+    try:
+        return client.with_step(**step)
+    except ValueError:  # too long, or with what no header can carry
+        return client.with_step(**{name: text and namespace_of(text) for name, text in step.items()})
+
+
+def _teller(runtime: Runtime) -> Callable[[ExecChunk], None]:
+    def tell(part: ExecChunk) -> None:
+        runtime.emit_output_delta({"stream": part.stream, "text": part.text})
+
+    return tell
+
+
+def _returned(result: ToolResult[Any]) -> Returned:
+    if not result.attachments:
+        return result.text, result.plain
+    text = {"type": "text", "text": result.text}
+    return [text, *map(_block, result.attachments)], result.plain
+
+
+def _block(attachment: Attachment) -> dict[str, Any]:
+    """A content block of LangChain's, without the random id that its own functions add."""
+    block = {
+        "base64": base64.b64encode(attachment.data).decode("ascii"),
+        "mime_type": attachment.media_type,
+    }
+    if attachment.media_type.startswith("image/"):
+        return {"type": "image", **block}
+    name = attachment.path.rpartition("/")[2]  # some providers refuse files without one
+    return {"type": "file", **block, "extras": {"filename": name}}

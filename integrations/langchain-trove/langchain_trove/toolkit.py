@@ -1,54 +1,59 @@
-"""All tools of one workspace."""
+"""Tools that work in a workspace."""
+
+from collections.abc import Iterable
 
 from langchain_core.tools import BaseTool, BaseToolkit
 from pydantic import ConfigDict, Field
 
-from langchain_trove.tool import TroveTool
-from trove_agents import AsyncTroveClient, TroveClient
-from trove_agents.tools import CATALOG, DEFAULT, MAX_CHARACTERS
+from langchain_trove.clients import Clients, Source
+from langchain_trove.tool import tool
+from trove_agents.tools import CATALOG, DEFAULT, MAX_CHARACTERS, ToolContext
 
 
 class TroveToolkit(BaseToolkit):
-    """The tools of one workspace: ``bash``, in which models can do with files what they know how to do.
+    """Tools that work in a workspace: ``bash``, in which models can do with files what they know how to do.
+
+    A tool invoked with a tool call gives a ``ToolMessage``: ``content`` is for the model, text or, for images and PDFs
+    that were read, content blocks; ``artifact`` is a dict for the program (of ``bash``: ``exit_code``, ``duration_ms``,
+    ``files_changed``, ``truncated`` ...). A command that exits non-zero is a result. What the model can put right comes
+    back as a message of status ``error``; every other ``TroveError`` is raised and ends the run.
 
     Args:
-        client: For synchronous agents, and for asynchronous ones, which then call it in a thread. An
-            ``AsyncTroveClient`` may stand here, too: the tools then work asynchronously only.
-        async_client: For asynchronous agents.
-        max_characters: Of one result's text for the model; longer output loses its middle, with a note.
+        client: Whose workspace: a ``TroveClient``, for asynchronous agents too, which then call it in a thread; an
+            ``AsyncTroveClient``, for asynchronous agents only; or a function that finds one for the run's configuration,
+            such as ``per_thread(client)``. All of one server.
+        async_client: For asynchronous agents: an ``AsyncTroveClient``, or a function as above.
+        tools: Which ones: ``bash``, ``read``, ``write``, ``edit``, ``list``, ``glob``, ``grep``, ``snapshot``, ``restore``,
+            ``diff``.
+        max_characters: Of one result's text for the model. Longer output of a command loses its middle, with a note where
+            all of it is.
+
+    Raises:
+        TypeError: no client.
+        ValueError: a tool that is not known.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    client: TroveClient | None = Field(default=None, exclude=True)
-    async_client: AsyncTroveClient | None = Field(default=None, exclude=True)
-    max_characters: int = MAX_CHARACTERS
+    clients: Clients = Field(exclude=True, repr=False)
+    context: ToolContext = Field(exclude=True, repr=False)
+    tools: tuple[str, ...]
 
     def __init__(
         self,
-        client: TroveClient | AsyncTroveClient | None = None,
+        client: Source | None = None,
         *,
-        async_client: AsyncTroveClient | None = None,
+        async_client: Source | None = None,
+        tools: Iterable[str] = DEFAULT,
         max_characters: int = MAX_CHARACTERS,
     ) -> None:
-        if isinstance(client, AsyncTroveClient):
-            if async_client is not None:
-                raise TypeError("two asynchronous clients: which one?")
-            client, async_client = None, client
-        if client is None and async_client is None:
-            raise TypeError("TroveToolkit needs a TroveClient, an AsyncTroveClient, or both")
+        names = tuple(tools)
+        if unknown := set(names) - set(CATALOG):
+            raise ValueError(f"no tool {min(unknown)!r}; there are: {', '.join(CATALOG)}")
         super().__init__(  # type: ignore[call-arg]  # pydantic's fields, not seen through BaseToolkit
-            client=client, async_client=async_client, max_characters=max_characters
+            clients=Clients.of(client, async_client), context=ToolContext(max_characters), tools=names
         )
 
     def get_tools(self) -> list[BaseTool]:
         """The tools, for ``create_agent(model, tools)`` or ``model.bind_tools(tools)``."""
-        return [
-            TroveTool(
-                CATALOG[name],
-                client=self.client,
-                async_client=self.async_client,
-                max_characters=self.max_characters,
-            )
-            for name in DEFAULT
-        ]
+        return [tool(CATALOG[name], self.clients, self.context) for name in self.tools]

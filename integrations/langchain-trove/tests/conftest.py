@@ -2,8 +2,75 @@ import contextlib
 import json
 
 import pytest
-from trove_agents import AsyncTroveClient, TroveClient
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from trove_agents import AsyncTroveClient, Trove, TroveClient
 from trove_agents.client.transport import Reply
+
+
+class Scripted(BaseChatModel):
+    """The next message of a script, found by counting those that are there: right under replay, too."""
+
+    script: list
+    seen: list = []
+
+    @property
+    def _llm_type(self):
+        return "scripted"
+
+    def bind_tools(self, tools, **options):
+        return self
+
+    def _generate(self, messages, stop=None, run_manager=None, **options):
+        self.seen.append(messages)
+        turn = sum(isinstance(message, AIMessage) for message in messages)
+        return ChatResult(generations=[ChatGeneration(message=self.script[turn].model_copy(deep=True))])
+
+
+@pytest.fixture
+def scripted():
+    """``scripted(*turns)``: a model; each turn is a text, or a list of calls ``(name, arguments)``."""
+
+    def make(*turns):
+        script = []
+        for turn in turns:
+            if isinstance(turn, str):
+                script.append(AIMessage(turn))
+                continue
+            calls = [
+                {"name": name, "args": arguments, "id": f"{len(script)}.{n}", "type": "tool_call"}
+                for n, (name, arguments) in enumerate(turn)
+            ]
+            script.append(AIMessage("", tool_calls=calls))
+        return Scripted(script=script)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trove():
+    with Trove.temporary(sandbox="none") as trove:
+        yield trove
+
+
+@pytest.fixture
+def namespace(request):
+    """The test's own."""
+    return f"{abs(hash(request.node.nodeid)):x}"
+
+
+@pytest.fixture
+def workspace(trove, namespace):
+    """A client of the test's own namespace, on a real server."""
+    return trove.client(namespace)
+
+
+@pytest.fixture
+async def async_workspace(trove, namespace):
+    """The same namespace, for asyncio."""
+    async with trove.async_client(namespace) as client:
+        yield client
 
 
 class Server:
@@ -17,6 +84,8 @@ class Server:
     def answer(self, request):
         if self.failure is not None:
             raise self.failure
+        if request.path == "/v1/me":
+            return Reply(404, {}, b"{}")
         command = json.loads(request.body)["command"]
         self.commands.append(command)
         answer = self.answers[command]

@@ -1,49 +1,80 @@
-"""The suite that LangChain has for tools."""
+"""The suites that LangChain has for tools."""
 
 import pytest
 from langchain_tests.integration_tests import ToolsIntegrationTests
 from langchain_tests.unit_tests import ToolsUnitTests
-from langchain_trove import TroveTool, TroveToolkit
-from trove_agents import Trove, TroveClient
-from trove_agents.tools import CATALOG
+from langchain_trove import TroveToolkit
+from trove_agents import TroveClient
 
 
-class TestBashUnit(ToolsUnitTests):
-    @property
-    def tool_constructor(self):
-        return TroveTool
+BASH = {"command": "echo hi > a; cat a"}
 
-    @property
-    def tool_constructor_params(self):
-        return {"spec": CATALOG["bash"], "client": TroveClient("key", "n", base_url="http://nowhere.invalid")}
+
+class OfOneTool:
+    """Which tool, and with what it is invoked."""
+
+    name, arguments = "bash", BASH
 
     @property
     def tool_invoke_params_example(self):
-        return {"command": "echo hi"}
+        return self.arguments
 
 
-@pytest.fixture(scope="class")
-def trove(request):
-    with Trove.temporary(sandbox="none") as trove:
-        request.cls.trove = trove
-        yield trove
-
-
-@pytest.mark.usefixtures("trove")
-class BashOnAServer(ToolsIntegrationTests):
-    @property
-    def tool_invoke_params_example(self):
-        return {"command": "echo hi > a; cat a"}
-
-
-class TestBashWithBothClients(BashOnAServer):
+class UnitTests(OfOneTool, ToolsUnitTests):
     @property
     def tool_constructor(self):
-        toolkit = TroveToolkit(self.trove.client("n"), async_client=self.trove.async_client("n"))
-        return toolkit.get_tools()[0]
+        client = TroveClient("key", "n", base_url="http://nowhere.invalid")
+        [tool] = TroveToolkit(client, tools=[self.name]).get_tools()
+        return tool
 
 
-class TestBashWithSyncClient(BashOnAServer):
+class IntegrationTests(OfOneTool, ToolsIntegrationTests):
+    @property
+    def tool_constructor(self):
+        client, async_client = self.trove.client("n"), self.trove.async_client("n")
+        client.write("a.txt", "one")
+        [tool] = TroveToolkit(client, async_client=async_client, tools=[self.name]).get_tools()
+        return tool
+
+
+@pytest.fixture(scope="class", autouse=True)
+def _trove(request, trove):
+    request.cls.trove = trove
+
+
+class TestBashUnit(UnitTests):
+    pass
+
+
+class TestBash(IntegrationTests):
+    pass
+
+
+class TestBashWithSyncClient(IntegrationTests):
     @property
     def tool_constructor(self):
         return TroveToolkit(self.trove.client("n")).get_tools()[0]
+
+
+class TestReadUnit(UnitTests):
+    name, arguments = "read", {"path": "a.txt"}
+
+
+class TestRead(IntegrationTests):
+    name, arguments = "read", {"path": "a.txt"}
+
+
+class TestGrepUnit(UnitTests):
+    name, arguments = "grep", {"pattern": "o"}
+
+
+class TestGrep(IntegrationTests):
+    name, arguments = "grep", {"pattern": "o"}
+
+
+class TestSnapshotUnit(UnitTests):
+    name, arguments = "snapshot", {"label": "before"}
+
+
+class TestSnapshot(IntegrationTests):
+    name, arguments = "snapshot", {"label": "before"}

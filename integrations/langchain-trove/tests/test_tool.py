@@ -1,31 +1,11 @@
 import pytest
 from langchain.agents import create_agent
-from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import ToolException
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_trove import TroveToolkit
 from trove_agents import TroveAuthError, TroveConnectionError
 
 GOOD = {"exit_code": 0, "stdout": "hi\n"}
-
-
-class Scripted(BaseChatModel):
-    """The next message of a script, found by counting those that are there: right under replay, too."""
-
-    script: list
-
-    @property
-    def _llm_type(self):
-        return "scripted"
-
-    def bind_tools(self, tools, **options):
-        return self
-
-    def _generate(self, messages, stop=None, run_manager=None, **options):
-        turn = sum(isinstance(message, AIMessage) for message in messages)
-        return ChatResult(generations=[ChatGeneration(message=self.script[turn].model_copy(deep=True))])
 
 
 def call(command="x", id="1"):
@@ -41,13 +21,13 @@ def test_sync_with_artifact(client, server):
     server.answers["x"] = GOOD
     message = bash(client).invoke(call())
     assert (message.content, message.status, message.tool_call_id) == ("hi", "success", "1")
-    assert (message.artifact.exit_code, message.artifact.stdout) == (0, "hi\n")
+    assert message.artifact == {"exit_code": 0, "stdout": "hi\n", "stderr": "", "duration_ms": 1}
 
 
 async def test_async_uses_the_async_client(client, async_client, server, async_server):
     async_server.answers["x"] = GOOD
     message = await bash(client, async_client=async_client).ainvoke(call())
-    assert (message.content, message.artifact.exit_code) == ("hi", 0)
+    assert (message.content, message.artifact["exit_code"]) == ("hi", 0)
     assert server.commands == []
 
 
@@ -67,18 +47,21 @@ async def test_an_async_client_alone(async_client, async_server):
 def test_a_failing_command_is_a_result(client, server):
     server.answers["x"] = {"exit_code": 2, "stderr": "no\n", "stdout": "half\n"}
     message = bash(client).invoke(call())
-    assert (message.content, message.status, message.artifact.exit_code) == (
+    assert (message.content, message.status, message.artifact["exit_code"]) == (
         "[exit 2]\nno\nhalf",
         "success",
         2,
     )
 
 
-def test_long_output_is_cut_for_the_model_only(client, server):
-    server.answers["x"] = {"exit_code": 0, "stdout": "line\n" * 10_000}
-    message = bash(client, max_characters=1_000).invoke(call())
+def test_long_output_is_cut_for_the_model_and_kept_in_a_file(workspace):
+    message = bash(workspace, max_characters=1_000).invoke(call("yes line | head -n 10000"))
     assert len(message.content) < 1_300
-    assert len(message.artifact.stdout) == 50_000
+    path = message.artifact["output_path"]
+    assert f"all of it is in {path}]" in message.content
+    assert workspace.read_text(path) == "line\n" * 10_000
+    assert message.artifact["truncated"]
+    assert len(str(message.artifact)) < 1_000  # it is stored with every checkpoint
 
 
 @pytest.mark.parametrize("status", [408, 409, 413, 422, 503])
@@ -140,32 +123,32 @@ def test_keys_are_not_shown(client):
 
 
 def test_clients_are_checked(client, async_client):
-    with pytest.raises(TypeError, match="needs a TroveClient"):
+    with pytest.raises(TypeError, match="a TroveClient is needed"):
         TroveToolkit()
     with pytest.raises(TypeError, match="which one"):
         TroveToolkit(async_client, async_client=async_client)
 
 
-def agent(*clients, commands):
-    script = [AIMessage("", tool_calls=[call(command, str(n))]) for n, command in enumerate(commands)]
-    return create_agent(Scripted(script=[*script, AIMessage("done")]), TroveToolkit(*clients).get_tools())
+def agent(scripted, *clients, commands):
+    turns = [[("bash", {"command": command})] for command in commands]
+    return create_agent(scripted(*turns, "done"), TroveToolkit(*clients).get_tools())
 
 
-def test_in_an_agent(client, server):
+def test_in_an_agent(scripted, client, server):
     server.answers |= {"x": GOOD, "y": (422, {"detail": "empty"})}
-    messages = agent(client, commands="xy").invoke({"messages": [("user", "go")]})["messages"]
+    messages = agent(scripted, client, commands="xy").invoke({"messages": [("user", "go")]})["messages"]
     results = [(message.content, message.status) for message in messages if message.type == "tool"]
     assert results == [("hi", "success"), ("empty", "error")]
     assert messages[-1].content == "done"
 
 
-async def test_in_an_async_agent(async_client, async_server):
+async def test_in_an_async_agent(scripted, async_client, async_server):
     async_server.answers["x"] = GOOD
-    result = await agent(async_client, commands="x").ainvoke({"messages": [("user", "go")]})
+    result = await agent(scripted, async_client, commands="x").ainvoke({"messages": [("user", "go")]})
     assert [message.content for message in result["messages"]] == ["go", "", "hi", "done"]
 
 
-def test_operators_errors_stop_the_agent(client, server):
+def test_operators_errors_stop_the_agent(scripted, client, server):
     server.answers["x"] = 401, {"detail": "revoked"}
     with pytest.raises(TroveAuthError, match="revoked"):
-        agent(client, commands="x").invoke({"messages": [("user", "go")]})
+        agent(scripted, client, commands="x").invoke({"messages": [("user", "go")]})
