@@ -335,3 +335,10 @@ def test_a_person_says_how_much_was_charged(guard, numbers):
             guard.resolve("k", outcome, charged_usd=usd)
     assert guard.resolve("k", "charged", charged_usd="0.2").charged_usd == Decimal("0.2")
     assert numbers() == ("0.2", "0", "0")
+
+
+def test_recover_leaves_alone_what_another_process_may_be_making(guard, numbers):
+    with guard.authorize("0.30", key="k"):
+        assert guard.recover(older_than=60) == []
+        assert [receipt.key for receipt in guard.recover(older_than=0)] == ["k"]
+    assert numbers() == ("0.3", "0", "0")

@@ -177,9 +177,9 @@ class _Guarding:
         yield from self._payments.ready()
         return Receipt.of((yield from self._payments.resolve(key, outcome, charged)))
 
-    def _recover(self) -> GuardFlow[list[Receipt]]:
+    def _recover(self, older_than: float) -> GuardFlow[list[Receipt]]:
         yield from self._payments.ready()
-        return [Receipt.of(each) for each in (yield from self._payments.recover())]
+        return [Receipt.of(each) for each in (yield from self._payments.recover(older_than))]
 
     def _repeated(self, paid: AlreadyPaid, key: str) -> Paid[Any]:
         if paid.receipt.wallet_id != self.wallet_id or paid.receipt.key != key:
@@ -311,17 +311,21 @@ class Guard(_Guarding):
         """
         return self._run(self._resolve(key, outcome, charged_usd))
 
-    def recover(self) -> list[Receipt]:
+    def recover(self, *, older_than: float = 0.0) -> list[Receipt]:
         """Sorts out what a crash left, and returns what it changed. Call it when a program starts, and now and then.
 
         What never ran is given back, what ran is in doubt, what was being settled is settled, and what somebody settled
         in the wallet is settled here. A payment that another process is still making loses nothing: one that has not
         run yet is refused there, one that runs is in doubt until it ends there.
 
+        Args:
+            older_than: Seconds for which nothing may have happened to a payment under way, else it is left alone: where
+                other processes use the journal, and may be making it, longer than their slowest tool takes.
+
         Raises:
             TroveError: the wallet cannot be reached. What was not sorted out stays for the next time.
         """
-        return self._run(self._recover())
+        return self._run(self._recover(older_than))
 
     def close(self) -> None:
         """Closes the journal, if the guard opened it; the wallet's client is its owner's."""
@@ -407,9 +411,9 @@ class AsyncGuard(_Guarding):
         """See :meth:`Guard.resolve`."""
         return await self._run(self._resolve(key, outcome, charged_usd))
 
-    async def recover(self) -> list[Receipt]:
+    async def recover(self, *, older_than: float = 0.0) -> list[Receipt]:
         """See :meth:`Guard.recover`."""
-        return await self._run(self._recover())
+        return await self._run(self._recover(older_than))
 
     async def aclose(self) -> None:
         """See :meth:`Guard.close`."""

@@ -4,6 +4,7 @@ A hold is given back only on positive evidence that nothing was charged. Anythin
 """
 
 import logging
+import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
@@ -161,8 +162,9 @@ class Payments:
         yield from self._money.doubt(doubted)
         return doubted
 
-    def recover(self) -> GuardFlow[list[Entry]]:
-        """Sorts out what a crash left, and returns what changed."""
+    def recover(self, older_than: float) -> GuardFlow[list[Entry]]:
+        """Sorts out what a crash left some seconds ago or earlier, and returns what changed."""
+        until = time.time() - older_than
         done = []
         for entry in (yield from self.those("in_doubt")):
             yield from self._money.doubt(entry)  # the wallet may not have heard of it
@@ -173,6 +175,8 @@ class Payments:
             elif (resolved := (yield from self._consult(entry))).state != "in_doubt":
                 done.append(resolved)
         for entry in (yield from self.those(*_UNSETTLED)):
+            if older_than and entry.updated_at > until:
+                continue
             if entry.state == "running":
                 doubted = yield from self.doubt(entry, "the program ended while the tool ran")
                 if doubted.state == "in_doubt":
