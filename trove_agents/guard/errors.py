@@ -28,10 +28,17 @@ class AlreadyPaid(TroveError):
 
 
 class PaymentDenied(TroveError):
-    """A policy, a person or a price that makes no sense refused the payment. Nothing was held."""
+    """A policy, a person or a price that makes no sense refused the payment. Nothing was held.
+
+    ``limiting_rule`` says which: ``policy``, ``person`` or ``price``.
+    """
 
     code = "payment-denied"
     recovery: Recovery = "adapt"
+
+    def __init__(self, message: str, limiting_rule: str = "policy") -> None:
+        super().__init__(message)
+        self.limiting_rule = limiting_rule
 
 
 class ApprovalNeeded(TroveError):

@@ -12,7 +12,7 @@ import msgspec
 from trove_agents.client.clients import AsyncWalletClient, WalletClient
 from trove_agents.client.money import Amount
 from trove_agents.client.wallets import AsyncWallet, Wallet
-from trove_agents.guard import driving
+from trove_agents.guard import driving, telemetry
 from trove_agents.guard.driving import GuardFlow
 from trove_agents.guard.errors import AlreadyPaid, NotCharged
 from trove_agents.guard.evidence import Evidence
@@ -49,8 +49,9 @@ class Paid(Generic[T]):
 class Payment:
     """A payment whose tool may run now."""
 
-    def __init__(self, entry: Entry | None) -> None:
+    def __init__(self, entry: Entry | None, told: telemetry.Told | None = None) -> None:
         self._entry = entry
+        self._told = told
         self._charged = None if entry is None else entry.micros
         self._result: bytes | None = None
         self._doubt: str | None = None
@@ -117,7 +118,7 @@ class _Guarding:
         self.wallet_id = wallet_id
         self._own = SqliteJournal(journal) if isinstance(journal, str | os.PathLike) else None
         self._signals = signals
-        opened = self._own or cast("Journal", journal)
+        opened = telemetry.Counted(self._own or cast("Journal", journal))
         self._payments = Payments(wallet_id, opened, Holds(hold_seconds), policy, dict(resolvers or {}))
 
     def _begin(self, price: Price, wanted: "_Wanted") -> GuardFlow[Payment]:
@@ -142,7 +143,8 @@ class _Guarding:
             key=wanted.key, price_usd=as_usd(most), tool=tool, vendor=vendor, arguments=arguments
         )
         yield from self._payments.ready()
-        return Payment((yield from self._payments.begin(entry, proposal, approved=wanted.approved)))
+        beginning = self._payments.begin(entry, proposal, approved=wanted.approved)
+        return Payment(*(yield from telemetry.authorizing(entry, beginning)))
 
     def _end(
         self, payment: Payment, error: BaseException | None, not_charged: Evidence | None
@@ -152,15 +154,15 @@ class _Guarding:
             return
         charged, result, doubt = payment._charged, payment._result, payment._doubt  # noqa: SLF001
         if error is not None and isinstance(error, self._signals):
-            ended = yield from self._payments.wait(entry)
+            ending = self._payments.wait(entry)
         elif error is not None and not _proves_no_charge(error, not_charged):
-            ended = yield from self._payments.doubt(entry, _said(error))
+            ending = self._payments.doubt(entry, _said(error))
         elif error is None and doubt is not None:
-            ended = yield from self._payments.doubt(entry, doubt, result)
+            ending = self._payments.doubt(entry, doubt, result)
         else:
             assert charged is not None, "it is not free"
-            ended = yield from self._payments.settle(entry, 0 if error is not None else charged, result)
-        payment._entry = ended  # noqa: SLF001
+            ending = self._payments.settle(entry, 0 if error is not None else charged, result)
+        payment._entry = yield from telemetry.ending(payment._told, ending, error)  # noqa: SLF001
 
     def _doubts(self) -> GuardFlow[list[Receipt]]:
         return [Receipt.of(each) for each in (yield from self._payments.those("in_doubt", "waiting"))]

@@ -119,7 +119,7 @@ class Holds:
             # By an attempt whose hold was given back
             given = yield from self._answer(entry, operation(entry, "approval"), why)
         if given.state == "denied":
-            raise PaymentDenied(f"a person said no to it: {why}")
+            raise PaymentDenied(f"a person said no to it: {why}", "person")
         if given.state != "approved":
             raise ApprovalNeeded(why, given)
         return replace(entry, approval=msgspec.json.encode(given).decode())

@@ -70,4 +70,4 @@ def highest(price: Price, arguments: Mapping[str, Any] | None) -> int:
     try:
         return micros(price({} if arguments is None else arguments))
     except Exception as error:
-        raise PaymentDenied(f"its price cannot be told: {error!r}") from error
+        raise PaymentDenied(f"its price cannot be told: {error!r}", "price") from error
