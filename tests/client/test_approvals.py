@@ -1,6 +1,5 @@
 """Approvals of payments, as a client asks for, answers and uses them."""
 
-import json
 from decimal import Decimal
 
 import pytest
@@ -14,8 +13,6 @@ from trove_agents import (
 )
 from trove_agents.embedded import Trove
 
-from .conftest import reply
-from .plain_wallets import PlainWallets
 
 PAYMENT = {"operation_key": "k", "arguments_digest": "d"}
 
@@ -90,21 +87,3 @@ def test_those_that_are_answered_while_they_are_listed_hide_no_others():
         asked = [client.request_approval(wallet.id, **PAYMENT, max_amount_usd=n).id for n in range(1, 103)]
         answered = [client.deny(each.id).id for each in client.list_approvals(wallet.id, "pending")]
         assert answered == asked[::-1]
-
-
-@pytest.mark.parametrize("method", ["purchase", "hold"])
-def test_a_server_without_approvals_is_asked_for_no_payment_that_needs_one(colour, method):
-    server = PlainWallets()
-
-    def with_holds(request):
-        if request.path == "/api/capabilities":
-            return reply(200, json.dumps({"holds": True}).encode())
-        return server(request)
-
-    with Trove.temporary() as trove:
-        client = trove.wallets()
-        approval = client.request_approval(client.wallet("bot", budget_usd=1).id, **PAYMENT, max_amount_usd=1)
-    transport = colour.transport(with_holds)
-    with pytest.raises(NotSupported, match="approvals"):
-        colour.call(colour.wallets(transport), method, 1, 1, approval=approval)
-    assert [request.path for request in transport.requests] == ["/api/capabilities"]

@@ -137,6 +137,19 @@ def test_a_child_spends_from_its_parent(colour, client, wallet):
         colour.call(client, "create_child", wallet, "sub", "Sub", "0.1")
 
 
+def test_the_events_of_a_wallet_are_in_its_agents_feed(colour):
+    with Trove.temporary() as trove:
+        client = colour.embedded_wallets(trove)
+        made = colour.call(client, "create_wallet", "bot", "Bot", 1, namespace="agent-1")
+        child = colour.call(client, "create_child", made.id, "sub", "Sub", 1, namespace="agent-2")
+        assert (made.namespace, child.namespace) == ("agent-1", "agent-2")
+        got = colour.call(client, "wallet", "third", budget_usd=1, namespace="agent-3")
+        assert colour.call(client, "get_wallet", got.id).namespace == "agent-3"
+        colour.call(got, "purchase", "0.1")
+        [event] = trove.admin().list_events(namespace="agent-3")
+        assert (event.type, event.data["wallet_id"]) == ("wallet.captured", got.id)
+
+
 def test_a_wallet_is_listed_changed_and_frozen(colour, client, wallet):
     colour.call(client, "purchase", wallet, "0.5")
     changed = colour.call(client, "update_wallet", wallet, budget_limit_usd="2.5", name="New", frozen=True)

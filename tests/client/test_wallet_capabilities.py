@@ -1,14 +1,27 @@
 """What goes beyond the public service's calls is not sent to a server that does not say it has it."""
 
 import json
+from decimal import Decimal
 
 import pytest
 
-from trove_agents import NotSupported, WalletClient, WalletLimits
+from trove_agents import NotSupported, WalletApproval, WalletClient, WalletLimits
 from trove_agents.client.drive import Driver
 
 from .conftest import reply
 from .plain_wallets import PlainWallets
+
+
+APPROVAL = WalletApproval(
+    id=1,
+    wallet_id=1,
+    operation_key="k",
+    arguments_digest="d",
+    max_amount_usd=Decimal(1),
+    state="approved",
+    expires_at="2026-04-04T12:00:00Z",
+    created_at="2026-04-04T12:00:00Z",
+)
 
 
 def use(method, *arguments, **named):
@@ -43,6 +56,10 @@ USES = {
     "limits": [use("get_limits", 1), use("set_limits", 1, WalletLimits())],
     "refunds": [use("refund", 1)],
     "children": [use("create_child", 1, "a", "A", 1)],
+    "namespaces": [
+        use("create_wallet", "a", "A", 1, namespace="n"),
+        use("wallet", "a", budget_usd=1, namespace="n"),
+    ],
     "wallet_updates": [use("list_wallets"), use("get_wallet", 1), use("update_wallet", 1)],
 }
 ALL = [use for uses in USES.values() for use in uses]
@@ -81,6 +98,23 @@ def test_each_capability_stands_for_itself(colour, name):
         for method, arguments, named in uses:
             with pytest.raises(Reached if capability == name else NotSupported):
                 colour.call(colour.wallets(colour.transport(server)), method, *arguments, **named)
+
+
+@pytest.mark.parametrize(
+    ("needed", "method", "arguments", "named"),
+    [
+        ({"children", "namespaces"}, *use("create_child", 1, "a", "A", 1, namespace="n")),
+        ({"holds", "approvals"}, *use("hold", 1, 1, approval=APPROVAL)),
+        ({"approvals"}, *use("purchase", 1, 1, approval=APPROVAL)),
+    ],
+)
+def test_two_capabilities_may_be_needed(colour, needed, method, arguments, named):
+    for missing in needed:
+        there = json.dumps(dict.fromkeys(needed - {missing}, True)).encode()
+        transport = colour.transport(lambda _: reply(200, there))  # noqa: B023 - called here
+        with pytest.raises(NotSupported, match=missing):
+            colour.call(colour.wallets(transport), method, *arguments, **named)
+        assert [request.path for request in transport.requests] == ["/api/capabilities"]
 
 
 def test_a_plain_server_is_told_no_step(colour):

@@ -11,7 +11,14 @@ from trove_agents.client.holds import part
 from trove_agents.client.money import Amount, usd
 from trove_agents.client.transport import Reply
 from trove_agents.client.wallet_pages import Pagination
-from trove_agents.client.wallets import WalletInfo, WalletTransaction, transaction, wallet_info
+from trove_agents.client.wallets import (
+    NAMESPACES,
+    WalletInfo,
+    WalletTransaction,
+    new,
+    transaction,
+    wallet_info,
+)
 from trove_agents.wire.wallets import PAGE
 
 _PATH = ("api", "wallets")
@@ -52,9 +59,11 @@ def update_wallet(
     return patch((*_PATH, str(wallet_id)), wallet_info, body)
 
 
-def create_child(wallet_id: int, agent_id: str, name: str, budget_limit_usd: Amount) -> Call[WalletInfo]:
+def create_child(
+    wallet_id: int, agent_id: str, name: str, budget_limit_usd: Amount, namespace: str | None = None
+) -> Call[WalletInfo]:
     """Makes a wallet below another. Repeated, it would say that it is there."""
-    body = {"agent_id": agent_id, "name": name, "budget_limit_usd": usd(budget_limit_usd)}
+    body = new(agent_id, name, budget_limit_usd, namespace)
     return post((*_PATH, str(wallet_id), "children"), wallet_info, body, once=True)
 
 
@@ -97,7 +106,15 @@ class AccountsMethods(Driver):
         step = update_wallet(wallet_id, budget_limit_usd=budget_limit_usd, name=name, frozen=frozen)
         return self.run(self._capabilities.need("wallet_updates", step))
 
-    def create_child(self, wallet_id: int, agent_id: str, name: str, budget_limit_usd: Amount) -> WalletInfo:
+    def create_child(
+        self,
+        wallet_id: int,
+        agent_id: str,
+        name: str,
+        budget_limit_usd: Amount,
+        *,
+        namespace: str | None = None,
+    ) -> WalletInfo:
         """Makes a wallet for another agent whose budget is a part of this one's: what it spends, this one spends.
 
         Args:
@@ -105,12 +122,15 @@ class AccountsMethods(Driver):
             agent_id: The other agent; it has one wallet of this key.
             name: For people.
             budget_limit_usd: At most the budget of the wallet above.
+            namespace: The other agent's: see ``create_wallet``.
 
         Raises:
             WalletExists: the agent has one.
+            NotSupported: the server has no children, or a namespace is given and it does not keep it.
         """
-        step = create_child(wallet_id, agent_id, name, budget_limit_usd)
-        return self.run(self._capabilities.need("children", step))
+        step = create_child(wallet_id, agent_id, name, budget_limit_usd, namespace)
+        needed = self._capabilities.need("children", step)
+        return self.run(self._capabilities.need(NAMESPACES, needed, when=namespace is not None))
 
     def refund(self, transaction_id: int, amount_usd: Amount | None = None) -> WalletTransaction:
         """Gives a purchase or a capture back to the budget, as a transaction of the type ``credit``.
@@ -151,11 +171,18 @@ class AsyncAccountsMethods(AsyncDriver):
         return await self.run(self._capabilities.need("wallet_updates", step))
 
     async def create_child(
-        self, wallet_id: int, agent_id: str, name: str, budget_limit_usd: Amount
+        self,
+        wallet_id: int,
+        agent_id: str,
+        name: str,
+        budget_limit_usd: Amount,
+        *,
+        namespace: str | None = None,
     ) -> WalletInfo:
         """See :meth:`WalletClient.create_child`."""
-        step = create_child(wallet_id, agent_id, name, budget_limit_usd)
-        return await self.run(self._capabilities.need("children", step))
+        step = create_child(wallet_id, agent_id, name, budget_limit_usd, namespace)
+        needed = self._capabilities.need("children", step)
+        return await self.run(self._capabilities.need(NAMESPACES, needed, when=namespace is not None))
 
     async def refund(self, transaction_id: int, amount_usd: Amount | None = None) -> WalletTransaction:
         """See :meth:`WalletClient.refund`."""

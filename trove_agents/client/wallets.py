@@ -16,6 +16,8 @@ from trove_agents.client.wallet_pages import Pagination
 from trove_agents.errors import TroveNotFoundError, WalletBudgetWarning, WalletExists
 from trove_agents.wire.wallets import PAGE
 
+NAMESPACES: Final = "namespaces"
+"""The capability: wallets know their agent's namespace."""
 _WALLETS: Final = ("api", "wallets")
 
 
@@ -31,6 +33,8 @@ class WalletInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing can be spent or held."""
     parent_id: int | None = None
     """The wallet whose budget this one's is a part of."""
+    namespace: str | None = None
+    """The agent's: its feed has the wallet's events too."""
 
 
 class WalletTransaction(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,10 +75,17 @@ class TransactionsPage(msgspec.Struct, frozen=True):
     """The number of the page after it."""
 
 
-def create_wallet(agent_id: str, name: str, budget_limit_usd: Amount) -> Call[WalletInfo]:
+def create_wallet(
+    agent_id: str, name: str, budget_limit_usd: Amount, namespace: str | None = None
+) -> Call[WalletInfo]:
     """Makes a wallet. Repeated, it would say that it is there."""
+    return post(_WALLETS, wallet_info, new(agent_id, name, budget_limit_usd, namespace), once=True)
+
+
+def new(agent_id: str, name: str, budget_limit_usd: Amount, namespace: str | None) -> dict[str, Any]:
+    """The body of a call that makes a wallet."""
     body = {"agent_id": agent_id, "name": name, "budget_limit_usd": usd(budget_limit_usd)}
-    return post(_WALLETS, wallet_info, body, once=True)
+    return body if namespace is None else body | {"namespace": namespace}
 
 
 def purchase(
@@ -107,14 +118,16 @@ def transactions_page(wallet_id: int, cursor: str | None = None) -> Call[Transac
     return get(_one(wallet_id, "transactions"), _transactions, query)
 
 
-def wallet_of(agent_id: str, *, budget_usd: Amount, name: str | None = None) -> Flow[tuple[int, Decimal]]:
+def wallet_of(
+    agent_id: str, *, budget_usd: Amount, name: str | None = None, namespace: str | None = None
+) -> Flow[tuple[int, Decimal]]:
     """Makes the agent's wallet or finds it: its id, and the budget that it has.
 
     Raises:
         WalletExists: there is one, and the server does not say which.
     """
     try:
-        made = yield from create_wallet(agent_id, agent_id if name is None else name, budget_usd)
+        made = yield from create_wallet(agent_id, agent_id if name is None else name, budget_usd, namespace)
     except WalletExists as there:
         if there.wallet_id is None:
             raise
@@ -147,20 +160,25 @@ class Unseen:
 class WalletsMethods(Driver):
     """Wallets of one wallet key. An unknown or foreign wallet raises ``TroveNotFoundError``."""
 
-    def create_wallet(self, agent_id: str, name: str, budget_limit_usd: Amount) -> WalletInfo:
+    def create_wallet(
+        self, agent_id: str, name: str, budget_limit_usd: Amount, *, namespace: str | None = None
+    ) -> WalletInfo:
         """Makes a wallet for an agent.
 
         Args:
             agent_id: The agent; it has one wallet of this key.
             name: For people.
             budget_limit_usd: What it may spend altogether; 0 is allowed.
+            namespace: The agent's, whose feed then has the wallet's events too.
 
         Raises:
             WalletExists: the agent has one.
+            NotSupported: a namespace is given, and the server does not keep it.
             TypeError: the budget is a float.
             ValueError: the budget is negative or too large, or has more than six decimals.
         """
-        return self.send(create_wallet(agent_id, name, budget_limit_usd))
+        step = create_wallet(agent_id, name, budget_limit_usd, namespace)
+        return self.run(self._capabilities.need(NAMESPACES, step, when=namespace is not None))
 
     def purchase(
         self,
@@ -202,7 +220,9 @@ class WalletsMethods(Driver):
         """What moved, newest first, read page by page as it is asked for."""
         yield from self.pages(lambda cursor: transactions_page(wallet_id, cursor), Unseen().of)
 
-    def wallet(self, agent_id: str, *, budget_usd: Amount, name: str | None = None) -> "Wallet":
+    def wallet(
+        self, agent_id: str, *, budget_usd: Amount, name: str | None = None, namespace: str | None = None
+    ) -> "Wallet":
         """The agent's wallet, made if it has none.
 
         One that is there keeps its budget; when that is another, ``WalletBudgetWarning`` is issued.
@@ -211,13 +231,16 @@ class WalletsMethods(Driver):
             agent_id: The agent.
             budget_usd: What a new wallet may spend altogether.
             name: Of a new wallet, for people; None: the agent's.
+            namespace: Of a new wallet: see ``create_wallet``.
 
         Raises:
             WalletExists: there is one, and the server does not say which.
+            NotSupported: a namespace is given, and the server does not keep it.
             TypeError: the budget is a float.
             ValueError: the budget is negative or too large, or has more than six decimals.
         """
-        wallet_id, budget = self.run(wallet_of(agent_id, budget_usd=budget_usd, name=name))
+        step = wallet_of(agent_id, budget_usd=budget_usd, name=name, namespace=namespace)
+        wallet_id, budget = self.run(self._capabilities.need(NAMESPACES, step, when=namespace is not None))
         _warn_of_another(agent_id, budget, budget_usd)
         return Wallet(self, wallet_id, agent_id)
 
@@ -225,9 +248,12 @@ class WalletsMethods(Driver):
 class AsyncWalletsMethods(AsyncDriver):
     """As ``WalletsMethods``."""
 
-    async def create_wallet(self, agent_id: str, name: str, budget_limit_usd: Amount) -> WalletInfo:
+    async def create_wallet(
+        self, agent_id: str, name: str, budget_limit_usd: Amount, *, namespace: str | None = None
+    ) -> WalletInfo:
         """See :meth:`WalletClient.create_wallet`."""
-        return await self.send(create_wallet(agent_id, name, budget_limit_usd))
+        step = create_wallet(agent_id, name, budget_limit_usd, namespace)
+        return await self.run(self._capabilities.need(NAMESPACES, step, when=namespace is not None))
 
     async def purchase(
         self,
@@ -251,9 +277,14 @@ class AsyncWalletsMethods(AsyncDriver):
         async for each in self.pages(lambda cursor: transactions_page(wallet_id, cursor), Unseen().of):
             yield each
 
-    async def wallet(self, agent_id: str, *, budget_usd: Amount, name: str | None = None) -> "AsyncWallet":
+    async def wallet(
+        self, agent_id: str, *, budget_usd: Amount, name: str | None = None, namespace: str | None = None
+    ) -> "AsyncWallet":
         """See :meth:`WalletClient.wallet`."""
-        wallet_id, budget = await self.run(wallet_of(agent_id, budget_usd=budget_usd, name=name))
+        step = wallet_of(agent_id, budget_usd=budget_usd, name=name, namespace=namespace)
+        wallet_id, budget = await self.run(
+            self._capabilities.need(NAMESPACES, step, when=namespace is not None)
+        )
         _warn_of_another(agent_id, budget, budget_usd)
         return AsyncWallet(self, wallet_id, agent_id)
 

@@ -40,11 +40,13 @@ class Connection(Protocol):
     def async_wallets(self) -> AsyncWalletClient:
         """As ``wallets``, for async callers."""
 
-    def wallet(self, agent_id: str, *, budget_usd: Amount, name: str | None = None) -> Wallet:
+    def wallet(
+        self, agent_id: str, *, budget_usd: Amount, name: str | None = None, namespace: str | None = None
+    ) -> Wallet:
         """The agent's wallet, made if it has none: see ``WalletClient.wallet``. ``wallet.client.close()`` when done."""
 
     async def async_wallet(
-        self, agent_id: str, *, budget_usd: Amount, name: str | None = None
+        self, agent_id: str, *, budget_usd: Amount, name: str | None = None, namespace: str | None = None
     ) -> AsyncWallet:
         """As ``wallet``, for async callers."""
 
@@ -111,25 +113,27 @@ class Remote:
         """As ``wallets``, for async callers."""
         return AsyncWalletClient(self._key_of_wallets(), base_url=self.base_url)
 
-    def wallet(self, agent_id: str, *, budget_usd: Amount, name: str | None = None) -> Wallet:
+    def wallet(
+        self, agent_id: str, *, budget_usd: Amount, name: str | None = None, namespace: str | None = None
+    ) -> Wallet:
         """The agent's wallet, made if it has none: see ``WalletClient.wallet``.
 
         It has a client of its own: ``wallet.client.close()`` when done.
         """
         client = self.wallets()
         try:
-            return client.wallet(agent_id, budget_usd=budget_usd, name=name)
+            return client.wallet(agent_id, budget_usd=budget_usd, name=name, namespace=namespace)
         except BaseException:
             client.close()
             raise
 
     async def async_wallet(
-        self, agent_id: str, *, budget_usd: Amount, name: str | None = None
+        self, agent_id: str, *, budget_usd: Amount, name: str | None = None, namespace: str | None = None
     ) -> AsyncWallet:
         """As ``wallet``, for async callers."""
         client = self.async_wallets()
         try:
-            return await client.wallet(agent_id, budget_usd=budget_usd, name=name)
+            return await client.wallet(agent_id, budget_usd=budget_usd, name=name, namespace=namespace)
         except BaseException:
             await client.aclose()
             raise

@@ -167,15 +167,19 @@ class Trove:
         key = self._key_of_wallets()
         return AsyncWalletClient(key, base_url=BASE_URL, transport=AsyncInProcess(self._runtime))
 
-    def wallet(self, agent_id: str, *, budget_usd: Amount, name: str | None = None) -> Wallet:
+    def wallet(
+        self, agent_id: str, *, budget_usd: Amount, name: str | None = None, namespace: str | None = None
+    ) -> Wallet:
         """The agent's wallet, made if it has none: see ``WalletClient.wallet``."""
-        return self.wallets().wallet(agent_id, budget_usd=budget_usd, name=name)
+        return self.wallets().wallet(agent_id, budget_usd=budget_usd, name=name, namespace=namespace)
 
     async def async_wallet(
-        self, agent_id: str, *, budget_usd: Amount, name: str | None = None
+        self, agent_id: str, *, budget_usd: Amount, name: str | None = None, namespace: str | None = None
     ) -> AsyncWallet:
         """As ``wallet``, for async callers."""
-        return await self.async_wallets().wallet(agent_id, budget_usd=budget_usd, name=name)
+        return await self.async_wallets().wallet(
+            agent_id, budget_usd=budget_usd, name=name, namespace=namespace
+        )
 
     # About it
     @property

@@ -112,6 +112,8 @@ class WalletRequest(msgspec.Struct, frozen=True):
     agent_id: Name
     name: Name
     budget_limit_usd: Usd
+    namespace: str | None = None
+    """The agent's: its feed has the wallet's events too."""
 
 
 class Wallet(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +129,7 @@ class Wallet(msgspec.Struct, frozen=True, kw_only=True):
     balance_micros: int
     parent_id: int | None
     frozen: bool
+    namespace: str | None
     created_at: str
 
 
@@ -255,6 +258,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     approvals: bool = True
     key_roles: bool = True
     wallet_updates: bool = True
+    namespaces: bool = True
     version: str
 
 

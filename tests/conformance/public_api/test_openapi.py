@@ -178,8 +178,8 @@ class Real:
             case.body.update(
                 {
                     name: secrets.token_hex(8)
-                    for name in ("agent_id", "name", "description", "vendor", "tool")
-                    if case.body.get(name)
+                    for name in ("agent_id", "name", "description", "vendor", "tool", "namespace")
+                    if case.body.get(name) is not None
                 }
             )
         if case.operation.path.startswith("/api/") and isinstance(case.body, dict):

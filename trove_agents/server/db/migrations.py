@@ -18,7 +18,7 @@ from trove_agents.server.db.tables import metadata
 if TYPE_CHECKING:
     import psycopg
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The newest revision in ``versions/``."""
 _FOLDER: Final = Path(__file__).parent
 _VERSION_TABLE: Final = (

@@ -285,6 +285,7 @@ wallets = Table(
     _int("frozen_us", null=True),
     _text("limits", null=True),
     _int("created_us"),
+    _text("namespace", null=True),
     UniqueConstraint("owner", "agent", name="wallets_agent"),
     # Whatever a statement says: a budget cannot be overdrawn
     CheckConstraint("spent >= 0 AND held >= 0 AND in_doubt >= 0", name="wallets_counters"),

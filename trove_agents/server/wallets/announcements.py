@@ -27,7 +27,7 @@ def held(
 ) -> None:
     """Money is kept for a payment."""
     data = {**_about(wallet, hold.amount), "hold_id": hold.id, **_left(after)}
-    _record(tx, principal, "wallet.hold", data, now_ns=now_ns)
+    _record(tx, principal, wallet, "wallet.hold", data, now_ns=now_ns)
     _perhaps_low(tx, principal, wallet, hold.amount, after, now_ns=now_ns)
 
 
@@ -42,7 +42,7 @@ def voided(
 ) -> None:
     """What was kept for a payment was given back."""
     data = {**_about(wallet, hold.amount), "hold_id": hold.id, **_left(after)}
-    _record(tx, principal, "wallet.voided", data, now_ns=now_ns)
+    _record(tx, principal, wallet, "wallet.voided", data, now_ns=now_ns)
 
 
 def captured(
@@ -57,27 +57,27 @@ def captured(
     """Money was spent."""
     about = {"transaction_id": transaction.id, "hold_id": transaction.hold}
     data = {**_about(wallet, transaction.amount), **about, **_left(after)}
-    _record(tx, principal, "wallet.captured", data, now_ns=now_ns)
+    _record(tx, principal, wallet, "wallet.captured", data, now_ns=now_ns)
     if transaction.hold is None:  # a hold has lowered what remains before
         _perhaps_low(tx, principal, wallet, transaction.amount, after, now_ns=now_ns)
 
 
 def denied(
-    tx: Connection, principal: WalletPrincipal, wallet_id: int, refusal: InsufficientFunds, *, now_ns: int
+    tx: Connection, principal: WalletPrincipal, wallet: WalletRow, refusal: InsufficientFunds, *, now_ns: int
 ) -> None:
     """A payment was refused."""
     data = {
-        "wallet_id": wallet_id,
-        "amount_usd": from_micros(refusal.requested),
-        "amount_micros": refusal.requested,
+        **_about(wallet, refusal.requested),
         "remaining_usd": from_micros(refusal.remaining),
         "remaining_micros": refusal.remaining,
         "limiting_rule": refusal.rule,
     }
-    _record(tx, principal, "wallet.denied", data, now_ns=now_ns)
+    _record(tx, principal, wallet, "wallet.denied", data, now_ns=now_ns)
 
 
-def approval(tx: Connection, principal: WalletPrincipal, shown: Approval, *, now_ns: int) -> None:
+def approval(
+    tx: Connection, principal: WalletPrincipal, wallet: WalletRow, shown: Approval, *, now_ns: int
+) -> None:
     """A person is asked, or has answered: the state says which."""
     data = {
         "wallet_id": shown.wallet_id,
@@ -86,7 +86,7 @@ def approval(tx: Connection, principal: WalletPrincipal, shown: Approval, *, now
         "max_amount_usd": shown.max_amount_usd,
         "max_amount_micros": shown.max_amount_micros,
     }
-    _record(tx, principal, "wallet.approval", data, now_ns=now_ns)
+    _record(tx, principal, wallet, "wallet.approval", data, now_ns=now_ns)
 
 
 def _perhaps_low(
@@ -101,7 +101,7 @@ def _perhaps_low(
     """Once, when the mark is passed."""
     if after.remaining * _LOW < after.budget <= (after.remaining + taken) * _LOW:
         data = {"wallet_id": wallet.id, "agent_id": wallet.agent, **_left(after)}
-        _record(tx, principal, "wallet.low", data, now_ns=now_ns)
+        _record(tx, principal, wallet, "wallet.low", data, now_ns=now_ns)
 
 
 def _about(wallet: WalletRow, amount: int) -> dict[str, Any]:
@@ -118,6 +118,12 @@ def _left(after: Counters) -> dict[str, Any]:
 
 
 def _record(
-    tx: Connection, principal: WalletPrincipal, kind: str, data: dict[str, Any], *, now_ns: int
+    tx: Connection,
+    principal: WalletPrincipal,
+    wallet: WalletRow,
+    kind: str,
+    data: dict[str, Any],
+    *,
+    now_ns: int,
 ) -> None:
-    events.record(tx, principal=principal, namespace=None, kind=kind, data=data, now_ns=now_ns)
+    events.record(tx, principal=principal, namespace=wallet.namespace, kind=kind, data=data, now_ns=now_ns)

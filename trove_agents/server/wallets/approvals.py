@@ -15,6 +15,7 @@ from trove_agents.server.wallets.keys import WalletPrincipal
 from trove_agents.server.wallets.paging import Paged
 from trove_agents.server.wallets.refusals import ApprovalUnfit, positive
 from trove_agents.server.wallets.spending import find
+from trove_agents.server.wallets.store import WalletRow
 from trove_agents.wire import times
 from trove_agents.wire.money import from_micros
 from trove_agents.wire.wallets import (
@@ -132,7 +133,7 @@ class Approvals:
                 if row.state_at(now_us) == "expired":
                     row = replace(row, state="pending", expires_us=now_us + request.expires_in * 1_000_000)
                     tx.run(_RENEW, key=row.id, until=row.expires_us)
-                    announcements.approval(tx, principal, row.shown(now_us), now_ns=now_ns)
+                    announcements.approval(tx, principal, wallet, row.shown(now_us), now_ns=now_ns)
                 return ApprovalAnswer(approval=row.shown(now_us))
             row = _Row(
                 0,
@@ -149,7 +150,7 @@ class Approvals:
             )
             values = {name: getattr(row, name) for name in _Row.__slots__ if name != "id"}
             row = replace(row, id=tx.insert(_ADD, **values))
-            announcements.approval(tx, principal, row.shown(now_us), now_ns=now_ns)
+            announcements.approval(tx, principal, wallet, row.shown(now_us), now_ns=now_ns)
             return ApprovalAnswer(approval=row.shown(now_us))
 
         return self._database.write(once(principal, commit))
@@ -176,7 +177,7 @@ class Approvals:
             NotFound: no such approval of this key's.
         """
         with self._database.read() as db:
-            row = _find(db, principal, approval_id)
+            row, _ = _find(db, principal, approval_id)
         return ApprovalAnswer(approval=row.shown(self._database.now_ns() // 1000))
 
     def answer(self, principal: WalletPrincipal, approval_id: int, answer: ApprovalState) -> ApprovalAnswer:
@@ -192,14 +193,14 @@ class Approvals:
         def commit(tx: Connection) -> ApprovalAnswer:
             now_ns = self._database.now_ns()
             now_us = now_ns // 1000
-            row = _find(tx, principal, approval_id)
+            row, wallet = _find(tx, principal, approval_id)
             state = row.state_at(now_us)
             if state not in {"pending", answer}:
                 raise ApprovalUnfit(f"the approval is {state}")
             shown = replace(row, state=answer).shown(now_us)
             if state == "pending":
                 tx.run(_SET, key=row.id, now=answer)
-                announcements.approval(tx, principal, shown, now_ns=now_ns)
+                announcements.approval(tx, principal, wallet, shown, now_ns=now_ns)
             return ApprovalAnswer(approval=shown)
 
         return self._database.write(once(principal, commit))
@@ -222,7 +223,7 @@ def use(
     """
     if used is None:
         return False
-    row = _find(tx, principal, used.id)
+    row, _ = _find(tx, principal, used.id)
     if (state := row.state_at(now_us)) != "approved":
         raise ApprovalUnfit(f"the approval is {state}")
     if (row.wallet, row.operation, row.arguments) != (wallet, used.operation_key, used.arguments_digest):
@@ -233,13 +234,12 @@ def use(
     return True
 
 
-def _find(tx: Connection, principal: WalletPrincipal, approval_id: int) -> _Row:
+def _find(tx: Connection, principal: WalletPrincipal, approval_id: int) -> tuple[_Row, WalletRow]:
     found = tx.locked(_ONE, key=approval_id) if approval_id <= LARGEST_ID else None
     try:
         if found is not None:
             row = _Row(*found)
-            find(tx, principal, row.wallet)
-            return row
+            return row, find(tx, principal, row.wallet)
     except NotFound:
         pass
     raise NotFound("approval not found")

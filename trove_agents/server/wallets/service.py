@@ -23,6 +23,7 @@ from trove_agents.server.wallets.refusals import (
 from trove_agents.server.wallets.settling import shift
 from trove_agents.server.wallets.spending import counters_now, find, spend, take
 from trove_agents.server.wallets.tallies import About
+from trove_agents.wire import namespaces
 from trove_agents.wire.steps import Step
 from trove_agents.wire.wallets import (
     DEPTH,
@@ -58,11 +59,14 @@ class Wallets:
             Forbidden: a key that only spends.
             AgentTaken: the key has one for that agent.
             NotFound: there is no such parent of this key.
-            Unprocessable: a budget over the parent's, too many ancestors, a text cannot be stored, or the budget is no amount.
+            Unprocessable: a budget over the parent's, too many ancestors, a text cannot be stored, the budget is no amount, or the
+                namespace can be none.
         """
         principal.owns()
         texts.check("agent_id", request.agent_id)
         texts.check("name", request.name)
+        if request.namespace is not None and not namespaces.valid(request.namespace):
+            raise invalid("namespace", "a namespace is 1 to 128 characters of A-Z, a-z, 0-9, _ and -")
         budget = amount("budget_limit_usd", request.budget_limit_usd)
 
         def commit(tx: Connection) -> WalletAnswer:
@@ -81,6 +85,7 @@ class Wallets:
                 agent=request.agent_id,
                 name=request.name,
                 budget=budget,
+                namespace=request.namespace,
                 created_us=self._database.now_ns() // 1000,
             )
             return WalletAnswer(wallet=shapes.wallet(row))

@@ -32,6 +32,7 @@ def wallet(row: WalletRow) -> Wallet:
         balance_micros=row.counters.spent,
         parent_id=row.ancestors[-1] if row.ancestors else None,
         frozen=row.frozen_us is not None,
+        namespace=row.namespace,
         created_at=times.whole_second(row.created_us),
     )
 

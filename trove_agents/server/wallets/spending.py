@@ -93,12 +93,12 @@ def _denied(
     """In a transaction of its own: that of the payment was given up."""
 
     def commit(tx: Connection) -> None:
+        wallet = find(tx, principal, wallet_id)
         if isinstance(refusal, LimitReached):
-            path = find(tx, principal, wallet_id).path
-            lock(tx, path[0])
-            for identity in path:
+            lock(tx, wallet.root)
+            for identity in wallet.path:
                 if (row := store.wallet(tx, identity)) is not None:
                     limits.remember(tx, identity, row.limits, refusal.about)
-        announcements.denied(tx, principal, wallet_id, refusal, now_ns=database.now_ns())
+        announcements.denied(tx, principal, wallet, refusal, now_ns=database.now_ns())
 
     database.write(commit, durable=False)

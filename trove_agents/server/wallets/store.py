@@ -29,6 +29,7 @@ _WALLET: Final = (
     _w.frozen_us,
     _w.limits,
     _w.created_us,
+    _w.namespace,
 )
 _ONE: Final = select(*_WALLET).where(_w.id == bindparam("key"))
 _BY_AGENT: Final = select(_w.id).where(_w.owner == bindparam("by"), _w.agent == bindparam("name"))
@@ -81,6 +82,8 @@ class WalletRow:
     limits: str | None
     """JSON."""
     created_us: int
+    namespace: str | None
+    """The agent's."""
 
     @property
     def path(self) -> list[int]:
@@ -165,6 +168,7 @@ def add(
     agent: str,
     name: str,
     budget: int,
+    namespace: str | None,
     created_us: int,
 ) -> WalletRow:
     """A new wallet, of which nothing was spent."""
@@ -182,8 +186,11 @@ def add(
         entries=0,
         transactions=0,
         created_us=created_us,
+        namespace=namespace,
     )
-    return WalletRow(identity, owner, tuple(ancestors), agent, name, counters, 0, None, None, created_us)
+    return WalletRow(
+        identity, owner, tuple(ancestors), agent, name, counters, 0, None, None, created_us, namespace
+    )
 
 
 def add_transaction(
