@@ -1,80 +1,144 @@
-"""Nodes that work in a workspace."""
+"""Nodes that work in a workspace, and record what they leave it as."""
 
-from collections.abc import Callable
-from typing import TypedDict, TypeVar
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
 
-from langchain_core.runnables import Runnable, RunnableLambda
+from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_stream_writer
+from langgraph.types import Command
 
-from trove_agents import AsyncTroveClient, ExecResult, TroveClient
+from langgraph_trove import flows, inside
+from langgraph_trove.errors import WorkspaceError
+from langgraph_trove.flows import Ask, Flow
+from langgraph_trove.holds import Hold, ahold, hold, still_held
+from langgraph_trove.runs import here, reference
+from langgraph_trove.state import WorkspaceRef
+from trove_agents import Difference
 
-State = TypeVar("State")
-
-
-class CommandResult(TypedDict):
-    """What a command gave: plain values, so that every checkpointer can store it."""
-
-    command: str
-    exit_code: int
-    """0 for success; 128 + n after signal n."""
-    stdout: str
-    """At most 1 MB of it."""
-    stderr: str
-    duration_ms: int
+F = TypeVar("F", bound=Callable[..., Any])
+N = TypeVar("N")
+_WORKS: Final = "__trove_workspace__"
+_WORKSPACE: Final = "workspace"
+"""The parameter that gets the client."""
 
 
-def exec_node(
-    client: TroveClient | AsyncTroveClient,
-    *,
-    command: str | Callable[[State], str],
-    key: str = "exec",
-    async_client: AsyncTroveClient | None = None,
-) -> Runnable[State, dict[str, CommandResult]]:
-    """A node that runs a command and writes ``CommandResult`` to one key of the state.
+def workspace_node(function: F) -> F:
+    """A node, or a task of the functional API, that works in the graph's workspace: ``def node(state, workspace): ...``.
 
-    A non-zero exit is a result: let an edge decide by ``exit_code``. Errors of the call itself
-    (``TroveError``) end the step, so that the node's ``retry_policy`` sees them.
+    ``workspace`` is a client, a ``TroveClient`` or, in an ``async def``, an ``AsyncTroveClient``; all else is passed as
+    LangGraph passes it. While the node runs, changes of others are refused, and parallel nodes wait for it. What it leaves
+    is recorded together with its result. When it fails, is cancelled or interrupts, the files are as they were before
+    it: it will run again from its start.
 
-    Args:
-        client: Whose workspace. With a ``TroveClient`` alone, asynchronous runs call it in a thread; with an
-            ``AsyncTroveClient`` alone, the graph runs asynchronously only.
-        command: For bash; or a function that makes it from the state. Quote what comes from a model with
-            ``shlex.quote``.
-        key: Where in the state the result goes.
-        async_client: For asynchronous runs, beside a synchronous ``client``.
+    Raises:
+        TypeError: the function takes no ``workspace``.
     """
-    if isinstance(client, AsyncTroveClient):
-        if async_client is not None:
-            raise TypeError("two asynchronous clients: which one?")
-        async_client, sync_client = client, None
+    signature = inspect.signature(function)
+    if _WORKSPACE not in signature.parameters:
+        raise TypeError(f"{function.__name__} takes no '{_WORKSPACE}'")
+    node: Any
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def node(*args: Any, **kwargs: Any) -> Any:
+            run, config = here()
+            name = node_name(config)
+            async with ahold(run, name) as held:
+                await flows.arun(anew(held, config))
+                result = await function(*args, **kwargs, workspace=held.clients.aneeded())
+                found = await flows.arun(left(held, config))
+            return recorded(config, name, result, found)
+
     else:
-        sync_client = client
 
-    def line(state: State) -> str:
-        return command if isinstance(command, str) else command(state)
+        @functools.wraps(function)
+        def node(*args: Any, **kwargs: Any) -> Any:
+            run, config = here()
+            name = node_name(config)
+            with hold(run, name) as held:
+                flows.run(anew(held, config))
+                result = function(*args, **kwargs, workspace=held.clients.needed())
+                found = flows.run(left(held, config))
+            return recorded(config, name, result, found)
 
-    def run(state: State) -> dict[str, CommandResult]:
-        if sync_client is None:
-            raise TypeError(
-                "this node has only an asynchronous client: use ainvoke, or give it a TroveClient"
-            )
-        text = line(state)
-        return {key: _update(text, sync_client.exec_detailed(text))}
-
-    async def arun(state: State) -> dict[str, CommandResult]:
-        assert async_client is not None
-        text = line(state)
-        return {key: _update(text, await async_client.exec_detailed(text))}
-
-    if async_client is None:
-        return RunnableLambda(run, name=key)
-    return RunnableLambda(run, afunc=arun, name=key)
+    # LangGraph reads what a node takes from its signature, and would look for a value for the client
+    kept = [each for name, each in signature.parameters.items() if name != _WORKSPACE]
+    node.__signature__ = signature.replace(parameters=kept)
+    node.__annotations__ = {name: each for name, each in node.__annotations__.items() if name != _WORKSPACE}
+    made: F = working(node)
+    return made
 
 
-def _update(command: str, result: ExecResult) -> CommandResult:
+def working(node: N) -> N:
+    """Marks what works in the workspace, for ``bind`` to see."""
+    setattr(node, _WORKS, True)
+    return node
+
+
+def works_in_workspace(runnable: object) -> bool:
+    """Whether a node was made here."""
+    return any(getattr(each, _WORKS, False) for each in inside.functions(runnable))
+
+
+def node_name(config: RunnableConfig) -> str:
+    """What the graph calls the running node or task."""
+    return str(config["metadata"]["langgraph_node"])
+
+
+def anew(held: Hold, config: RunnableConfig) -> Flow[None]:
+    """Begins another attempt at a task that failed after it had recorded, as in an edge that chooses the next node."""
+    run, task = held.run, inside.task_of(config)
+    if task not in run.recorded:
+        return
+    before, after = run.recorded[task]
+    if run.ref != after:
+        raise WorkspaceError(
+            "an earlier attempt failed after it had recorded its files, and others worked on them since"
+        )
+    yield Ask(held.clients, lambda client: client.restore_to(before["reference"]))
+    run.ref = before
+
+
+def left(held: Hold, config: RunnableConfig) -> Flow[tuple[WorkspaceRef, list[Difference]]]:
+    """A reference to what a step leaves, and what it changed, where somebody wants to know."""
+    run = held.run
+    yield from still_held(held)
+    ref = yield from reference(held.clients, run.thread)
+    changed: list[Difference] = []
+    if run.events and ref["version"] != run.ref["version"]:
+        changed = yield Ask(held.clients, lambda client: client.diff(run.ref["version"], ref["reference"]))
+    run.recorded[inside.task_of(config)] = run.ref, ref
+    run.ref = ref
+    return ref, changed
+
+
+def recorded(
+    config: RunnableConfig, node: str, result: Any, found: tuple[WorkspaceRef, list[Difference]]
+) -> Any:
+    """A step's result, and its reference among what it writes."""
+    ref, changed = found
+    inside.write(config, ref)
+    if changed:
+        get_stream_writer()(files_changed(node, ref, changed))
+    # What goes to the graph above skips what this one writes
+    if isinstance(result, Command):
+        return _above(result, ref)
+    return [_above(each, ref) for each in result] if isinstance(result, list) else result
+
+
+def _above(result: Any, ref: WorkspaceRef) -> Any:
+    leaves = isinstance(result, Command) and result.graph == Command.PARENT
+    return inside.updating(result, ref) if leaves else result
+
+
+def files_changed(node: str, ref: WorkspaceRef, changed: Sequence[Difference]) -> dict[str, Any]:
+    """An event of ``stream_mode="custom"``: plain values."""
     return {
-        "command": command,
-        "exit_code": result.exit_code,
-        "stdout": result.stdout,
-        "stderr": result.stderr,
-        "duration_ms": result.duration_ms,
+        "type": "files changed",
+        "node": node,
+        "reference": ref["reference"],
+        "namespace": ref["namespace"],
+        "files": [{"path": each.path, "change": each.change} for each in changed],
     }

@@ -1,66 +1,45 @@
-import contextlib
-import json
+"""An embedded server for all tests, and a workspace of its own for each."""
+
+import itertools
+import re
+import sqlite3
 
 import pytest
-from trove_agents import AsyncTroveClient, TroveClient
-from trove_agents.client.transport import Reply
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
+from trove_agents import Trove
+
+_numbers = itertools.count(1)
 
 
-class Server:
-    """Answers commands as its test says: with a dict for a result, or a status and a body for a refusal."""
-
-    retries = False
-
-    def __init__(self):
-        self.answers, self.commands, self.failure = {}, [], None
-
-    def answer(self, request):
-        if self.failure is not None:
-            raise self.failure
-        command = json.loads(request.body)["command"]
-        self.commands.append(command)
-        answer = self.answers[command]
-        status, body = answer if isinstance(answer, tuple) else (200, answer)
-        return Reply(status, {}, json.dumps({"stdout": "", "stderr": "", "duration_ms": 1} | body).encode())
-
-
-class Sync(Server):
-    def send(self, request):
-        return self.answer(request)
-
-    def stream(self, request):
-        return contextlib.nullcontext(self.answer(request))
-
-    def close(self):
-        pass
-
-
-class Async(Server):
-    async def send(self, request):
-        return self.answer(request)
-
-    def stream(self, request):
-        return contextlib.nullcontext(self.answer(request))
-
-    async def aclose(self):
-        pass
+@pytest.fixture(scope="session")
+def trove():
+    with Trove.temporary() as trove:
+        yield trove
 
 
 @pytest.fixture
-def server():
-    return Sync()
+def client(trove, request):
+    name = re.sub(r"\W", "-", request.node.name)[:60]
+    return trove.client(f"{name}-{next(_numbers)}")
 
 
 @pytest.fixture
-def client(server):
-    return TroveClient("key", "n", transport=server)
+def async_client(trove, client):
+    return trove.async_client(client.namespace)
 
 
-@pytest.fixture
-def async_server():
-    return Async()
+@pytest.fixture(params=["memory", "sqlite"])
+def saver(request):
+    """Savers that need no server; test_savers.py tries all there are."""
+    if request.param == "memory":
+        yield InMemorySaver()
+        return
+    connection = sqlite3.connect(":memory:", check_same_thread=False)
+    yield SqliteSaver(connection)
+    connection.close()
 
 
-@pytest.fixture
-def async_client(async_server):
-    return AsyncTroveClient("key", "n", transport=async_server)
+@pytest.fixture(params=["sync", "async", "exit"])
+def durability(request):
+    return request.param

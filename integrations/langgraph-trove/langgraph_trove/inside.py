@@ -1,0 +1,144 @@
+"""What is known here of LangGraph's inside, all in one place: names that it does not document, tested on each version.
+
+The rest of this package uses its documented surface.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+
+from langchain_core.runnables import RunnableConfig
+from langgraph._internal._config import ensure_config
+from langgraph._internal._constants import (
+    CONFIG_KEY_CHECKPOINT_MAP,
+    CONFIG_KEY_CHECKPOINTER,
+    CONFIG_KEY_SEND,
+    CONFIG_KEY_TASK_ID,
+    NULL_TASK_ID,
+)
+from langgraph.channels import BinaryOperatorAggregate
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.pregel import Pregel
+from langgraph.types import Command
+
+from langgraph_trove.state import CHANNEL, WorkspaceRef, later
+
+RUN: Final = "__trove_run"
+"""In ``configurable``, what the nodes of a run find it by. LangGraph keeps names that begin so out of metadata."""
+G = TypeVar("G", bound=Pregel[Any, Any, Any, Any])
+
+
+def merged(graph: Pregel[Any, Any, Any, Any], config: RunnableConfig | None) -> RunnableConfig:
+    """The configuration that a run gets: of the graph, of the caller, and of the node that the call is made in."""
+    return ensure_config(graph.config, config)
+
+
+def with_run(config: RunnableConfig | None, run: object) -> RunnableConfig:
+    """The caller's configuration, with the run for its nodes."""
+    given: RunnableConfig = config or {}
+    return {**given, "configurable": {**given.get("configurable", {}), RUN: run}}
+
+
+def nested(config: RunnableConfig) -> bool:
+    """Whether a graph runs as a step of another."""
+    return CONFIG_KEY_TASK_ID in config["configurable"]
+
+
+def task_of(config: RunnableConfig) -> str:
+    """The running task: the same in all attempts at it."""
+    task: str = config["configurable"][CONFIG_KEY_TASK_ID]
+    return task
+
+
+def saver_of(graph: Pregel[Any, Any, Any, Any], config: RunnableConfig) -> BaseCheckpointSaver[Any] | None:
+    """The saver that a run uses: the graph's own, or one that its surroundings lend it."""
+    found = config["configurable"].get(CONFIG_KEY_CHECKPOINTER, graph.checkpointer)
+    return found if isinstance(found, BaseCheckpointSaver) else None
+
+
+def root(config: RunnableConfig) -> RunnableConfig:
+    """Which checkpoint a run loads: one that was addressed, of the graph itself or as what a subgraph's goes with, or
+    the newest of the thread.
+    """
+    given = config["configurable"]
+    place = {"thread_id": str(given["thread_id"]), "checkpoint_ns": ""}
+    at = given.get(CONFIG_KEY_CHECKPOINT_MAP, {}).get("") if _below(config) else given.get("checkpoint_id")
+    return {"configurable": {**place, "checkpoint_id": at} if at else place}
+
+
+def addressed_below(config: RunnableConfig) -> RunnableConfig | None:
+    """The checkpoint of a subgraph that was addressed."""
+    given, names = config["configurable"], ("checkpoint_ns", "checkpoint_id")
+    if not _below(config) or not given.get("checkpoint_id"):
+        return None
+    return {"configurable": {"thread_id": str(given["thread_id"]), **{name: given[name] for name in names}}}
+
+
+def _below(config: RunnableConfig) -> bool:
+    return bool(config["configurable"].get("checkpoint_ns"))
+
+
+def stored(saved: CheckpointTuple, *, pending: bool) -> WorkspaceRef | None:
+    """The reference that a run starts from: the checkpoint's, what was written onto it from outside, and, if the run
+    takes them over, what its finished tasks wrote.
+    """
+    ref: WorkspaceRef | None = saved.checkpoint["channel_values"].get(CHANNEL)
+    for task, channel, value in saved.pending_writes or ():
+        if channel == CHANNEL and (pending or task == NULL_TASK_ID):
+            ref = later(ref, value)
+    return ref
+
+
+def functions(runnable: object) -> Iterator[object]:
+    """What a node calls: itself, the function it was made from, or those of its steps."""
+    yield runnable
+    for step in getattr(runnable, "steps", ()):
+        yield from functions(step)
+    for name in ("func", "afunc"):
+        if (function := getattr(runnable, name, None)) is not None:
+            yield function
+
+
+def write(config: RunnableConfig, ref: WorkspaceRef) -> None:
+    """Adds the reference to what the running task writes: it is stored, or lost, with the task's result."""
+    config["configurable"][CONFIG_KEY_SEND]([(CHANNEL, ref)])
+
+
+def with_channel(graph: G) -> G:
+    """A graph of the functional API with the channel, which has no state to declare it in."""
+    other = copy.copy(graph)
+    other.channels = {**graph.channels, CHANNEL: BinaryOperatorAggregate(dict, later)}
+    return other
+
+
+def turned(graph: G, kind: type[G]) -> G:
+    """The same graph, of another kind."""
+    other = copy.copy(graph)
+    other.__class__ = kind
+    return other
+
+
+def taking(graph: G) -> G:
+    """A graph, for one run, whose input may have a reference beside what it is by itself."""
+    other = copy.copy(graph)
+    assert isinstance(graph.input_channels, str)
+    other.input_channels = [graph.input_channels, CHANNEL]
+    return other
+
+
+def with_reference(graph: Pregel[Any, Any, Any, Any], given: Any, ref: WorkspaceRef, *, fresh: bool) -> Any:
+    """The input that starts a run with a reference; that of a fresh one is for a graph that is ``taking`` it."""
+    if fresh:
+        return {graph.input_channels: given, CHANNEL: ref}
+    if given is None:
+        return Command(update={CHANNEL: ref})
+    return updating(given, ref)
+
+
+def updating(command: "Command[Any]", ref: WorkspaceRef) -> "Command[Any]":
+    """A command that sets the reference too."""
+    update = {} if command.update is None else command.update
+    if isinstance(update, Mapping):
+        return replace(command, update={**update, CHANNEL: ref})
+    return replace(command, update=[*command._update_as_tuples(), (CHANNEL, ref)])  # noqa: SLF001 - see the module

@@ -1,0 +1,124 @@
+"""What the nodes of one run share: whose thread it is, where it works, and what it found the files to be."""
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_config
+
+from langgraph_trove.errors import NotBound
+from langgraph_trove.flows import Ask, Clients, Flow
+from langgraph_trove.inside import RUN
+from langgraph_trove.leasing import Leasing
+from langgraph_trove.state import WorkspaceRef
+from langgraph_trove.turns import Turns
+from trove_agents import HistoryEntry, StepReference
+
+MARK: Final = "langgraph-trove"
+"""The ``step`` of references that this integration takes: equal for all, so that a step without a change gets the
+reference that is there.
+"""
+KEPT: Final = "langgraph-trove kept"
+"""That of references to what somebody else changed and the graph went back from."""
+_RUN: Final = "langgraph-"
+_PLAIN: Final = re.compile(r"[!-~]{1,80}")
+
+OnForeignChange = Literal["keep", "restore", "refuse"]
+OnTaken = Literal["refuse", "fork"]
+
+
+def thread_name(thread_id: object) -> str:
+    """A thread's name in the workspace's history and references: its id, or, of one that is long or not plain ASCII
+    without spaces, its beginning and a hash.
+    """
+    text = str(thread_id)
+    if _PLAIN.fullmatch(text):
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{re.sub('[^!-~]', '-', text)[:40]}~{digest[:32]}"
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What a graph was bound to, and how."""
+
+    clients: Clients
+    on_foreign_change: OnForeignChange
+    on_taken: OnTaken
+    leasing: Leasing
+    _turns: dict[str, Turns] = field(default_factory=dict)
+
+    def turns_of(self, namespace: str) -> Turns:
+        """The queue for a workspace, one for all runs of this binding."""
+        return self._turns.setdefault(namespace, Turns())
+
+
+@dataclass
+class Run:
+    """One invocation of a bound graph."""
+
+    binding: Binding
+    thread: str
+    clients: Clients
+    """Of the workspace that the run works in, which may be a fork; its changes are marked with the run."""
+    ref: WorkspaceRef
+    """The last known state of the files: where the run started, then what its last step left."""
+    events: bool
+    """Whether somebody listens to custom events."""
+    recorded: dict[str, tuple[WorkspaceRef, WorkspaceRef]] = field(default_factory=dict)
+    """What the files were before each task that recorded, and after it."""
+    over: bool = False
+    """It has ended; a step that still runs, in a thread that cannot be stopped, is to leave nothing behind."""
+
+    @property
+    def turns(self) -> Turns:
+        """The queue for the workspace."""
+        return self.binding.turns_of(self.clients.namespace)
+
+
+def marked(clients: Clients, thread: str) -> Clients:
+    """Clients whose changes are marked as this integration's, in a new run of a thread."""
+    return clients.in_step(thread=thread, run=f"{_RUN}{secrets.token_hex(8)}")
+
+
+def ours(entry: HistoryEntry, thread: str) -> bool:
+    """Whether a change was made by a run of the thread."""
+    step = entry.step
+    return step is not None and step.thread == thread and (step.run or "").startswith(_RUN)
+
+
+def here() -> tuple[Run, RunnableConfig]:
+    """The run that the calling node belongs to, and the node's configuration.
+
+    Raises:
+        NotBound: there is none.
+    """
+    try:
+        config = get_config()
+    except RuntimeError:  # called outside a graph
+        config = {}
+    run = config.get("configurable", {}).get(RUN)
+    if not isinstance(run, Run):
+        raise NotBound("this node works in a workspace, but its graph has none: bind(graph, client)")
+    return run, config
+
+
+def reference(clients: Clients, thread: str, step: str = MARK) -> Flow[WorkspaceRef]:
+    """Refers to the workspace as it is. Where nothing changed since the last time, that is the answer."""
+    taken: StepReference = yield Ask(
+        clients, lambda client: client.create_reference(thread=thread, step=step)
+    )
+    return written(taken)
+
+
+def written(taken: StepReference) -> WorkspaceRef:
+    """A reference as a checkpoint stores it."""
+    return {
+        "namespace": taken.namespace,
+        "reference": taken.reference_id,
+        "version": taken.version,
+        "thread": taken.thread or "",
+    }

@@ -1,0 +1,37 @@
+"""The one channel that this integration writes: which state of which workspace a checkpoint goes with."""
+
+from typing import Annotated, Final
+
+from typing_extensions import TypedDict
+
+CHANNEL: Final = "workspace"
+
+
+class WorkspaceRef(TypedDict):
+    """A step reference, as a checkpoint stores it: plain values that every saver can keep."""
+
+    namespace: str
+    """The workspace; a branch of the graph may have one of its own."""
+    reference: str
+    """The id, ``ref-...``."""
+    version: int
+    """The workspace's version. Versions grow, also from a workspace to its forks: of two references in one line of steps
+    the greater is the later."""
+    thread: str
+    """Which thread took it, by ``thread_name``."""
+
+
+def later(old: WorkspaceRef | None, new: WorkspaceRef | None) -> WorkspaceRef | None:
+    """The later of two references: parallel tasks work one after the other, so it has what all of them did."""
+    if not old or not new:
+        return new or old
+    return new if new["version"] >= old["version"] else old
+
+
+class WorkspaceState(TypedDict, total=False):
+    """What the state of a bound graph has, beside your own: ``class State(WorkspaceState, total=False): ...``.
+
+    It is written by the nodes of this package. To set it by hand, wrap the value in LangGraph's ``Overwrite``.
+    """
+
+    workspace: Annotated[WorkspaceRef, later]

@@ -1,0 +1,267 @@
+"""Crash, resume, interrupt, time travel: what the checkpoint says and what the workspace holds stay one.
+
+``e...``: the traces of how LangGraph behaves on which the mechanism was built.
+"""
+
+import threading
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command, RetryPolicy, Send
+
+from .graphs import Crash, State, agree, astep, before, bound, config, line, step, text, wide
+
+NEW = {"log": []}
+
+
+def test_e1_every_checkpoint_has_its_files(client, saver, durability):
+    app = bound(line(step("a"), step("b"), step("c")), saver, client)
+    assert app.invoke(NEW, config(), durability=durability)["log"] == ["a", "b", "c"]
+    assert agree(app, client) == "abc"
+    app.invoke(NEW, config(), durability=durability)
+    assert agree(app, client) == "abcabc"
+
+
+def test_e2_crash_and_resume(client, saver, durability):
+    app = bound(line(step("a"), step("b", {"b": 1}), step("c")), saver, client)
+    with pytest.raises(Crash):
+        app.invoke(NEW, config(), durability=durability)
+    assert text(client) == "a", "what the failed step wrote is gone at once"
+    app.invoke(None, config(), durability=durability)
+    assert agree(app, client) == "abc"
+
+
+def test_e2b_crash_and_new_input(client, saver, durability):
+    app = bound(line(step("a"), step("b", {"b": 1})), saver, client)
+    with pytest.raises(Crash):
+        app.invoke(NEW, config(), durability=durability)
+    app.invoke(NEW, config(), durability=durability)
+    assert agree(app, client) == "aab"
+
+
+def slow_crash(begun):
+    """A node that fails when the others have done their part."""
+
+    def wait(workspace):
+        begun.wait(5)
+
+    return wait
+
+
+def test_e3_parallel_steps_and_one_that_crashes(client, saver, durability):
+    app = bound(wide(step("a"), step("b"), step("x", {"x": 1}), last=step("d")), saver, client)
+    with pytest.raises(Crash):
+        app.invoke(NEW, config(), durability=durability)
+    app.invoke(None, config(), durability=durability)
+    assert sorted(agree(app, client)) == list("abdx")
+
+
+def test_e3b_parallel_crash_and_new_input(client, saver, durability):
+    app = bound(wide(step("a"), step("b"), step("x", {"x": 1}), last=step("d")), saver, client)
+    with pytest.raises(Crash):
+        app.invoke(NEW, config(), durability=durability)
+    app.invoke(NEW, config(), durability=durability)
+    assert sorted(agree(app, client)) == list("aabdx"), "what the finished one did is not taken over"
+
+
+def test_e4_interrupt_and_resume(client, saver, durability):
+    app = bound(line(step("a"), step("b", asks=True), step("c")), saver, client)
+    assert "__interrupt__" in app.invoke(NEW, config(), durability=durability)
+    assert text(client) == "a", "the node begins again when it is answered"
+    app.invoke(Command(resume="yes"), config(), durability=durability)
+    assert agree(app, client) == "abc"
+
+
+def test_e4b_parallel_interrupts(client, saver, durability):
+    app = bound(wide(step("a"), step("b"), step("x", asks=True), last=step("d")), saver, client)
+    app.invoke(NEW, config(), durability=durability)
+    assert sorted(text(client)) == list("ab")
+    app.invoke(Command(resume="yes"), config(), durability=durability)
+    assert sorted(agree(app, client)) == list("abdx")
+
+
+@pytest.mark.parametrize("durability", ["sync", "async"])  # with "exit" there is nothing to go back to
+def test_e5_time_travel(client, saver, durability):
+    app = bound(line(step("a"), step("b"), step("c")), saver, client)
+    app.invoke(NEW, config(), durability=durability)
+    for node, left in (("b", "a"), ("c", "ab")):
+        app.update_state(before(app, node), None) if node == "c" else None
+        app.invoke(None, before(app, node), durability=durability)
+        assert agree(app, client) == "abc"
+    app.invoke(NEW, config(), durability=durability)
+    assert agree(app, client) == "abcabc"
+
+
+def test_e5b_a_state_that_was_edited_keeps_its_files(client, saver):
+    app = bound(line(step("a"), step("b"), step("c")), saver, client)
+    app.invoke(NEW, config())
+    edited = app.update_state(before(app, "b"), {"log": []})
+    app.invoke(None, edited)
+    assert agree(app, client) == "abc"
+
+
+def test_e5c_new_input_at_an_old_checkpoint(client, saver):
+    app = bound(line(step("a"), step("b")), saver, client)
+    app.invoke(NEW, config())
+    app.invoke(NEW, before(app, "b"))
+    assert agree(app, client) == "aab"
+
+
+def test_e5d_time_travel_to_an_interrupt_and_an_answer(client, saver):
+    app = bound(line(step("a"), step("b", asks=True), step("c")), saver, client)
+    app.invoke(NEW, config())
+    asked = before(app, "b")
+    app.invoke(Command(resume="yes"), config())
+    assert agree(app, client) == "abc"
+    app.invoke(Command(resume="again"), asked)
+    assert agree(app, client) == "abc"
+
+
+def nested(saver, client, crashes=None, *, asks=False):
+    inner = line(step("1"), step("2", crashes, asks=asks), step("3")).compile()
+    builder = line(step("a"), step("c"))
+    builder.edges.discard(("a", "c"))
+    builder.add_node("sub", inner)
+    builder.add_edge("a", "sub").add_edge("sub", "c")
+    return bound(builder, saver, client)
+
+
+def agree_nested(app, client):
+    """A subgraph adds what it was given to the log once more, so only the files are looked at."""
+    state = app.get_state(config())
+    ref = state.values["workspace"]
+    assert text(client, at=ref["reference"]) == text(client)
+    return text(client)
+
+
+def test_e6_a_crash_in_a_subgraph(client, saver, durability):
+    app = nested(saver, client, {"2": 1})
+    with pytest.raises(Crash):
+        app.invoke(NEW, config(), durability=durability)
+    assert text(client) == "a1"
+    app.invoke(None, config(), durability=durability)
+    assert agree_nested(app, client) == "a123c"
+
+
+def test_e6b_an_interrupt_in_a_subgraph_and_time_travel(client, saver):
+    app = nested(saver, client, asks=True)
+    app.invoke(NEW, config())
+    assert text(client) == "a1"
+    app.invoke(Command(resume=1), config())
+    assert agree_nested(app, client) == "a123c"
+    app.invoke(None, before(app, "sub"))
+    assert text(client) == "a1"
+    app.invoke(Command(resume=1), config())
+    assert agree_nested(app, client) == "a123c"
+    app.invoke(None, before(app, "c"))
+    assert agree_nested(app, client) == "a123c"
+
+
+def test_e6c_time_travel_to_a_checkpoint_of_a_subgraph(client, saver):
+    app = nested(saver, client, asks=True)
+    app.invoke(NEW, config())
+    inside = app.get_state(config(), subgraphs=True).tasks[0].state.config
+    app.invoke(Command(resume=1), config())
+    app.invoke(None, inside)
+    assert text(client) == "a1", "LangGraph begins the subgraph anew, in a fork of the checkpoint above it"
+    app.invoke(Command(resume=1), config())
+    assert agree_nested(app, client) == "a123c"
+    edited = app.update_state(inside, None)
+    app.invoke(None, edited)
+    assert text(client) == "a1"
+
+
+def test_e8g_what_a_failed_sibling_wrote_is_in_nobodys_reference(client):
+    begun, crashes = threading.Event(), {"x": 1}
+    app = bound(
+        wide(
+            step("a"),
+            step("b", before=lambda workspace: begun.wait(0.2)),
+            step("x", crashes, before=lambda workspace: begun.set()),
+            last=step("d"),
+        ),
+        InMemorySaver(),
+        client,
+    )
+    with pytest.raises(Crash):
+        app.invoke(NEW, config())
+    app.invoke(None, config())
+    assert sorted(agree(app, client)) == list("abdx")
+
+
+def test_e11_the_head_by_its_id_is_time_travel(client, saver):
+    app = bound(wide(step("a"), step("b"), step("x", {"x": 1}), last=step("d")), saver, client)
+    with pytest.raises(Crash):
+        app.invoke(NEW, config())
+    app.invoke(None, app.get_state(config()).config)
+    assert sorted(agree(app, client)) == list("abdx")
+
+
+def test_attempts_begin_where_the_node_began(client, saver):
+    builder = line(step("a"))
+    policy = RetryPolicy(initial_interval=0.001, max_attempts=3, jitter=False, retry_on=Crash)
+    builder.add_node("b", step("b", {"b": 2}), retry_policy=policy).add_edge("a", "b")
+    app = bound(builder, saver, client)
+    app.invoke(NEW, config())
+    assert agree(app, client) == "ab"
+
+
+def test_commands_lists_and_sends(client):
+    from langgraph_trove import workspace_node
+
+    @workspace_node
+    def a(state: State, workspace):
+        workspace.write("log.txt", text(workspace) + "a")
+        return Command(update={"log": ["a"]}, goto=[Send("b", state), "c"])
+
+    builder = line(step("b"))
+    builder.edges.clear()
+    builder.add_node("a", a)
+    builder.add_node("c", step("c"))
+    builder.add_edge("__start__", "a")
+    app = bound(builder, InMemorySaver(), client)
+    app.invoke(NEW, config())
+    assert sorted(agree(app, client)) == list("abc")
+
+
+async def test_e21_asyncio(client, async_client, durability):
+    app = bound(
+        wide(astep("a"), astep("b"), astep("x", {"x": 1}), step("y"), last=astep("d")),
+        InMemorySaver(),
+        client,
+        async_client=async_client,
+    )
+    with pytest.raises(Crash):
+        await app.ainvoke(NEW, config(), durability=durability)
+    await app.ainvoke(None, config(), durability=durability)
+    assert sorted(agree(app, client)) == list("abdxy")
+    if durability != "exit":
+        await app.ainvoke(None, before(app, "d"), durability=durability)
+        assert sorted(agree(app, client)) == list("abdxy")
+
+
+async def test_asyncio_with_an_asynchronous_client_alone(client, async_client):
+    app = bound(line(astep("a"), astep("b", asks=True)), InMemorySaver(), async_client)
+    await app.ainvoke(NEW, config())
+    await app.ainvoke(Command(resume=1), config())
+    assert agree(app, client) == "ab"
+    with pytest.raises(TypeError, match="give bind a TroveClient"):
+        app.invoke(NEW, config())
+
+
+async def test_asyncio_with_a_synchronous_client_alone(trove, client):
+    app = bound(line(step("a"), step("b", {"b": 1})), InMemorySaver(), client)
+    with pytest.raises(Crash):
+        await app.ainvoke(NEW, config())
+    await app.ainvoke(None, config())
+    assert agree(app, client) == "ab"
+    with pytest.raises(TypeError, match="async_client"):
+        await bound(line(astep("a")), InMemorySaver(), trove.client("sync-only")).ainvoke(NEW, config())
+
+
+def test_a_copy_with_a_configuration_stays_bound(client):
+    app = bound(line(step("a"), step("b", {"b": 1})), InMemorySaver(), client).with_config(config())
+    with pytest.raises(Crash):
+        app.invoke(NEW)
+    list(app.stream(None))
+    assert agree(app, client) == "ab"
