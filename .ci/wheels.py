@@ -64,6 +64,17 @@ said = subprocess.run([command, "--version"], capture_output=True, text=True, ch
 assert "trove-agents" in said, said
 """
 
+LANGCHAIN_ALONE = """
+import langchain_trove
+langchain_trove.TroveToolkit
+try:
+    langchain_trove.WalletMiddleware
+except ImportError as error:
+    assert "langchain-trove[agent]" in str(error), error
+else:
+    raise AssertionError("the middleware came without the extra agent")
+"""
+
 NO_DRIVER = """
 from trove_agents.server.db import Database
 try:
@@ -94,9 +105,16 @@ TRIALS = (
         IMPORT_ALL.format(package="trove_agents"),
         "[server,postgres]",
     ),
+    Trial("langchain-trove", ("langchain_trove", "trove_agents"), LANGCHAIN_ALONE),
+    Trial(
+        "langchain-trove[agent]",
+        ("langchain_trove", "trove_agents"),
+        IMPORT_ALL.format(package="langchain_trove"),
+        "[agent]",
+    ),
     *(
         Trial(package.replace("_", "-"), (package, "trove_agents"), IMPORT_ALL.format(package=package))
-        for package in ("langchain_trove", "langgraph_trove", "pydantic_ai_trove")
+        for package in ("langgraph_trove", "pydantic_ai_trove")
     ),
 )
 

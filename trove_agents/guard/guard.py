@@ -55,6 +55,7 @@ class Payment:
         self._charged = None if entry is None else entry.micros
         self._result: bytes | None = None
         self._doubt: str | None = None
+        self._waits = False
 
     @property
     def receipt(self) -> Receipt | None:
@@ -72,6 +73,18 @@ class Payment:
         if charged > (0 if self._entry is None else self._entry.micros):
             raise ValueError(f"{actual} is more than was authorized")
         self._charged = charged
+
+    def meter(self, price: Price, result: object) -> None:
+        """Captures what a ``Metered`` price says from the tool's result; where it cannot, the payment is in doubt."""
+        if isinstance(price, Metered) and self._entry is not None:
+            try:
+                self.capture(price.cost(result))
+            except Exception as error:  # noqa: BLE001 (the result is paid for, and the caller's)
+                self.doubt(f"its cost cannot be told: {_said(error)}")
+
+    def wait(self) -> None:
+        """Says that the tool stopped to wait for somebody, and will run again under the same key; as ``signals`` do."""
+        self._waits = True
 
     def void(self) -> None:
         """Says that nothing was charged, though the tool raises nothing: it reported it."""
@@ -153,7 +166,7 @@ class _Guarding:
         if entry is None:
             return
         charged, result, doubt = payment._charged, payment._result, payment._doubt  # noqa: SLF001
-        if error is not None and isinstance(error, self._signals):
+        if payment._waits or (error is not None and isinstance(error, self._signals)):  # noqa: SLF001
             ending = self._payments.wait(entry)
         elif error is not None and not _proves_no_charge(error, not_charged):
             ending = self._payments.doubt(entry, _said(error))
@@ -285,7 +298,8 @@ class Guard(_Guarding):
         try:
             with self.authorize(price, key=key, **named) as payment:
                 result = tool_call()
-                _took(payment, price, result)
+                payment.keep(result)
+                payment.meter(price, result)
         except AlreadyPaid as paid:
             return self._repeated(paid, key)
         return Paid(result, payment.receipt)
@@ -396,7 +410,8 @@ class AsyncGuard(_Guarding):
         try:
             async with self.authorize(price, key=key, **named) as payment:
                 result = await tool_call()
-                _took(payment, price, result)
+                payment.keep(result)
+                payment.meter(price, result)
         except AlreadyPaid as paid:
             return self._repeated(paid, key)
         return Paid(result, payment.receipt)
@@ -429,16 +444,6 @@ class AsyncGuard(_Guarding):
 
     async def _run(self, flow: GuardFlow[T]) -> T:
         return await driving.arun(self._client, flow)
-
-
-def _took(payment: Payment, price: Price, result: object) -> None:
-    """What a tool that returned did cost, and its result."""
-    payment.keep(result)
-    if isinstance(price, Metered) and payment.receipt is not None:
-        try:
-            payment.capture(price.cost(result))
-        except Exception as error:  # noqa: BLE001 (the result is paid for, and the caller's)
-            payment.doubt(f"its cost cannot be told: {_said(error)}")
 
 
 def _proves_no_charge(error: BaseException, not_charged: Evidence | None) -> bool:

@@ -1,7 +1,30 @@
-"""Rewindable workspaces from trove-agents for LangChain agents."""
+"""Rewindable workspaces and paid tools from trove-agents for LangChain agents."""
+
+from typing import TYPE_CHECKING
 
 from langchain_trove.clients import per_thread
 from langchain_trove.errors import NoThread
 from langchain_trove.toolkit import TroveToolkit
 
-__all__ = ["NoThread", "TroveToolkit", "per_thread"]
+if TYPE_CHECKING:
+    from langchain_trove.barrier import NotDurable
+    from langchain_trove.wallet import Priced, WalletMiddleware
+
+__all__ = ["NoThread", "NotDurable", "Priced", "TroveToolkit", "WalletMiddleware", "per_thread"]
+
+_AGENT = {"NotDurable": "barrier", "Priced": "wallet", "WalletMiddleware": "wallet"}
+"""What is for agents, and needs the extra ``agent``: by the module that has it."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _AGENT:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    try:
+        module = import_module(f"langchain_trove.{_AGENT[name]}")
+    except ModuleNotFoundError as error:
+        if error.name != "langchain":
+            raise
+        raise ImportError(f"{name} is for agents: pip install 'langchain-trove[agent]'") from error
+    return getattr(module, name)

@@ -1,0 +1,368 @@
+"""Paid tools in agents: every ending, every way back, and that a call is paid for once."""
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import ToolRetryMiddleware
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.tools import ToolException, tool
+from langchain_trove import NotDurable, Priced, WalletMiddleware
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command, interrupt
+from trove_agents.guard import AsyncGuard, Guard, Metered, NotCharged, SqliteJournal, ask_above
+
+
+@pytest.fixture
+def wallet(trove, request):
+    return trove.wallet(request.node.name[:250], budget_usd=1)
+
+
+@pytest.fixture
+def journal(tmp_path):
+    opened = SqliteJournal(tmp_path / "payments.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def guard(wallet, journal):
+    return Guard(wallet, journal=journal)
+
+
+@pytest.fixture
+def numbers(wallet):
+    def read():
+        found = wallet.balance()
+        return tuple(str(each) for each in (found.total_spent, found.held_usd, found.in_doubt_usd))
+
+    return read
+
+
+class Vendor:
+    """A tool that charges, and then does as its test says."""
+
+    def __init__(self):
+        self.calls = []
+        self.then = []
+
+    def __call__(self, query):
+        self.calls.append(query)
+        happens = self.then.pop(0) if self.then else None
+        if isinstance(happens, BaseException):
+            raise happens
+        return happens if happens is not None else f"a page about {query}"
+
+
+@pytest.fixture
+def vendor():
+    return Vendor()
+
+
+def tool_of(vendor, **options):
+    @tool(**options)
+    def search(query: str) -> str:
+        """Searches."""
+        return vendor(query)
+
+    return search
+
+
+THREAD = {"configurable": {"thread_id": "t"}}
+GO = {"messages": [HumanMessage("go")]}
+
+
+@pytest.fixture(params=["threads", "asyncio, one guard", "asyncio"])
+def running(request, trove, wallet, journal, vendor, scripted):
+    """``running(*turns, price)``: what runs an agent, synchronous or not, and its model."""
+    opened = []
+
+    def make(*turns, price="0.3", tools=None, middleware=(), saver=None, policy=None, **options):
+        model = scripted(*turns)
+
+        def built(wallets):
+            return create_agent(
+                model,
+                tools or [tool_of(vendor)],
+                middleware=[wallets, *middleware],
+                checkpointer=saver or InMemorySaver(),
+            )
+
+        if request.param == "threads":
+            guard = Guard(wallet, journal=journal, policy=policy)
+            agent = built(WalletMiddleware(guard, prices={"search": price}, **options))
+            return lambda given, config=THREAD, **named: agent.invoke(given, config, **named), agent, model
+        if request.param == "asyncio, one guard":
+            guard = Guard(wallet, journal=journal, policy=policy)
+            agent = built(WalletMiddleware(guard, prices={"search": price}, **options))
+        else:
+            runner = asyncio.Runner()
+            opened.append(runner)
+            client = trove.async_wallets()
+            handle = runner.run(client.wallet(wallet.agent_id, budget_usd=1))
+            guard = AsyncGuard(handle, journal=journal, policy=policy)
+            agent = built(WalletMiddleware(async_guard=guard, prices={"search": price}, **options))
+            run = lambda given, config=THREAD, **named: runner.run(agent.ainvoke(given, config, **named))
+            return run, agent, model
+        run = lambda given, config=THREAD, **named: asyncio.run(agent.ainvoke(given, config, **named))
+        return run, agent, model
+
+    yield make
+    for runner in opened:
+        runner.close()
+
+
+SEARCH = [("search", {"query": "otters"})]
+
+
+def answers(state):
+    return [message for message in state["messages"] if isinstance(message, ToolMessage)]
+
+
+def test_a_call_is_paid_for_and_has_its_receipt(running, numbers, vendor):
+    run, _, _ = running(SEARCH, "done", price=Priced("0.3", vendor="acme"))
+    (answer,) = answers(run(GO))
+    assert answer.content == "a page about otters"
+    receipt = answer.artifact["receipt"]
+    assert (receipt["charged_usd"], receipt["tool"], receipt["vendor"], receipt["state"]) == (
+        "0.3",
+        "search",
+        "acme",
+        "captured",
+    )
+    assert (numbers(), vendor.calls) == (("0.3", "0", "0"), ["otters"])
+
+
+def test_parallel_calls_are_paid_each_and_those_over_the_budget_are_told_so(running, numbers, vendor):
+    calls = [("search", {"query": str(n)}) for n in range(4)]
+    run, _, _ = running(calls, "done")
+    told = answers(run(GO))
+    refused = [message for message in told if message.status == "error"]
+    assert len(told) == 4 and len(refused) == 1
+    assert "needs $0.3, and $0.1 remain" in refused[0].content
+    assert (numbers(), len(vendor.calls)) == (("0.9", "0", "0"), 3)
+
+
+def test_a_tool_that_fails_without_a_word_is_in_doubt_and_the_run_ends(running, numbers, vendor):
+    run, _, _ = running(SEARCH, "done")
+    vendor.then = [TimeoutError("no answer")]
+    with pytest.raises(TimeoutError):
+        run(GO)
+    assert numbers() == ("0", "0", "0.3")
+    (told,) = answers(run(None))  # resumed: not run again, and the model is told
+    assert "do not try it again" in told.content
+    assert (numbers(), len(vendor.calls)) == (("0", "0", "0.3"), 1)
+
+
+def test_not_charged_gives_it_back_and_the_resumed_run_pays(running, numbers, vendor):
+    run, _, _ = running(SEARCH, "done")
+    vendor.then = [NotCharged("closed")]
+    with pytest.raises(NotCharged):
+        run(GO)
+    assert numbers() == ("0", "0", "0")
+    assert answers(run(None))[0].content == "a page about otters"
+    assert numbers() == ("0.3", "0", "0")
+
+
+def test_an_error_that_the_tool_reports_is_no_success(running, numbers, vendor):
+    """``handle_tool_error`` turns exceptions into messages."""
+    paid = tool_of(vendor)
+    paid.handle_tool_error = True
+    run, _, _ = running(SEARCH, "done", tools=[paid])
+    vendor.then = [ToolException("the page is gone")]
+    (told,) = answers(run(GO))
+    assert (told.status, told.content) == ("error", "the page is gone")
+    assert told.artifact["receipt"]["state"] == "in_doubt"
+    assert numbers() == ("0", "0", "0.3")
+
+
+def test_a_reported_error_that_proves_that_nothing_was_charged(running, numbers, vendor):
+    paid = tool_of(vendor)
+    paid.handle_tool_error = True
+    priced = Priced("0.3", reported=lambda message: "gone" in message.content)
+    run, _, _ = running(SEARCH, "done", tools=[paid], price=priced)
+    vendor.then = [ToolException("the page is gone")]
+    assert answers(run(GO))[0].artifact["receipt"]["state"] == "voided"
+    assert numbers() == ("0", "0", "0")
+
+
+def test_wrong_arguments_cost_nothing(running, numbers, vendor):
+    run, _, _ = running([("search", {"question": "otters"})], "done")
+    (told,) = answers(run(GO))
+    assert told.status == "error" and "query" in told.content
+    assert (numbers(), vendor.calls) == (("0", "0", "0"), [])
+
+
+def test_retries_within_are_one_payment(running, numbers, vendor):
+    vendor.then = [ConnectionResetError(), ConnectionResetError()]
+    retry = ToolRetryMiddleware(max_retries=3, initial_delay=0, jitter=False)
+    run, _, _ = running(SEARCH, "done", middleware=[retry])
+    assert answers(run(GO))[0].content == "a page about otters"
+    assert (numbers(), len(vendor.calls)) == (("0.3", "0", "0"), 3)
+
+
+def test_a_metered_price_is_read_from_the_message(running, numbers, vendor):
+    metered = Metered("0.5", lambda message: Decimal(len(message.content)) / 1000)
+    run, _, _ = running(SEARCH, "done", price=metered)
+    assert answers(run(GO))[0].artifact["receipt"]["charged_usd"] == "0.019"
+    assert numbers() == ("0.019", "0", "0")
+
+
+def test_from_an_older_checkpoint_the_paid_result_is_there(running, numbers, vendor):
+    saver = InMemorySaver()
+    run, agent, _ = running(SEARCH, "done", saver=saver)
+    run(GO)
+    before = next(state for state in agent.get_state_history(THREAD) if state.next == ("tools",))
+    (again,) = answers(run(None, before.config))
+    assert again.content == "a page about otters"
+    assert (numbers(), vendor.calls) == (("0.3", "0", "0"), ["otters"])
+    # Before the model decided: another decision, another purchase
+    *_, start = (state for state in agent.get_state_history(THREAD) if state.next == ("model",))
+    run(None, start.config)
+    assert (numbers(), len(vendor.calls)) == (("0.6", "0", "0"), 2)
+
+
+def test_a_replay_pays_again_if_it_is_told_to(running, numbers, vendor):
+    run, agent, _ = running(SEARCH, "done", on_replay="charge_again")
+    run(GO)
+    before = next(state for state in agent.get_state_history(THREAD) if state.next == ("tools",))
+    run(None, before.config)
+    assert (numbers(), len(vendor.calls)) == (("0.6", "0", "0"), 2)
+
+
+def test_a_person_answers_by_an_interrupt(running, numbers, vendor):
+    run, _, _ = running(SEARCH, "done", policy=ask_above("0.1"))
+    state = run(GO)
+    (asked,) = state["__interrupt__"]
+    assert (asked.value["tool"], asked.value["max_amount_usd"]) == ("search", "0.3")
+    assert (numbers(), vendor.calls) == (("0", "0", "0"), [])
+    assert answers(run(Command(resume=True)))[0].content == "a page about otters"
+    assert (numbers(), vendor.calls) == (("0.3", "0", "0"), ["otters"])
+
+
+@pytest.mark.parametrize("no", [False, None, {"approved": False}, {"type": "reject"}, "no"])
+def test_a_no_is_told_to_the_model(running, numbers, vendor, no):
+    run, _, _ = running(SEARCH, "done", policy=ask_above("0.1"))
+    run(GO)
+    (told,) = answers(run(Command(resume=[no] if no is None else no)))
+    assert "said no" in told.content
+    assert (numbers(), vendor.calls) == (("0", "0", "0"), [])
+
+
+def test_where_nobody_is_asked_the_model_is_told(running, numbers, vendor):
+    run, _, _ = running(SEARCH, "done", policy=ask_above("0.1"), ask="refuse")
+    (told,) = answers(run(GO))
+    assert "approval" in told.content
+    assert (numbers(), vendor.calls) == (("0", "0", "0"), [])
+
+
+def test_a_tool_that_interrupts_keeps_its_money_and_goes_on(running, numbers, vendor):
+    @tool
+    def search(query: str) -> str:
+        """Searches."""
+        return vendor(f"{query} {interrupt('which?')}")
+
+    run, _, _ = running(SEARCH, "done", tools=[search])
+    assert run(GO)["__interrupt__"][0].value == "which?"
+    assert (numbers(), vendor.calls) == (("0", "0.3", "0"), [])
+    assert answers(run(Command(resume="sea")))[0].content == "a page about otters sea"
+    assert numbers() == ("0.3", "0", "0")
+
+
+def test_a_tool_that_returns_a_command(running, numbers, vendor):
+    @tool
+    def search(query: str) -> Command:
+        """Searches."""
+        return Command(update={"messages": [ToolMessage(vendor(query), tool_call_id="0.0")]})
+
+    run, _, _ = running(SEARCH, "done", tools=[search])
+    (answer,) = answers(run(GO))
+    assert (answer.content, answer.artifact["receipt"]["state"]) == ("a page about otters", "captured")
+    assert numbers() == ("0.3", "0", "0")
+
+
+def test_a_run_that_would_forget_does_not_pay(running, numbers, vendor):
+    run, _, _ = running(SEARCH, "done")
+    with pytest.raises(NotDurable, match="exit"):
+        run(GO, durability="exit")
+    assert (numbers(), vendor.calls) == (("0", "0", "0"), [])
+
+
+@pytest.mark.parametrize("durability", ["sync", "async"])
+def test_the_others_do(running, numbers, durability):
+    run, _, _ = running(SEARCH, "done")
+    run(GO, durability=durability)
+    assert numbers() == ("0.3", "0", "0")
+
+
+def test_the_model_sees_prices_and_what_is_left_and_the_conversation_does_not(running, numbers):
+    run, _, model = running(SEARCH, "done")
+    state = run(GO)
+    first, second = model.seen[-2:]
+    assert first[-1].content == "Budget for paid tools: $1 of $1 remain."
+    assert second[-1].content == "Budget for paid tools: $0.7 of $1 remain."
+    assert not any("Budget" in message.text for message in state["messages"])
+
+
+def test_prices_are_in_the_descriptions(guard, vendor, scripted):
+    seen = []
+
+    class Watching(type(scripted())):
+        def bind_tools(self, tools, **options):
+            seen.extend(tools)
+            return self
+
+    model = Watching(script=scripted("done").script)
+    create_agent(
+        model, [tool_of(vendor)], middleware=[WalletMiddleware(guard, prices={"search": "0.3"})]
+    ).invoke(GO)
+    assert [each.description for each in seen] == ["Searches. Costs $0.3 a call."]
+
+
+def test_without_a_checkpointer_each_call_is_paid_once_all_the_same(guard, vendor, scripted, numbers):
+    agent = create_agent(
+        scripted(SEARCH, "done"),
+        [tool_of(vendor)],
+        middleware=[WalletMiddleware(guard, prices={"search": "0.3"})],
+    )
+    agent.invoke(GO)
+    agent.invoke(GO)  # another conversation, another purchase
+    assert numbers() == ("0.6", "0", "0")
+
+
+def test_other_tools_are_free(guard, vendor, scripted, numbers):
+    agent = create_agent(
+        scripted(SEARCH, "done"),
+        [tool_of(vendor)],
+        middleware=[WalletMiddleware(guard, prices={"buy": "0.3"})],
+    )
+    agent.invoke(GO)
+    assert (numbers(), vendor.calls) == (("0", "0", "0"), ["otters"])
+
+
+def test_the_wrong_guards_are_told_at_once(guard):
+    with pytest.raises(TypeError, match="needed"):
+        WalletMiddleware(prices={})
+    with pytest.raises(TypeError, match="AsyncGuard"):
+        WalletMiddleware(async_guard=guard, prices={})
+
+
+async def test_a_cancelled_run_leaves_the_payment_in_doubt(guard, scripted, numbers):
+    entered = asyncio.Event()
+
+    @tool
+    async def search(query: str) -> str:
+        """Searches."""
+        entered.set()
+        await asyncio.sleep(60)
+
+    agent = create_agent(
+        scripted(SEARCH, "done"), [search], middleware=[WalletMiddleware(guard, prices={"search": "0.3"})]
+    )
+    running = asyncio.create_task(agent.ainvoke(GO))
+    await entered.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert numbers() == ("0", "0", "0.3")
