@@ -26,7 +26,7 @@ def _beside(name):
     return module
 
 
-postgres, objects = _beside("postgres"), _beside("objects")
+postgres, objects, spenders = _beside("postgres"), _beside("objects"), _beside("spenders")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from trove_agents.server.db import Connection, Database
+from trove_agents.server.db import Connection, Database, Stale
 from trove_agents.server.errors import NotFound
 from trove_agents.server.wallets import announcements, holding, limits, store
 from trove_agents.server.wallets.keys import WalletPrincipal
@@ -43,6 +43,7 @@ def take(tx: Connection, wallet: WalletRow, movement: Movement) -> dict[int, Mov
 
     Raises:
         InsufficientFunds: one of them has not that much left, is frozen, or has a limit that does not allow it.
+        Stale: where others write beside this transaction, one had too little and has enough now.
     """
     moved = move(tx, wallet.path, movement)
     if len(moved) == len(wallet.path):
@@ -55,10 +56,13 @@ def take(tx: Connection, wallet: WalletRow, movement: Movement) -> dict[int, Mov
         if identity not in moved and (row := store.wallet(tx, identity)) is not None
     ]
     short = min(rows, key=lambda row: row.counters.remaining)
-    rule = "budget" if short.id == wallet.id else "parent_budget"
+    remaining = short.counters.remaining
     if any(row.frozen_us is not None for row in rows):
-        rule = "frozen"
-    raise InsufficientFunds(movement.more, short.counters.remaining, rule=rule)
+        raise InsufficientFunds(movement.more, remaining, rule="frozen")
+    if remaining >= movement.more:  # as it would be told, it would have been wrong to refuse
+        raise Stale("between the two statements somebody gave back, or thawed a wallet")
+    rule = "budget" if short.id == wallet.id else "parent_budget"
+    raise InsufficientFunds(movement.more, remaining, rule=rule)
 
 
 def spend(
