@@ -5,8 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from trove_agents import NotSupported, WalletApproval, WalletClient, WalletLimits
+from trove_agents import NotSupported, TroveError, WalletApproval, WalletClient, WalletLimits
 from trove_agents.client.drive import Driver
+from trove_agents.embedded import Trove
 
 from .conftest import reply
 from .plain_wallets import PlainWallets
@@ -65,7 +66,7 @@ USES = {
 ALL = [use for uses in USES.values() for use in uses]
 
 
-PUBLIC = {"create_key", "create_wallet", "purchase", "balance", "transactions", "wallet"}
+PUBLIC = {"capabilities", "create_key", "create_wallet", "purchase", "balance", "transactions", "wallet"}
 """What every server of the public service's calls has."""
 
 
@@ -82,6 +83,27 @@ def test_a_plain_server_is_asked_once_and_sent_nothing_else(colour, method, argu
         with pytest.raises(NotSupported):
             colour.call(client, method, *arguments, **named)
     assert [request.path for request in transport.requests] == ["/api/capabilities"]
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_server_that_does_not_know_the_question_has_nothing(colour, status):
+    client = colour.wallets(colour.transport(lambda _: reply(status)))
+    assert colour.call(client, "capabilities") == frozenset()
+
+
+@pytest.mark.parametrize("status", [401, 500, 503])
+def test_what_a_server_has_is_asked_again_when_it_could_not_say(colour, status):
+    answers = iter([reply(status), reply(200, b'{"holds": true, "refunds": false, "version": "1"}')])
+    client = colour.wallets(colour.transport(lambda _: next(answers), retries=False))
+    with pytest.raises(TroveError):
+        colour.call(client, "capabilities")
+    assert colour.call(client, "capabilities") == {"holds", "steps"}
+
+
+def test_all_that_our_server_has_is_known_to_the_client(colour):
+    with Trove.temporary() as trove:
+        client = colour.embedded_wallets(trove)
+        assert colour.call(client, "capabilities") == {*USES, "idempotency", "steps"}
 
 
 @pytest.mark.parametrize("name", USES)

@@ -103,6 +103,7 @@ def admin(client: ta.TroveAdminClient) -> None:
 
 
 def wallets(client: ta.WalletClient, trove: ta.Trove) -> None:
+    assert_type(client.capabilities(), frozenset[str])
     assert_type(client.create_key("n"), ta.WalletKeyCreated)
     assert_type(client.create_key("n", role="spend", wallet_id=1).wallet_id, int | None)
     client.create_key("n", role="admin")  # type: ignore[arg-type]

@@ -42,16 +42,21 @@ class Capabilities:
         if self._names is None:
             self._names = yield from self._ask()
 
+    def names(self) -> Flow[frozenset[str]]:
+        """All that the server has."""
+        yield from self.learn()
+        assert self._names is not None, "learnt"
+        return self._names
+
     def known(self, name: str) -> bool:
         """Whether the server is known to have it."""
         return self._names is not None and name in self._names
 
     def check(self, *names: str) -> Flow[None]:
         """``need`` for what is no step, and for all of several capabilities."""
-        yield from self.learn()
-        assert self._names is not None, "learnt"
+        there = yield from self.names()
         for name in names:
-            if name not in self._names:
+            if name not in there:
                 raise NotSupported(f"this server does not have {name}")
 
 

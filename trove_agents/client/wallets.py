@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -13,12 +14,14 @@ from trove_agents.client.drive import AsyncDriver, Driver
 from trove_agents.client.money import Amount, total, usd
 from trove_agents.client.transport import Reply
 from trove_agents.client.wallet_pages import Pagination
-from trove_agents.errors import TroveNotFoundError, WalletBudgetWarning, WalletExists
+from trove_agents.errors import TroveError, WalletBudgetWarning, WalletExists
 from trove_agents.wire.wallets import PAGE
 
 NAMESPACES: Final = "namespaces"
 """The capability: wallets know their agent's namespace."""
 _WALLETS: Final = ("api", "wallets")
+_UNKNOWN: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED})
+"""What a server answers that has no such call."""
 
 
 class WalletInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +143,9 @@ def capabilities() -> Flow[frozenset[str]]:
     """What the server has beside the public service's calls; nothing, where it does not know the question."""
     try:
         return (yield from get(("api", "capabilities"), _names))
-    except TroveNotFoundError:
+    except TroveError as error:
+        if error.status_code not in _UNKNOWN:
+            raise
         return frozenset()
 
 
@@ -159,6 +164,14 @@ class Unseen:
 
 class WalletsMethods(Driver):
     """Wallets of one wallet key. An unknown or foreign wallet raises ``TroveNotFoundError``."""
+
+    def capabilities(self) -> frozenset[str]:
+        """What the server has beside the public service's calls, by name; asked once. Empty: nothing.
+
+        ``holds``, ``idempotency``, ``refunds``, ``limits``, ``children``, ``approvals``, ``key_roles``,
+        ``wallet_updates``, ``namespaces``, ``steps``.
+        """
+        return self.run(self._capabilities.names())
 
     def create_wallet(
         self, agent_id: str, name: str, budget_limit_usd: Amount, *, namespace: str | None = None
@@ -247,6 +260,10 @@ class WalletsMethods(Driver):
 
 class AsyncWalletsMethods(AsyncDriver):
     """As ``WalletsMethods``."""
+
+    async def capabilities(self) -> frozenset[str]:
+        """See :meth:`WalletClient.capabilities`."""
+        return await self.run(self._capabilities.names())
 
     async def create_wallet(
         self, agent_id: str, name: str, budget_limit_usd: Amount, *, namespace: str | None = None
@@ -403,10 +420,8 @@ def _transactions(reply: Reply) -> TransactionsPage:
 
 
 def _names(reply: Reply) -> frozenset[str]:
-    named = frozenset(name for name, there in _CAPABILITIES(reply).items() if there is True)
-    return (
-        named | {"steps"} if "holds" in named else named
-    )  # they are a part of holds, without a name of their own
+    named = frozenset(name for name, there in _CAPABILITIES(reply).items() if there is True) - {"success"}
+    return named | {"steps"} if "holds" in named else named  # a part of holds, without a name of their own
 
 
 def _warn_of_another(agent_id: str, budget: Decimal, asked: Amount) -> None:
