@@ -16,7 +16,7 @@ def test_version_and_help(run_command):
     assert run_command("--version") == (0, f"trove-agents {importlib.metadata.version('trove-agents')}\n", "")
     status, output, _ = run_command("--help")
     assert status == 0
-    for name in ("serve", "workspace", "doctor"):
+    for name in ("serve", "workspace", "wallet", "doctor"):
         assert name in output
 
 

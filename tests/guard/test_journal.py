@@ -1,6 +1,7 @@
 """The journal's file: private, durable, and moved on by one at a time."""
 
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -40,6 +41,30 @@ def test_a_payment_is_there_once_per_wallet_and_key(journal):
     assert journal.add(entry(wallet_id=2))
     assert journal.find(1, "k").fingerprint == "f"
     assert journal.find(1, "other") is None
+
+
+def test_it_tells_whose_payments_it_has(journal):
+    assert journal.wallets() == []
+    for wallet_id in (7, 2, 7):
+        journal.add(entry(wallet_id=wallet_id, key=str(wallet_id)))
+    assert journal.wallets() == [2, 7]
+
+
+@pytest.mark.parametrize("made", ["text", "table", "version"])
+def test_a_file_that_is_another_s_is_refused_and_left_as_it_is(tmp_path, made):
+    path = tmp_path / "other.db"
+    if made == "text":
+        path.write_text("not SQLite at all")
+    else:
+        other = sqlite3.connect(path)
+        other.execute("CREATE TABLE mine (a)" if made == "table" else "PRAGMA user_version = 99")
+        other.close()
+    path.chmod(0o644)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="no journal"):
+        SqliteJournal(path)
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (before, 0o644)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_only_one_of_two_moves_it_on(journal, tmp_path):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from trove_agents.cli import doctor, serve, workspace
+from trove_agents.cli import doctor, serve, wallet, workspace
 
 app = typer.Typer(
     name="trove-agents",
@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 app.command("serve")(serve.serve)
 app.add_typer(workspace.app, name="workspace")
+app.add_typer(wallet.app, name="wallet")
 app.command("doctor")(doctor.doctor)
 
 

@@ -42,6 +42,26 @@ Network = Annotated[
         help="What commands may reach: nothing, the internet without the host's own networks, or all the host can.",
     ),
 ]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--base-url",
+        metavar="URL",
+        help="The server of the wallets, else what TROVE_BASE_URL says. Its key is that of TROVE_WALLET_KEY.",
+    ),
+]
+WalletsOf = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="PATH",
+        help="The state directory of the wallets, by default .trove-agents, where no server is named.",
+        file_okay=False,
+    ),
+]
+Journal = Annotated[
+    Path, typer.Option("--journal", metavar="FILE", help="The guard's journal.", dir_okay=False)
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
 
 FOLDER = Path(".trove-agents")

@@ -53,6 +53,13 @@ def local(folder: Path, keys: KeyService) -> WorkspaceCreated:
     return made
 
 
+def kept_wallet_key(folder: Path) -> str | None:
+    """The key of this directory's embedded wallets, if it has one."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return (folder / _WALLETS).read_text("ascii").strip()
+    return None
+
+
 def wallet_key(folder: Path, works: Callable[[str], bool], make: Callable[[], str]) -> str:
     """The key of this directory's embedded wallets (mode 600 in the directory). One that the server does not know
     is replaced: its database is another, and the wallets are gone.
@@ -63,9 +70,9 @@ def wallet_key(folder: Path, works: Callable[[str], bool], make: Callable[[], st
     lock = os.open(folder / f".{_WALLETS}.lock", os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with contextlib.suppress(FileNotFoundError):
-            if works(kept := path.read_text("ascii").strip()):
-                return kept
+        kept = kept_wallet_key(folder)
+        if kept is not None and works(kept):
+            return kept
         made = make()
         write_private(path, made.encode())
         return made

@@ -181,6 +181,11 @@ class Trove:
             agent_id, budget_usd=budget_usd, name=name, namespace=namespace
         )
 
+    def has_wallets(self) -> bool:
+        """Whether wallets were made in this directory that its database knows; :meth:`wallets` makes a key if not."""
+        key = credentials.kept_wallet_key(self.folder)
+        return key is not None and self._knows_wallet_key(key)
+
     # About it
     @property
     def credentials(self) -> WorkspaceCreated:

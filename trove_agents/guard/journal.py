@@ -81,16 +81,24 @@ class SqliteJournal:
     """A journal in one SQLite file on a local disk, readable by its owner only.
 
     Safe for several threads, and for several processes that each open their own.
+
+    Raises:
+        ValueError: the file is another's, or of another version; it is left as it is.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-        self.path.chmod(0o600)  # also of a file that was there
         self._lock = threading.Lock()
         self._connection = sqlite3.connect(
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
+        if not self._is_ours():
+            self._connection.close()
+            raise ValueError(
+                f"{self.path} is no journal of this version of trove-agents; it was left as it is"
+            )
+        self.path.chmod(0o600)  # also of a file that was there
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
         self._durable = True
@@ -124,6 +132,12 @@ class SqliteJournal:
             select, values = f"{select} AND intent = ?", (*values, intent)
         return self._read(f"{select} ORDER BY created_at, key", values)
 
+    def wallets(self) -> list[int]:
+        """The ids of the wallets that payments are written down of."""
+        with self._lock:
+            rows = self._connection.execute("SELECT DISTINCT wallet_id FROM payments ORDER BY 1").fetchall()
+        return [wallet_id for (wallet_id,) in rows]
+
     def close(self) -> None:
         """Closes the file."""
         with self._lock:
@@ -133,11 +147,6 @@ class SqliteJournal:
         if self._layout() == _LAYOUT:
             return
         self._connection.execute("BEGIN IMMEDIATE")
-        if (layout := self._layout()) not in (_NONE, _LAYOUT) or self._is_foreign(layout):
-            self._connection.close()
-            raise ValueError(
-                f"{self.path} is no journal of this version of trove-agents; it was left as it is"
-            )
         self._connection.execute(_TABLE)
         self._connection.execute(_INDEX)
         self._connection.execute(f"PRAGMA user_version = {_LAYOUT}")
@@ -147,9 +156,18 @@ class SqliteJournal:
         version: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
         return version
 
-    def _is_foreign(self, layout: int) -> bool:
-        there = self._connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-        return layout == _NONE and there is not None
+    def _is_ours(self) -> bool:
+        """Whether it is a journal, or a new file."""
+        self._connection.execute("BEGIN")  # both looks see the same, whatever another process does
+        try:
+            layout = self._layout()
+            there = self._connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
+                raise
+            return False
+        self._connection.execute("COMMIT")
+        return layout == _LAYOUT or (layout == _NONE and there is None)
 
     def _write(self, statement: str, values: tuple[object, ...], *, durable: bool = True) -> bool:
         with self._lock:
