@@ -25,8 +25,9 @@ from pydantic_ai.workspaces import (
     WorkspaceUnavailableError,
 )
 
-from pydantic_ai_trove.acting import marked
+from pydantic_ai_trove.acting import current, marked
 from pydantic_ai_trove.clients import Source, client_of, own_namespace
+from pydantic_ai_trove.records import PROVIDER
 from pydantic_ai_trove.verbatim import LIMIT, SCRIPT, outputs, script_of
 from trove_agents import (
     AsyncTroveClient,
@@ -41,8 +42,6 @@ from trove_agents import (
     TroveTimeoutError,
 )
 
-PROVIDER: Final = "trove"
-"""Of the references to workspaces; their ``id`` is the namespace."""
 ROOT: Final = "/workspace"
 """Where commands find the files."""
 _TOP: Final = "workspace"
@@ -87,7 +86,7 @@ class TroveWorkspaceBackend(WorkspaceBackend, SupportsCommands, SupportsFilesyst
             ref.id if ref is not None else namespace or own_namespace(source) or f"ws-{uuid.uuid4().hex}"
         )
         self._source = source
-        self._client: AsyncTroveClient | None = client_of(source, self._namespace)
+        self._client: AsyncTroveClient | None = None
         self._timeout = timeout
         self._lock = asyncio.Lock()
         self._ready = False
@@ -102,6 +101,11 @@ class TroveWorkspaceBackend(WorkspaceBackend, SupportsCommands, SupportsFilesyst
         """Where it works, or will."""
         return self._namespace
 
+    @property
+    def source(self) -> Source:
+        """Where its clients come from."""
+        return self._source
+
     async def client(self) -> AsyncTroveClient:
         """A client of the namespace, which is there now. Its changes are marked with the step that the run is at.
 
@@ -114,7 +118,7 @@ class TroveWorkspaceBackend(WorkspaceBackend, SupportsCommands, SupportsFilesyst
             async with self._lock:
                 await self._attach(self._client)
                 self._ready = True
-        return marked(self._client)
+        return marked(self._client, current())
 
     async def aclose(self) -> None:
         """Closes the connections that it opened itself; the next operation opens them again."""

@@ -1,4 +1,4 @@
-"""Where clients come from: whoever can make one for any namespace, or a single one."""
+"""Where clients come from: whoever can make one for any namespace."""
 
 from typing import Protocol, TypeAlias
 
@@ -15,23 +15,14 @@ class Clients(Protocol):
 
 
 Source: TypeAlias = Clients | AsyncTroveClient
-"""Whose workspaces: all that a connection can reach, or that of one client."""
+"""Whose workspaces: those that a connection can reach, or first of all that of one client."""
 
 
 def client_of(source: Source, namespace: str) -> AsyncTroveClient:
-    """A client for a namespace, without I/O.
-
-    Raises:
-        UserError: there is only a client of another namespace.
-    """
+    """A client for a namespace, without I/O. A single client lends its connections to the others."""
     if not isinstance(source, AsyncTroveClient):
         return source.async_client(namespace)
-    if source.namespace != namespace:
-        raise UserError(
-            f"{source!r} cannot work in the namespace {namespace!r}: "
-            "give a Trove, or what connect() returns, instead of a client"
-        )
-    return source
+    return source if source.namespace == namespace else source.for_namespace(namespace)
 
 
 def own_namespace(source: Source) -> str | None:

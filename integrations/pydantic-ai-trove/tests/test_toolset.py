@@ -1,14 +1,19 @@
+import base64
+
 import pytest
-from pydantic_ai import Agent, ModelMessagesTypeAdapter, models
-from pydantic_ai.exceptions import UnexpectedModelBehavior
+from pydantic_ai import Agent, BinaryContent, ModelMessagesTypeAdapter
+from pydantic_ai.exceptions import UnexpectedModelBehavior, UserError
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import FunctionModel
-from pydantic_ai_trove import bash_toolset
+from pydantic_ai_trove import TroveToolset, TroveWorkspaceBackend
+from pydantic_ai.workspaces import LocalWorkspaceBackend, ReadOnlyWorkspace, Workspace
 from trove_agents import TroveAuthError, TroveConnectionError
+from trove_agents.tools import CATALOG
 
 GOOD = {"exit_code": 0, "stdout": "hi\n"}
-
-models.ALLOW_MODEL_REQUESTS = False
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 
 def agent(client, *turns, **options):
@@ -24,7 +29,7 @@ def agent(client, *turns, **options):
         ]
         return ModelResponse(calls)
 
-    return Agent(FunctionModel(answer), toolsets=[bash_toolset(client, **options)])
+    return Agent(FunctionModel(answer), toolsets=[TroveToolset(client, **options)])
 
 
 def returns(result):
@@ -41,7 +46,7 @@ async def test_a_command(client, server):
     result = await agent(client, ["x"]).run("go")
     [part] = returns(result)
     assert (part.content, part.outcome, result.output) == ("hi", "success", "done")
-    assert part.metadata == {"exit_code": 0, "stdout": "hi\n", "stderr": "", "duration_ms": 1}
+    assert part.metadata["exit_code"] == 0 and part.metadata["duration_ms"] == 1
 
 
 async def test_async(async_client, async_server):
@@ -63,10 +68,10 @@ async def test_histories_can_be_stored(client, server):
     assert ModelMessagesTypeAdapter.validate_json(ModelMessagesTypeAdapter.dump_json(history)) == history
 
 
-async def test_long_output_is_cut(client, server):
-    server.answers["x"] = {"exit_code": 0, "stdout": "line\n" * 10_000}
-    [part] = returns(await agent(client, ["x"], max_characters=1_000).run("go"))
-    assert len(part.content) < 1_300
+async def test_long_output_is_cut(trove, namespace):
+    client = trove.async_client(namespace)
+    [part] = returns(await agent(client, ["seq 10000"], max_characters=1_000).run("go"))
+    assert len(part.content) < 1_300 and part.metadata["truncated"]
 
 
 async def test_arguments_that_can_be_fixed_are_retried(client, server):
@@ -110,15 +115,86 @@ async def test_lost_connections_end_the_run(client, server):
         await agent(client, ["x"]).run("go")
 
 
-async def test_what_the_model_is_told(client):
+def test_tools_are_chosen_by_name(client):
+    assert list(TroveToolset(client, id="trove").tools) == ["bash"]
+    assert list(TroveToolset(client, tools=CATALOG).tools) == list(CATALOG)
+    assert TroveToolset(client, id="trove").id == "trove"
+    with pytest.raises(ValueError, match="no tool 'rm'; there are: bash"):
+        TroveToolset(client, tools=["rm"])
+
+
+async def test_what_the_model_is_told(client, scripted):
     seen = []
+    await Agent(scripted(seen=seen), toolsets=[TroveToolset(client, tools=["bash", "read"])]).run("go")
+    bash, read = seen[0][1].function_tools
+    assert (bash.name, bash.sequential, read.sequential) == ("bash", True, False)
+    assert bash.parameters_json_schema["required"] == ["command"]
 
-    def answer(messages, info):
-        seen.extend(info.function_tools)
-        return ModelResponse([TextPart("done")])
 
-    await Agent(FunctionModel(answer), toolsets=[bash_toolset(client, id="trove")]).run("go")
-    [tool] = seen
-    assert (tool.name, tool.sequential) == ("bash", True)
-    assert tool.parameters_json_schema["required"] == ["command"]
-    assert bash_toolset(client, id="trove").id == "trove"
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_the_whole_catalogue(trove, namespace, scripted, asynchronous):
+    client = trove.async_client(namespace) if asynchronous else trove.client(namespace)
+    turns = [
+        [("snapshot", {"label": "empty"})],
+        [("write", {"path": "a.txt", "content": "one\ntwo\n"}), ("read", {"path": "a.txt"})],
+        [("edit", {"path": "a.txt", "old": "two", "new": "three"}), ("grep", {"pattern": "three"})],
+        [("list", {}), ("glob", {"pattern": "*.txt"})],
+        [("bash", {"command": "wc -l < a.txt"})],
+    ]
+    found = returns(await Agent(scripted(*turns), toolsets=[TroveToolset(client, tools=CATALOG)]).run("go"))
+    assert [part.outcome for part in found] == ["success"] * 8
+    assert "one\ntwo" in found[2].content and "a.txt" in found[4].content and found[7].content == "2"
+    assert trove.client(namespace).read_text("a.txt") == "one\nthree\n"
+
+
+async def test_images_are_shown(trove, namespace, scripted):
+    trove.client(namespace).upload("dot.png", PIXEL)
+    toolset = TroveToolset(trove.async_client(namespace), tools=["read"])
+    result = await Agent(scripted([("read", {"path": "dot.png"})]), toolsets=[toolset]).run("go")
+    [part] = returns(result)
+    text, image = part.content
+    assert isinstance(text, str) and isinstance(image, BinaryContent)
+    assert (image.data, image.media_type) == (PIXEL, "image/png")
+    history = result.all_messages()
+    assert ModelMessagesTypeAdapter.validate_json(ModelMessagesTypeAdapter.dump_json(history)) == history
+
+
+async def test_changes_say_which_call_made_them(trove, namespace, scripted):
+    writing = [("write", {"path": "a", "content": ""})]
+    for client in (trove.client(namespace), trove.async_client(namespace)):
+        result = await Agent(scripted(writing), toolsets=[TroveToolset(client, tools=["write"])]).run(
+            "go", conversation_id="Größe\n" * 99
+        )
+        step = next(trove.client(namespace).history("a")).step
+        assert (step.run, step.step, step.call) == (result.run_id, "1", "0-0")
+        assert step.thread.startswith("Gr-e-")
+        trove.client(namespace).delete("a")
+
+
+async def test_the_workspace_of_the_run(trove, namespace, scripted):
+    mine = Agent(
+        scripted([("write", {"path": "a", "content": "1"})]), toolsets=[TroveToolset(tools=["write"])]
+    )
+    await mine.run("go", workspace=TroveWorkspaceBackend(trove, namespace=namespace))
+    assert trove.client(namespace).read_text("a") == "1"
+
+
+async def test_a_run_that_may_only_read(trove, namespace, scripted):
+    seen = []
+    mine = Agent(scripted(seen=seen), toolsets=[TroveToolset(tools=CATALOG)])
+    backend = TroveWorkspaceBackend(trove, namespace=namespace)
+    await mine.run("go", workspace=ReadOnlyWorkspace(Workspace(backend)))
+    assert {tool.name for tool in seen[0][1].function_tools} == {
+        "read",
+        "list",
+        "glob",
+        "grep",
+        "diff",
+        "snapshot",
+    }
+
+
+async def test_the_workspace_of_another_provider(scripted, tmp_path):
+    mine = Agent(scripted([("bash", {"command": "true"})]), toolsets=[TroveToolset()])
+    with pytest.raises(UserError, match="TroveWorkspace"):
+        await mine.run("go", workspace=LocalWorkspaceBackend(tmp_path))

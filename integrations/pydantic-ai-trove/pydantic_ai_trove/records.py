@@ -1,0 +1,190 @@
+"""What a history says of the files: the references taken at its steps, kept in the metadata of its model responses.
+
+They go wherever the messages go, through any store that keeps ``ModelResponse.metadata``, and are never sent to a model.
+A response that calls tools says what the files were ``before`` and ``after`` all of its calls, and, where there are
+several, after each. Nothing here does I/O.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
+
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelRequest,
+    ModelResponse,
+    RetryPromptPart,
+    ToolReturnPart,
+    WorkspaceRef,
+)
+
+PROVIDER: Final = "trove"
+"""Of the references to workspaces; their ``id`` is the namespace."""
+KEY: Final = "trove"
+"""In the metadata of a response."""
+
+
+class Point(NamedTuple):
+    """A state of a namespace that is kept."""
+
+    reference_id: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a response says of the files."""
+
+    namespace: str
+    run: str
+    """The run that carried out its calls."""
+    before: Point | None = None
+    after: Point | None = None
+    calls: Mapping[str, Point] | None = None
+    """By the ids of the calls that ended; only where there are several."""
+
+    def latest(self, ended: set[str]) -> Point | None:
+        """What the files were when the last of those calls had ended."""
+        points = [point for call, point in (self.calls or {}).items() if call in ended]
+        return max(points, key=lambda point: point.version, default=self.before)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceStep:
+    """A place in a history to go back to."""
+
+    index: int
+    """0 is before the first tool call; then one for each response that called tools."""
+    messages: int
+    """How many messages of the history lead to it."""
+    tools: tuple[str, ...]
+    """What was called."""
+    namespace: str
+    reference_id: str
+    """What the files were, for ``at=`` of what reads, ``diff``, ``fork`` and ``restore_to``."""
+
+
+def record_of(message: ModelMessage) -> Record | None:
+    """What a message says; None for nothing, or nothing that can be read."""
+    found = (message.metadata or {}).get(KEY) if isinstance(message, ModelResponse) else None
+    try:
+        return None if found is None else _read(found)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+
+
+def write(response: ModelResponse, record: Record) -> None:
+    """Lets a response say it. The metadata becomes another object: the former may be shared with the caller's."""
+    written: dict[str, Any] = {"namespace": record.namespace, "run": record.run}
+    if record.before is not None:
+        written["before"] = record.before._asdict()
+    if record.after is not None:
+        written["after"] = record.after._asdict()
+    if record.calls:
+        written["calls"] = {call: point._asdict() for call, point in record.calls.items()}
+    response.metadata = {**(response.metadata or {}), KEY: written}
+
+
+def standing(history: Sequence[ModelMessage], namespace: str) -> Point | None:
+    """What the files have to be for a run that goes on from a history; None: it does not say.
+
+    Calls that were cut off do not count, since the model is told that they have no result, and calls that are still
+    to come do not either; what the others of the same response did does.
+    """
+    for index in reversed(range(len(history))):
+        response = history[index]
+        record = record_of(response)
+        if record is None or record.namespace != namespace:
+            continue
+        assert isinstance(response, ModelResponse)
+        later = history[index + 1 :]
+        if not response.tool_calls or any(isinstance(message, ModelResponse) for message in later):
+            return record.after or record.latest(set(record.calls or ()))
+        if not later:
+            return record.before
+        ended = {part.tool_call_id for part in _answers(later)}
+        cut_off = any(
+            isinstance(message, ModelRequest) and message.state == "interrupted" for message in later
+        )
+        return record.latest(ended) if cut_off or record.after is None else record.after
+    return None
+
+
+def steps_of(history: Sequence[ModelMessage]) -> list[WorkspaceStep]:
+    """The places to go back to, oldest first."""
+    found: list[WorkspaceStep] = []
+    for index, response in enumerate(history):
+        record = record_of(response)
+        if record is None or not isinstance(response, ModelResponse) or not response.tool_calls:
+            continue
+        if record.before is not None and not found:
+            found.append(WorkspaceStep(0, index, (), record.namespace, record.before.reference_id))
+        end = _answered(history, index, {call.tool_call_id for call in response.tool_calls})
+        if record.after is not None and end is not None:
+            tools = tuple(call.tool_name for call in response.tool_calls)
+            found.append(WorkspaceStep(len(found), end, tools, record.namespace, record.after.reference_id))
+    return found
+
+
+def moved(
+    messages: Sequence[ModelMessage], namespace: str, now: Point, conversation: str
+) -> list[ModelMessage]:
+    """Copies of messages that go on in another namespace, of which they say that its files are as they were."""
+    ref = WorkspaceRef(provider=PROVIDER, id=namespace)
+    copies = [
+        replace(message, conversation_id=conversation, workspace_ref=ref)
+        if isinstance(message, ModelResponse)
+        else replace(message, conversation_id=conversation)
+        for message in messages
+    ]
+    for message in reversed(copies):
+        record = record_of(message)
+        if record is not None and isinstance(message, ModelResponse):
+            write(message, Record(namespace, record.run, now, now))
+            break
+    return copies
+
+
+def without_references(history: Sequence[ModelMessage]) -> list[ModelMessage]:
+    """Copies of messages that say nothing of the files: a run takes the workspace as it finds it."""
+    return [_silent(message) for message in history]
+
+
+def _silent(message: ModelMessage) -> ModelMessage:
+    if KEY not in (message.metadata or {}):
+        return message
+    kept = {key: value for key, value in (message.metadata or {}).items() if key != KEY}
+    return replace(message, metadata=kept or None)
+
+
+def _read(found: Mapping[str, Any]) -> Record:
+    return Record(
+        str(found["namespace"]),
+        str(found["run"]),
+        _point(found.get("before")),
+        _point(found.get("after")),
+        {
+            str(call): Point(str(p["reference_id"]), int(p["version"]))
+            for call, p in found.get("calls", {}).items()
+        },
+    )
+
+
+def _point(found: Mapping[str, Any] | None) -> Point | None:
+    return None if found is None else Point(str(found["reference_id"]), int(found["version"]))
+
+
+def _answers(messages: Sequence[ModelMessage]) -> Iterator[ToolReturnPart | RetryPromptPart]:
+    for message in messages:
+        for part in message.parts:
+            if isinstance(part, ToolReturnPart | RetryPromptPart):
+                yield part
+
+
+def _answered(history: Sequence[ModelMessage], index: int, calls: set[str]) -> int | None:
+    """How many messages there are up to the answers to the calls of a response; None: they are not all answered."""
+    end = index + 1
+    while end < len(history) and isinstance(history[end], ModelRequest):
+        end += 1
+    ended = {part.tool_call_id for part in _answers(history[index + 1 : end])}
+    return end if calls <= ended else None

@@ -1,0 +1,446 @@
+"""A workspace that follows its conversation: the capability for agents."""
+
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from anyio import Lock
+from pydantic_ai import AgentRunResult, RunContext
+from pydantic_ai.agent import CallToolsNode
+from pydantic_ai.capabilities import (
+    AbstractCapability,
+    AgentNode,
+    NodeResult,
+    ValidatedToolArgs,
+    WrapRunHandler,
+    WrapToolExecuteHandler,
+    durable_operation,
+)
+from pydantic_ai.exceptions import ToolFailedError, ToolRetryError, UserError
+from pydantic_ai.messages import InstructionPart, ModelMessage, ModelResponse, ToolCallPart
+from pydantic_ai.tools import ToolDefinition
+from pydantic_ai.toolsets import AbstractToolset
+from pydantic_ai.workspaces import WorkspaceBackend, WorkspaceRef
+
+from pydantic_ai_trove.acting import acting, label, step_of
+from pydantic_ai_trove.aligning import Alignment, OnForeignChange, align, go_back
+from pydantic_ai_trove.backend import TroveWorkspaceBackend
+from pydantic_ai_trove.clients import Source, client_of, own_namespace
+from pydantic_ai_trove.events import FilesChanged, FilesFound
+from pydantic_ai_trove.records import (
+    PROVIDER,
+    Point,
+    Record,
+    WorkspaceStep,
+    moved,
+    record_of,
+    standing,
+    steps_of,
+    write,
+)
+from pydantic_ai_trove.toolset import TroveToolset, of_run
+from trove_agents import AsyncTroveClient, connect
+from trove_agents.tools import DEFAULT, MAX_CHARACTERS, namespace_of
+
+NOTE: Final = "workspace/.trove/agent.md"
+"""What one session leaves for the next."""
+_INSTRUCTIONS: Final = f"""\
+You have a workspace: a directory tree of your own, called workspace/, that stays when this conversation ends. \
+What the next session should know, write to {NOTE} before you finish: what is done, and what is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewound:
+    """A history and its files, gone back to a step."""
+
+    messages: list[ModelMessage]
+    """For ``message_history``."""
+    discarded: str | None
+    """A reference to what the files were before; None: they were as they had to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """A history and its files up to a step, to go on with beside the first ones."""
+
+    messages: list[ModelMessage]
+    """For ``message_history``."""
+    workspace: WorkspaceRef
+    """For ``workspace``. Needed only where no message of the model says it: before the first tool call."""
+    conversation_id: str
+    """The messages have it."""
+
+
+@dataclass
+class TroveWorkspace(AbstractCapability[Any]):
+    """Gives agents a workspace that follows the conversation, also when it breaks off or is taken back.
+
+    Each conversation works in a namespace of its own, which comes into being when it is first used. What is there
+    already, such as files that were uploaded for it, is taken as it is. The agent is offered ``bash``, or the tools you
+    choose, and told what it finds; every tool that speaks to ``ctx.workspace`` works there, too.
+
+    Before and after each response that calls tools a reference to the files is taken and written into the response's
+    metadata, so **whoever stores the messages stores what the files were**. A run that starts from a history puts the
+    files back first, to where that history has them: what a run did that was killed, or whose messages were dropped, is
+    undone, and kept under a reference that the event ``FilesFound`` names. What others changed meanwhile stays.
+
+    One run at a time goes on with a conversation. Servers without references, history and steps are refused
+    (``NotSupported``). In realtime sessions there are the tools, and nothing is recorded.
+    """
+
+    source: Source
+    """A ``Trove``, what ``connect()`` returns, or an ``AsyncTroveClient``, whose namespace is then used for all."""
+
+    _: KW_ONLY
+
+    namespace: str | Callable[[RunContext[Any]], str] | None = None
+    """One for all runs, or what finds it for a run. None: by the conversation, see ``namespace_of``."""
+
+    tools: Sequence[str] = DEFAULT
+    """What the model is offered: see ``TroveToolset``. None, ``()``, where other capabilities bring tools."""
+
+    orientation: bool = True
+    """Tell the model at the start of a run what is there. Left out where the workspace's files have less authority than
+    the application (``AuthorityWorkspace``), since names of files and the last session's note are among it."""
+
+    hand_off: Callable[[AgentRunResult[Any]], str | None] | None = None
+    """What a run leaves for the next session, from its result; otherwise the model is told to do it itself."""
+
+    on_foreign_change: OnForeignChange = "keep"
+    """What becomes of files that others changed since the history that a run starts from: ``"keep"``; ``"restore"``:
+    they are put back too, and kept under a reference; ``"refuse"``: the run raises ``ForeignChanges``. Where something
+    of the conversation itself has to be undone, ``"keep"`` puts back all of it: a reference is for the whole."""
+
+    max_characters: int = MAX_CHARACTERS
+    """Of one tool result's text for the model."""
+
+    timeout: float = 600.0
+    """Seconds for commands of ``ctx.workspace`` that are given none."""
+
+    id: str | None = "trove_workspace"
+    """Fixed, so that histories and durable runs find it again; a later one replaces an earlier one."""
+
+    _made: WeakKeyDictionary[TroveWorkspaceBackend, str] = field(
+        init=False, repr=False, compare=False, default_factory=WeakKeyDictionary
+    )
+    """Backends by the runs that they were made for."""
+    _client: AsyncTroveClient | None = field(init=False, repr=False, compare=False, default=None)
+    _noting: Lock = field(init=False, repr=False, compare=False, default_factory=Lock)
+    _told: str | None = field(init=False, repr=False, compare=False, default=None)
+
+    @classmethod
+    def combine(cls, capabilities: Sequence[AbstractCapability[Any]]) -> AbstractCapability[Any]:
+        """The last one, whole: settings of two servers are not mixed."""
+        return capabilities[-1]
+
+    @classmethod
+    def from_spec(
+        cls, *, base_url: str | None = None, path: str | None = None, **options: Any
+    ) -> "TroveWorkspace":
+        """From an agent's specification: the server is found as ``connect`` does, keys come from the environment.
+
+        Args:
+            base_url: The server; None: ``TROVE_BASE_URL``, or the embedded one.
+            path: Where the embedded server keeps its state.
+            options: Of this class, but functions.
+        """
+        return cls(connect(base_url=base_url, path=path), **options)
+
+    # What it brings
+    def get_toolset(self) -> AbstractToolset[Any] | None:
+        """The tools of the catalogue."""
+        if not self.tools:
+            return None
+        return TroveToolset(self._of, tools=self.tools, max_characters=self.max_characters, id=self.id)
+
+    def get_instructions(self) -> list[Any]:
+        """That there is a workspace, and what is in it."""
+        return [_INSTRUCTIONS, self._orient] if self.hand_off is None else [self._orient]
+
+    def get_workspace(self, ctx: RunContext[Any], *, ref: WorkspaceRef | None) -> WorkspaceBackend | None:
+        """The workspace of a history, or that of the conversation."""
+        if ref is not None and ref.provider != PROVIDER:
+            return None
+        if ref is not None:
+            backend = TroveWorkspaceBackend(self.source, ref=ref, timeout=self.timeout)
+        else:
+            backend = TroveWorkspaceBackend(self.source, namespace=self._namespace(ctx), timeout=self.timeout)
+        self._made[backend] = ctx.run_id or ""
+        return backend
+
+    async def for_run(self, ctx: RunContext[Any]) -> "TroveWorkspace":  # noqa: ARG002 (as it is called)
+        """What a run finds and is told is its own."""
+        own = replace(self)
+        own._made = self._made  # noqa: SLF001 (of this class)
+        return own
+
+    # The life of a run
+    async def wrap_run(self, ctx: RunContext[Any], *, handler: WrapRunHandler) -> AgentRunResult[Any]:
+        """Gives back the connections that were opened for the run."""
+        try:
+            return await handler()
+        finally:
+            if self._client is not None and self._client is not self.source:
+                await self._client.aclose()
+                self._client = None
+            if not ctx.in_durable_context:
+                backend = ctx.workspace.backend
+                if isinstance(backend, TroveWorkspaceBackend) and self._made.get(backend) == ctx.run_id:
+                    await backend.aclose()
+
+    async def before_run(self, ctx: RunContext[Any]) -> None:
+        """Puts the files where the history has them, and looks what is there."""
+        namespace = self._working(ctx)
+        if namespace is None:
+            return
+        point = standing(ctx.messages, namespace)
+        if point is not None:
+            await ctx.workspace.working_dir()
+            found = await self._align(namespace, point.reference_id, point.version, _thread(ctx))
+            if found.changed:
+                await ctx.emit(FilesFound(paths=list(found.changed), discarded=found.discarded))
+        if self.orientation and ctx.workspace.authority == "operator":
+            self._told = await self._look(namespace)
+
+    async def after_node_run(
+        self, ctx: RunContext[Any], *, node: "AgentNode[Any]", result: "NodeResult[Any]"
+    ) -> "NodeResult[Any]":
+        """Takes references before and after the calls of a response."""
+        if isinstance(node, CallToolsNode):
+            await self._note_after(ctx, node.model_response)
+        if isinstance(result, CallToolsNode):
+            await self._note_before(ctx, result.model_response)
+        return result
+
+    async def wrap_tool_execute(
+        self,
+        ctx: RunContext[Any],
+        *,
+        call: ToolCallPart,
+        tool_def: ToolDefinition,  # noqa: ARG002 (as it is called)
+        args: ValidatedToolArgs,
+        handler: WrapToolExecuteHandler,
+    ) -> Any:
+        """Marks what a call changes, and takes a reference after each of several."""
+        response = _response_of(ctx.messages, call)
+        if response is None or self._working(ctx) is None:
+            return await handler(args)
+        await self._note_before(ctx, response)
+        with acting(step_of(ctx)):
+            try:
+                result = await handler(args)
+            except (ToolFailedError, ToolRetryError):  # these, too, are results that the model hears of
+                await self._note_call(ctx, response, call)
+                raise
+        await self._note_call(ctx, response, call)
+        return result
+
+    async def after_run(self, ctx: RunContext[Any], *, result: AgentRunResult[Any]) -> AgentRunResult[Any]:
+        """Leaves the note, and takes the references that a streamed run has not taken yet."""
+        namespace = self._working(ctx)
+        responses = [each for each in result.all_messages() if isinstance(each, ModelResponse)]
+        if namespace is None or not responses:
+            return result
+        for response in responses:
+            record = record_of(response)
+            if record is not None and record.run == ctx.run_id and record.after is None:
+                await self._note_after(ctx, response)
+        if self.hand_off is not None and (text := self.hand_off(result)) is not None:
+            point = await self._leave(namespace, text, _thread(ctx), label(ctx.run_id) or "")
+            record = record_of(responses[-1]) or Record(namespace, ctx.run_id or "")
+            write(responses[-1], replace(record, after=point))
+        return result
+
+    # Going back
+    @staticmethod
+    def steps(history: Sequence[ModelMessage]) -> list[WorkspaceStep]:
+        """The places of a history to go back to, oldest first. Each has a reference to what the files were."""
+        return steps_of(history)
+
+    async def rewind(self, history: Sequence[ModelMessage], step: int | WorkspaceStep) -> Rewound:
+        """Takes a history and its files back to a step; go on with ``message_history=rewound.messages``.
+
+        Nothing is lost: what the files were is kept under the reference ``discarded``.
+
+        Args:
+            history: As ``all_messages()`` gave it, stored or not.
+            step: One of ``steps(history)``, or its number; -1 is the last.
+
+        Raises:
+            IndexError: there is no such step.
+            ReferenceGone: its reference was deleted.
+        """
+        place = step if isinstance(step, WorkspaceStep) else steps_of(history)[step]
+        messages = list(history[: place.messages])
+        async with self._reaching(place.namespace) as client:
+            discarded = await go_back(client, place.reference_id, _thread_of(messages))
+        return Rewound(messages, discarded)
+
+    async def fork(
+        self, history: Sequence[ModelMessage], step: int | WorkspaceStep, *, namespace: str | None = None
+    ) -> Forked:
+        """A second conversation that goes on from a step, with files of its own; the first one stays as it is.
+
+        Copies no files, and takes the same short time at any size.
+
+        Args:
+            history: As for ``rewind``.
+            step: As for ``rewind``.
+            namespace: The fork's; None: a new name.
+
+        Raises:
+            IndexError: there is no such step.
+            TroveNotFoundError: its reference was deleted.
+            TroveConflictError: the namespace is taken.
+        """
+        place = step if isinstance(step, WorkspaceStep) else steps_of(history)[step]
+        conversation = str(uuid.uuid4())
+        if namespace is None:
+            mapped = self.namespace is None and own_namespace(self.source) is None
+            namespace = conversation if mapped else f"{place.namespace[:95]}-{uuid.uuid4().hex}"
+        async with self._reaching(place.namespace) as client:
+            await client.fork(namespace, place.reference_id)
+        async with self._reaching(namespace) as client:
+            made = await client.create_reference(thread=conversation, step="fork")
+        now = Point(made.reference_id, made.version)
+        messages = moved(history[: place.messages], namespace, now, conversation)
+        return Forked(messages, WorkspaceRef(provider=PROVIDER, id=namespace), conversation)
+
+    # What reaches the server, once for each step of a durable run
+    @durable_operation(name="align")
+    async def _align(self, namespace: str, reference_id: str, version: int, thread: str) -> Alignment:
+        point = Point(reference_id, version)
+        return await align(self._at(namespace), point, thread, self.on_foreign_change)
+
+    @durable_operation(name="look")
+    async def _look(self, namespace: str) -> str:
+        return (await self._at(namespace).bootstrap()).as_system_prompt_block()
+
+    @durable_operation(name="refer")
+    async def _refer(self, namespace: str, thread: str, step: str) -> Point:
+        made = await self._at(namespace).create_reference(thread=thread, step=step)
+        return Point(made.reference_id, made.version)
+
+    @durable_operation(name="compare")
+    async def _compare(self, namespace: str, before: str, after: str) -> list[str]:
+        differences = await self._at(namespace).diff(before, after)
+        return [each.path for each in differences[:1_000]]
+
+    @durable_operation(name="leave")
+    async def _leave(self, namespace: str, text: str, thread: str, run: str) -> Point:
+        await self._at(namespace).with_step(thread=thread, run=run, step="hand-off").write(NOTE, text)
+        return await self._refer(namespace, thread, f"{run} hand-off")
+
+    # Its own
+    async def _note_before(self, ctx: RunContext[Any], response: ModelResponse) -> None:
+        namespace = self._working(ctx)
+        if namespace is None or not response.tool_calls:
+            return
+        async with self._noting:
+            record = record_of(response)
+            if record is not None and (record.namespace, record.run) == (namespace, ctx.run_id):
+                return
+            await ctx.workspace.working_dir()  # so that it is there
+            point = await self._refer(namespace, _thread(ctx), _step(ctx, "before"))
+            write(response, Record(namespace, ctx.run_id or "", before=point))
+
+    async def _note_call(self, ctx: RunContext[Any], response: ModelResponse, call: ToolCallPart) -> None:
+        if len(response.tool_calls) < 2:
+            return
+        async with self._noting:
+            record = record_of(response)
+            assert record is not None, "written before the first call"
+            point = await self._refer(record.namespace, _thread(ctx), _step(ctx, label(call.tool_call_id)))
+            write(response, replace(record, calls={**(record.calls or {}), call.tool_call_id: point}))
+
+    async def _note_after(self, ctx: RunContext[Any], response: ModelResponse) -> None:
+        record = record_of(response)
+        if record is None or record.run != ctx.run_id or record.before is None:
+            return
+        point = await self._refer(record.namespace, _thread(ctx), _step(ctx, "after"))
+        write(response, replace(record, after=point))
+        if point.version == record.before.version:
+            return
+        changed = await self._compare(record.namespace, record.before.reference_id, point.reference_id)
+        if changed:
+            await ctx.emit(FilesChanged(paths=changed, reference_id=point.reference_id))
+
+    def _orient(self) -> InstructionPart | None:
+        if self._told is None:
+            return None
+        return InstructionPart(self._told, name="orientation", on_change="append")
+
+    def _namespace(self, ctx: RunContext[Any]) -> str:
+        if callable(self.namespace):
+            return self.namespace(ctx)
+        if (fixed := self.namespace or own_namespace(self.source)) is not None:
+            return fixed
+        last = next((each for each in reversed(ctx.messages) if isinstance(each, ModelResponse)), None)
+        if last is not None and last.workspace_ref is not None and last.workspace_ref.provider == PROVIDER:
+            return (
+                f"ws-{uuid.uuid4().hex}"  # the history's is not asked for: the run is to start in a new one
+            )
+        return namespace_of(ctx.conversation_id or "")
+
+    def _working(self, ctx: RunContext[Any]) -> str | None:
+        """The namespace that a run works in; None: the workspace is another's, or there is none."""
+        if not ctx.workspace.attached:
+            return None
+        if ctx.in_durable_context:
+            ref = ctx.workspace.ref
+            return ref.id if ref is not None and ref.provider == PROVIDER else None
+        backend = ctx.workspace.backend
+        ours = isinstance(backend, TroveWorkspaceBackend) and backend.source is self.source
+        return backend.namespace if ours and isinstance(backend, TroveWorkspaceBackend) else None
+
+    async def _of(self, ctx: RunContext[Any]) -> AsyncTroveClient:
+        """The client of the tools."""
+        if not ctx.in_durable_context:
+            return await of_run(ctx)
+        await ctx.workspace.working_dir()
+        ref = ctx.workspace.ref
+        if ref is None or ref.provider != PROVIDER:
+            raise UserError("the run works in a workspace of another provider")
+        return self._at(ref.id)
+
+    def _at(self, namespace: str) -> AsyncTroveClient:
+        """The client of a run, for what it notes."""
+        if self._client is None or self._client.namespace != namespace:
+            self._client = client_of(self.source, namespace)
+        return self._client
+
+    @asynccontextmanager
+    async def _reaching(self, namespace: str) -> AsyncIterator[AsyncTroveClient]:
+        client = client_of(self.source, namespace)
+        try:
+            yield client
+        finally:
+            if client is not self.source:
+                await client.aclose()
+
+
+def _response_of(messages: Sequence[ModelMessage], call: ToolCallPart) -> ModelResponse | None:
+    """The response that a call stands in; None: a tool made it."""
+    for message in reversed(messages):
+        if isinstance(message, ModelResponse):
+            ids = {each.tool_call_id for each in message.tool_calls}
+            return message if call.tool_call_id in ids else None
+    return None
+
+
+def _thread(ctx: RunContext[Any]) -> str:
+    return label(ctx.conversation_id) or ""
+
+
+def _thread_of(messages: Sequence[ModelMessage]) -> str:
+    return next(
+        (label(each.conversation_id) or "" for each in reversed(messages) if each.conversation_id), ""
+    )
+
+
+def _step(ctx: RunContext[Any], which: str | None) -> str:
+    """The step of a reference: where in the run, and of what."""
+    return f"{label(ctx.run_id)} {ctx.run_step} {which}"
