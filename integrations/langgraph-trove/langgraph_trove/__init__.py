@@ -8,29 +8,56 @@ from langgraph_trove.errors import (
     NoReference,
     NotBindable,
     NotBound,
+    RunOver,
     UnknownReference,
     WorkspaceError,
     WorkspaceTaken,
 )
+from langgraph_trove.history import (
+    AsyncFilesAt,
+    FilesAt,
+    StepFiles,
+    afiles_at,
+    ahistory,
+    aworkspace_of,
+    files_at,
+    history,
+    workspace_of,
+)
 from langgraph_trove.nodes import workspace_node
 from langgraph_trove.ready import CommandResult, ExecNode, WriteNode
+from langgraph_trove.retention import adelete_thread, aprune, delete_thread, prune
 from langgraph_trove.state import WorkspaceRef, WorkspaceState
 
 __all__ = [
+    "AsyncFilesAt",
     "CommandResult",
     "ExecNode",
+    "FilesAt",
     "ForeignChange",
     "ForeignChangeWarning",
     "NoCheckpointer",
     "NoReference",
     "NotBindable",
     "NotBound",
+    "RunOver",
+    "StepFiles",
     "UnknownReference",
     "WorkspaceError",
     "WorkspaceRef",
     "WorkspaceState",
     "WorkspaceTaken",
     "WriteNode",
+    "adelete_thread",
+    "afiles_at",
+    "ahistory",
+    "aprune",
+    "aworkspace_of",
     "bind",
+    "delete_thread",
+    "files_at",
+    "history",
+    "prune",
     "workspace_node",
+    "workspace_of",
 ]

@@ -5,6 +5,7 @@ a reference.
 """
 
 import hashlib
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from itertools import takewhile
@@ -195,12 +196,12 @@ def _changes(entry: HistoryEntry) -> bool:
 
 def fork_name(namespace: str, thread: str, salt: str) -> str:
     """The name of a thread's fork of a workspace: the same at the next try."""
-    return f"{fork_prefix(namespace, thread)}{_digest(salt)[:8]}"
+    return f"{namespace[:_NAME]}-{_digest(thread)[:12]}-{_digest(salt)[:8]}"
 
 
-def fork_prefix(namespace: str, thread: str) -> str:
-    """What the names of all of a thread's forks begin with."""
-    return f"{namespace[:_NAME]}-{_digest(thread)[:12]}-"
+def is_fork_of(namespace: str, thread: str) -> bool:
+    """Whether a workspace was made as a fork for a thread."""
+    return re.fullmatch(rf".+-{_digest(thread)[:12]}-[0-9a-f]{{8}}", namespace) is not None
 
 
 def _digest(text: str) -> str:

@@ -13,7 +13,7 @@ from langgraph.types import Command
 
 from langgraph_trove import flows, inside
 from langgraph_trove.aligning import Alignment, Place
-from langgraph_trove.errors import ForeignChangeWarning, NoCheckpointer, NotBindable
+from langgraph_trove.errors import ForeignChangeWarning, NoCheckpointer, NotBindable, NotBound
 from langgraph_trove.flows import Clients
 from langgraph_trove.holds import check_free
 from langgraph_trove.leasing import Leasing
@@ -82,6 +82,18 @@ def bind(
         graph = inside.with_channel(graph)
     leasing = Leasing(lease_ttl, lease_wait)
     return inside.turned(graph, _bound(type(graph), Binding(clients, on_foreign_change, on_taken, leasing)))
+
+
+def binding_of(app: Pregel[Any, Any, Any, Any]) -> Binding:
+    """What a graph is bound to.
+
+    Raises:
+        NotBound: nothing.
+    """
+    found = getattr(app, "trove_binding", None)
+    if not isinstance(found, Binding):
+        raise NotBound("this graph has no workspace: bind(graph, client) returns one that has")
+    return found
 
 
 def _bound(kind: type[G], binding: Binding) -> type[G]:

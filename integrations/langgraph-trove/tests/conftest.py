@@ -1,12 +1,13 @@
 """An embedded server for all tests, and a workspace of its own for each."""
 
+import importlib.util
 import itertools
 import re
-import sqlite3
+import sys
+from pathlib import Path
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.checkpoint.sqlite import SqliteSaver
 from trove_agents import Trove
 
 _numbers = itertools.count(1)
@@ -29,17 +30,24 @@ def async_client(trove, client):
     return trove.async_client(client.namespace)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def saver(request):
-    """Savers that need no server; test_savers.py tries all there are."""
-    if request.param == "memory":
-        yield InMemorySaver()
-        return
-    connection = sqlite3.connect(":memory:", check_same_thread=False)
-    yield SqliteSaver(connection)
-    connection.close()
+@pytest.fixture
+def saver():
+    """test_savers.py tries all that there are."""
+    return InMemorySaver()
 
 
 @pytest.fixture(params=["sync", "async", "exit"])
 def durability(request):
     return request.param
+
+
+@pytest.fixture
+def postgres_url():
+    """From a folder to the URL of a database of its own; skips where PostgreSQL cannot start."""
+    name = "tests_postgres"  # the repository's tests share their server with these
+    if name not in sys.modules:
+        path = Path(__file__).parents[3] / "tests" / "postgres.py"
+        spec = importlib.util.spec_from_file_location(name, path)
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name].url
