@@ -68,7 +68,7 @@ def test_what_is_held_is_captured_in_part_and_the_rest_given_back(colour, client
         colour.call(client, "capture", held.id, "0.600001")
     assert (over.value.status_code, over.value.code) == (422, "over-capture")
     spent = colour.call(client, "capture", held.id, "0.25")
-    assert (spent.amount_usd, spent.type) == (Decimal("0.25"), "debit")
+    assert (spent.amount_usd, spent.type, spent.hold_id) == (Decimal("0.25"), "debit", held.id)
     assert numbers(colour, client, wallet) == dollars("0.25", "0", "0", "0.75")
     assert colour.call(client, "get_hold", held.id).state == "captured"
     with pytest.raises(TroveConflictError) as late:
@@ -116,7 +116,8 @@ def test_all_wallets_are_listed(colour, client):
 
 def test_what_was_spent_is_given_back(colour, client, wallet):
     bought = colour.call(client, "purchase", wallet, "0.5")
-    assert colour.call(client, "refund", bought.id, "0.1").type == "credit"
+    back = colour.call(client, "refund", bought.id, "0.1")
+    assert (back.type, back.refunds, bought.refunds, bought.hold_id) == ("credit", bought.id, None, None)
     assert colour.call(client, "refund", bought.id).amount_usd == Decimal("0.4")
     with pytest.raises(TroveError) as over:
         colour.call(client, "refund", bought.id, "0.000001")

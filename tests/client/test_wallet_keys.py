@@ -2,8 +2,10 @@
 
 import pytest
 
-from trove_agents import TroveAuthError, TroveNotFoundError, WalletLimits
+from trove_agents import TroveAuthError, TroveNotFoundError, WalletBudgetWarning, WalletLimits
 from trove_agents.embedded import Trove
+
+from .plain_wallets import PlainWallets
 
 
 @pytest.fixture
@@ -48,6 +50,28 @@ def test_a_key_that_spends_sees_one_wallet_and_decides_nothing(colour, client, w
         with pytest.raises(TroveAuthError) as refused:
             colour.call(spender, method, *arguments)
         assert refused.value.status_code == 403
+
+
+def test_a_key_that_spends_finds_its_wallet_by_the_agent(colour, wallet, spender):
+    found = colour.call(spender, "wallet", "bot", budget_usd=1)
+    assert found.id == wallet
+    assert colour.call(found, "purchase", "0.1").wallet_id == wallet
+    with pytest.warns(WalletBudgetWarning):
+        assert colour.call(spender, "wallet", "bot", budget_usd=2).id == wallet
+    with pytest.raises(TroveAuthError) as refused:
+        colour.call(spender, "wallet", "other", budget_usd=1)
+    assert refused.value.status_code == 403
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_plain_server_that_refuses_a_key_is_believed(colour, status):
+    class Refusing(PlainWallets):
+        def create(self, body):
+            return status, {"message": "not with this key"}
+
+    with pytest.raises(TroveAuthError, match="not with this key") as refused:
+        colour.call(colour.wallets(colour.transport(Refusing())), "wallet", "bot", budget_usd=1)
+    assert refused.value.status_code == status
 
 
 def test_keys_are_listed_and_ended(colour, client, wallet, made, spender):

@@ -23,6 +23,7 @@ from trove_agents import (
     WalletBudgetWarning,
     WalletClient,
     WalletExists,
+    WalletLimits,
 )
 from trove_agents.client import money
 from trove_agents.client.drive import Outgoing
@@ -310,6 +311,19 @@ def test_over_loopback(served):
         assert wallet.balance().remaining_budget == 0
         client.refund(bought[0].id)
         assert client.capture(client.hold(wallet.id, "0.1").id).amount_usd == Decimal("0.1")
+        asked = client.request_approval(
+            wallet.id, operation_key="k", arguments_digest="d", max_amount_usd="0.1"
+        )
+        limits = WalletLimits(approval_above_usd=Decimal("0.01"), per_vendor_usd={"v": Decimal("0.05")})
+        assert client.set_limits(wallet.id, limits) == client.get_limits(wallet.id) == limits
+        spends = client.create_key("agent", role="spend", wallet_id=wallet.id)
+        client.refund(bought[1].id)
+        with WalletClient(spends.api_key, base_url=served) as spender:
+            with pytest.raises(BudgetExceededError):
+                spender.purchase(wallet.id, "0.05", vendor="v")
+            approved = client.approve(asked.id)
+            assert spender.purchase(wallet.id, "0.05", vendor="v", approval=approved).vendor == "v"
+            assert [each.state for each in spender.list_approvals(wallet.id)] == ["used"]
 
 
 def test_over_loopback_many_at_once_cannot_overdraw(served):

@@ -3,14 +3,10 @@
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-import msgspec
-
-from trove_agents.client.call import Call, get, patch, post, value
+from trove_agents.client.call import Call, get, patch, post
 from trove_agents.client.drive import AsyncDriver, Driver
 from trove_agents.client.holds import part
 from trove_agents.client.money import Amount, usd
-from trove_agents.client.transport import Reply
-from trove_agents.client.wallet_pages import Pagination
 from trove_agents.client.wallets import (
     NAMESPACES,
     WalletInfo,
@@ -18,23 +14,10 @@ from trove_agents.client.wallets import (
     new,
     transaction,
     wallet_info,
+    wallets_page,
 )
-from trove_agents.wire.wallets import PAGE
 
 _PATH = ("api", "wallets")
-
-
-class WalletsPage(msgspec.Struct, frozen=True):
-    """Wallets, oldest first."""
-
-    wallets: list[WalletInfo]
-    next_cursor: str | None
-    """The number of the page after it."""
-
-
-def wallets_page(cursor: str | None = None) -> Call[WalletsPage]:
-    """One page, oldest first."""
-    return get(_PATH, _page, (("page", cursor or "1"), ("limit", str(PAGE))))
 
 
 def get_wallet(wallet_id: int) -> Call[WalletInfo]:
@@ -187,16 +170,3 @@ class AsyncAccountsMethods(AsyncDriver):
     async def refund(self, transaction_id: int, amount_usd: Amount | None = None) -> WalletTransaction:
         """See :meth:`WalletClient.refund`."""
         return await self.run(self._capabilities.need("refunds", refund(transaction_id, amount_usd)))
-
-
-class _WalletsAnswer(msgspec.Struct, frozen=True):
-    wallets: list[WalletInfo]
-    pagination: Pagination
-
-
-_WALLETS_ANSWER = value(_WalletsAnswer)
-
-
-def _page(reply: Reply) -> WalletsPage:
-    answer = _WALLETS_ANSWER(reply)
-    return WalletsPage(answer.wallets, answer.pagination.following(answer.wallets))

@@ -14,7 +14,13 @@ from trove_agents.client.drive import AsyncDriver, Driver
 from trove_agents.client.money import Amount, total, usd
 from trove_agents.client.transport import Reply
 from trove_agents.client.wallet_pages import Pagination
-from trove_agents.errors import TroveError, WalletBudgetWarning, WalletExists
+from trove_agents.errors import (
+    TroveAuthError,
+    TroveError,
+    TroveNotFoundError,
+    WalletBudgetWarning,
+    WalletExists,
+)
 from trove_agents.wire.wallets import PAGE
 
 NAMESPACES: Final = "namespaces"
@@ -51,6 +57,10 @@ class WalletTransaction(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
     description: str | None = None
     vendor: str | None = None
+    hold_id: int | None = None
+    """The hold that it ended, if it ended one."""
+    refunds: int | None = None
+    """Of a credit: the transaction that it gives back from."""
 
 
 class WalletBalance(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +78,14 @@ class WalletBalance(msgspec.Struct, frozen=True, kw_only=True):
     def budget_usd(self) -> Decimal:
         """The whole budget."""
         return total(self.total_spent, self.remaining_budget, self.held_usd, self.in_doubt_usd)
+
+
+class WalletsPage(msgspec.Struct, frozen=True):
+    """Wallets, oldest first."""
+
+    wallets: list[WalletInfo]
+    next_cursor: str | None
+    """The number of the page after it."""
 
 
 class TransactionsPage(msgspec.Struct, frozen=True):
@@ -89,6 +107,11 @@ def new(agent_id: str, name: str, budget_limit_usd: Amount, namespace: str | Non
     """The body of a call that makes a wallet."""
     body = {"agent_id": agent_id, "name": name, "budget_limit_usd": usd(budget_limit_usd)}
     return body if namespace is None else body | {"namespace": namespace}
+
+
+def wallets_page(cursor: str | None = None) -> Call[WalletsPage]:
+    """One page of the wallets that a key sees, oldest first."""
+    return get(_WALLETS, _wallets, (("page", cursor or "1"), ("limit", str(PAGE))))
 
 
 def purchase(
@@ -128,6 +151,7 @@ def wallet_of(
 
     Raises:
         WalletExists: there is one, and the server does not say which.
+        TroveAuthError: the key may make none, and sees none of that agent.
     """
     try:
         made = yield from create_wallet(agent_id, agent_id if name is None else name, budget_usd, namespace)
@@ -136,7 +160,23 @@ def wallet_of(
             raise
         found = yield from balance(there.wallet_id)
         return there.wallet_id, found.budget_usd
+    except TroveAuthError as refused:
+        made = yield from _spent_from(agent_id, refused)
     return made.id, made.budget_limit_usd
+
+
+def _spent_from(agent_id: str, refused: TroveAuthError) -> Flow[WalletInfo]:
+    """The wallet that a key is for which only spends, and so was refused to make one."""
+    if refused.status_code != HTTPStatus.FORBIDDEN:
+        raise refused
+    try:
+        seen = yield from wallets_page()
+    except TroveNotFoundError:  # a server without such keys, which has other reasons
+        raise refused from None
+    for each in seen.wallets:
+        if each.agent_id == agent_id:
+            return each
+    raise refused
 
 
 def capabilities() -> Flow[frozenset[str]]:
@@ -238,7 +278,8 @@ class WalletsMethods(Driver):
     ) -> "Wallet":
         """The agent's wallet, made if it has none.
 
-        One that is there keeps its budget; when that is another, ``WalletBudgetWarning`` is issued.
+        One that is there keeps its budget; when that is another, ``WalletBudgetWarning`` is issued. With a key that only
+        spends it is the wallet of that key.
 
         Args:
             agent_id: The agent.
@@ -248,6 +289,7 @@ class WalletsMethods(Driver):
 
         Raises:
             WalletExists: there is one, and the server does not say which.
+            TroveAuthError: the key only spends, and from another agent's wallet.
             NotSupported: a namespace is given, and the server does not keep it.
             TypeError: the budget is a float.
             ValueError: the budget is negative or too large, or has more than six decimals.
@@ -376,6 +418,11 @@ class _WalletAnswer(msgspec.Struct, frozen=True):
     wallet: WalletInfo
 
 
+class _WalletsAnswer(msgspec.Struct, frozen=True):
+    wallets: list[WalletInfo]
+    pagination: Pagination
+
+
 class _TransactionAnswer(msgspec.Struct, frozen=True):
     transaction: WalletTransaction
 
@@ -390,6 +437,7 @@ class _TransactionsAnswer(msgspec.Struct, frozen=True):
 
 
 _WALLET_ANSWER = value(_WalletAnswer)
+_WALLETS_ANSWER = value(_WalletsAnswer)
 _TRANSACTION_ANSWER = value(_TransactionAnswer)
 _BALANCE_ANSWER = value(_BalanceAnswer)
 _TRANSACTIONS_ANSWER = value(_TransactionsAnswer)
@@ -403,6 +451,11 @@ def _one(wallet_id: int, *rest: str) -> tuple[str, ...]:
 def wallet_info(reply: Reply) -> WalletInfo:
     """The parser of answers about one wallet."""
     return _WALLET_ANSWER(reply).wallet
+
+
+def _wallets(reply: Reply) -> WalletsPage:
+    answer = _WALLETS_ANSWER(reply)
+    return WalletsPage(answer.wallets, answer.pagination.following(answer.wallets))
 
 
 def transaction(reply: Reply) -> WalletTransaction:
