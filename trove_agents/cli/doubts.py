@@ -1,5 +1,6 @@
 """``trove-agents wallet doubts`` and ``resolve``: payments of a guard's journal of which nobody knows how they ended."""
 
+import shlex
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -90,7 +91,11 @@ def doubts(*, journal: options.Journal, json: options.Json = False) -> None:
         out.print(Text(f"  {_why(each)}\n"))
     out.print(Text(_summary(listed)))
     if found:
-        out.print(Text(f"End one: trove-agents wallet resolve KEY {'|'.join(Outcome)} --journal {journal}"))
+        out.print(
+            Text(
+                f"End one: trove-agents wallet resolve KEY {'|'.join(Outcome)} --journal {shlex.quote(str(journal))}"
+            )
+        )
     if listed.unsettled:
         out.print(
             Text(f"Under way, or left by a crash: {listed.unsettled}; recover() of the program sorts it out")

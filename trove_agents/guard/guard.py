@@ -131,7 +131,7 @@ class _Guarding:
         self.wallet_id = wallet_id
         self._own = SqliteJournal(journal) if isinstance(journal, str | os.PathLike) else None
         self._signals = signals
-        opened = telemetry.Counted(self._own or cast("Journal", journal))
+        opened = self._own or cast("Journal", journal)
         self._payments = Payments(wallet_id, opened, Holds(hold_seconds), policy, dict(resolvers or {}))
 
     def _begin(self, price: Price, wanted: "_Wanted") -> GuardFlow[Payment]:

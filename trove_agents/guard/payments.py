@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 from msgspec.structs import replace
 
 from trove_agents.errors import BudgetExceededError, TroveError
-from trove_agents.guard import policies
+from trove_agents.guard import policies, telemetry
 from trove_agents.guard.driving import Consult, GuardFlow, Pause, do
 from trove_agents.guard.errors import (
     AlreadyPaid,
@@ -152,7 +152,7 @@ class Payments:
         elif charged > entry.micros:
             raise ValueError(f"${as_usd(charged)} is more than the ${as_usd(entry.micros)} that were held")
         settling = entry.to("settling", settle_micros=charged)
-        if not (yield from do(lambda: self._journal.replace(entry, settling))):
+        if not (yield from do(_replaced(self._journal, entry, settling))):
             raise PaymentInDoubt(key, _MOVED)
         return (yield from self._finish(settling))
 
@@ -373,4 +373,10 @@ def _charged(said: object, most: int) -> int | None:
 
 
 def _replaced(journal: Journal, before: Entry, after: Entry, *, durable: bool = True) -> Any:
-    return lambda: journal.replace(before, after, durable=durable)
+    def replaced() -> bool:
+        done = journal.replace(before, after, durable=durable)
+        if done:
+            telemetry.moved(before, after)
+        return done
+
+    return replaced

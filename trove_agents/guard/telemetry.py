@@ -7,7 +7,6 @@ where the journal is moved on, so that it counts whoever moves it. No failure of
 import importlib.metadata
 import sys
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 from trove_agents.errors import BudgetExceededError
 from trove_agents.guard.driving import GuardFlow
 from trove_agents.guard.errors import AlreadyPaid, PaymentDenied, PaymentInDoubt
-from trove_agents.guard.journal import Journal
 from trove_agents.guard.prices import micros
 from trove_agents.guard.states import Entry, State
 
@@ -67,33 +65,6 @@ def ending(told: "Told | None", flow: GuardFlow[Entry], error: BaseException | N
             if ended is not None:
                 told.span.set_attributes(_state(ended))
             told.close(None if ended is not None and ended.state == "waiting" else error)
-
-
-class Counted:
-    """A journal whose moves are counted: what is held, in doubt and spent."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-
-    def add(self, entry: Entry) -> bool:
-        """See :meth:`Journal.add`."""
-        return self._journal.add(entry)
-
-    def find(self, wallet_id: int, key: str) -> Entry | None:
-        """See :meth:`Journal.find`."""
-        return self._journal.find(wallet_id, key)
-
-    def replace(self, before: Entry, after: Entry, *, durable: bool = True) -> bool:
-        """See :meth:`Journal.replace`."""
-        done = self._journal.replace(before, after, durable=durable)
-        if done and in_use():
-            with suppress(Exception):
-                _moved(before, after)
-        return done
-
-    def those(self, wallet_id: int, states: Iterable[State], *, intent: str | None = None) -> list[Entry]:
-        """See :meth:`Journal.those`."""
-        return self._journal.those(wallet_id, states, intent=intent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +191,14 @@ def _refused(told: Told | None, entry: Entry, error: BaseException, seconds: flo
         told.close(None if repeated else error)
 
 
-def _moved(before: Entry, after: Entry) -> None:
+def moved(before: Entry, after: Entry) -> None:
+    """Counts what a payment that the journal has moved on holds, doubts and spends."""
+    if in_use():
+        with suppress(Exception):
+            _count(before, after)
+
+
+def _count(before: Entry, after: Entry) -> None:
     instruments, vendor = _instruments(), _vendor(after)
     if held := _held(after) - _held(before):
         instruments.held.add(held, vendor)
