@@ -4,13 +4,16 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak lint typecheck bench lock clean
+.PHONY: help setup demo test soak lint typecheck deepagents bench lock clean
 
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
+DEEP_VENV ?= .venv-deepagents
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(BENCH_VENV)/.installed
+DEEP_INSTALLED := $(DEEP_VENV)/.installed
+DEEP := integrations/langchain-trove
 INTEGRATIONS := $(wildcard integrations/*)
 PROJECTS := pyproject.toml $(INTEGRATIONS:%=%/pyproject.toml)
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -43,16 +46,23 @@ lint: $(INSTALLED) ## rules, format and the direction of imports
 typecheck: $(INSTALLED) ## mypy --strict
 	@$(BIN)/mypy
 
+deepagents: $(DEEP_INSTALLED) ## tests and types of what uses deepagents, in an environment of its own
+	@$(DEEP_VENV)/bin/mypy $(DEEP)/langchain_trove
+	@$(DEEP_VENV)/bin/python -m pytest $(DEEP)/tests/deep $(ARGS)
+
 bench: $(BENCH_INSTALLED) ## the figures of benchmarks/, beside other libraries (ARGS=... goes to the script)
 	@$(BENCH_VENV)/bin/python benchmarks/run.py --docs docs/benchmarks.md $(ARGS)
 
-lock: ## both requirements.lock anew from what the projects ask for (needs uv)
+# The extra deepagents holds others back, so it has a lock of its own
+lock: ## every requirements.lock anew from what the projects ask for (needs uv)
 	@$(COMPILE) --no-emit-package trove-agents $(INTEGRATIONS:integrations/%=--no-emit-package %) \
-		--all-extras --group dev --output-file requirements.lock $(PROJECTS)
+		--extra all --extra agent --group dev --output-file requirements.lock $(PROJECTS)
+	@$(COMPILE) --no-emit-package trove-agents --no-emit-package langgraph-trove --extra server --extra agent --extra deepagents \
+		--output-file $(DEEP)/requirements.lock pyproject.toml $(DEEP)/pyproject.toml $(DEEP)/requirements.in
 	@$(COMPILE) --extra server --extra postgres --output-file benchmarks/requirements.lock pyproject.toml benchmarks/requirements.in
 
 clean: ## removes what the verbs made
-	@rm -rf $(VENV) $(BENCH_VENV) build dist integrations/*/dist .coverage .benchmarks .hypothesis \
+	@rm -rf $(VENV) $(BENCH_VENV) $(DEEP_VENV) build dist integrations/*/dist .coverage .benchmarks .hypothesis \
 		.mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
@@ -87,6 +97,9 @@ endef
 
 $(INSTALLED): requirements.lock $(PROJECTS)
 	$(call environment,$(VENV),requirements.lock,. $(INTEGRATIONS))
+
+$(DEEP_INSTALLED): $(DEEP)/requirements.lock $(PROJECTS)
+	$(call environment,$(DEEP_VENV),$(DEEP)/requirements.lock,. $(DEEP))
 
 $(BENCH_INSTALLED): benchmarks/requirements.lock pyproject.toml
 	$(call environment,$(BENCH_VENV),benchmarks/requirements.lock,.)

@@ -7,6 +7,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from trove_agents import AsyncTroveClient, Trove, TroveClient
 from trove_agents.client.transport import Reply
+from trove_agents.server.sandbox import probe
 
 
 class Scripted(BaseChatModel):
@@ -51,6 +52,16 @@ def scripted():
 @pytest.fixture(scope="session")
 def trove():
     with Trove.temporary(sandbox="none") as trove:
+        yield trove
+
+
+@pytest.fixture(scope="session")
+def isolated():
+    """A server whose commands are isolated."""
+    report = probe(None, network="none")
+    if not report.ok:
+        pytest.skip(f"cannot isolate commands here: {'; '.join(report.problems)}")
+    with Trove.temporary() as trove:
         yield trove
 
 

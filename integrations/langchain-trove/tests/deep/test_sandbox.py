@@ -1,0 +1,262 @@
+import asyncio
+
+import pytest
+
+pytest.importorskip("deepagents", reason="in an environment of its own: make deepagents")
+
+from deepagents import create_deep_agent
+from langchain_trove import NoThread, per_thread
+from langchain_trove.sandbox import TroveSandbox
+from trove_agents import TroveAuthError, TroveClient
+
+pytestmark = pytest.mark.sandbox
+
+
+@pytest.fixture
+def client(isolated, namespace):
+    return isolated.client(namespace)
+
+
+@pytest.fixture
+def sandbox(client):
+    return TroveSandbox(client)
+
+
+def test_what_is_written_is_there_for_commands_and_the_other_way_round(sandbox, client):
+    assert sandbox.write("/workspace/d/a.txt", "one\n").path == "/workspace/d/a.txt"
+    result = sandbox.execute("cat d/a.txt /workspace/d/a.txt; echo oops >&2; echo two > b.txt; exit 3")
+    assert (result.output, result.exit_code, result.truncated) == ("one\none\noops\n", 3, False)
+    assert sandbox.read("/workspace/b.txt").file_data["content"] == "two"
+    assert [entry["path"] for entry in sandbox.ls("/workspace").entries] == [
+        "/workspace/d",
+        "/workspace/b.txt",
+    ]
+    assert sandbox.delete("/workspace/d").error is None
+    assert [each.path for each in client.list_dir()] == ["workspace/b.txt"]
+    assert sandbox.delete("/workspace/d").error == "Error: '/workspace/d' not found"
+
+
+def test_commands_that_take_too_long(client):
+    result = TroveSandbox(client).execute("echo 1 > a; sleep 30", timeout=1)
+    assert result.exit_code == 124
+    assert "1" in result.output
+    assert client.read("a") == "1\n"
+    assert TroveSandbox(client, timeout=1).execute("sleep 30", timeout=0).exit_code == 124
+
+
+# Places
+
+
+def test_nothing_is_kept_elsewhere(sandbox, client):
+    for path in ("/etc/passwd", "/a.txt", "/workspace/../a.txt", "/workspacex/a"):
+        assert sandbox.write(path, "x").error == f"Failed to write file '{path}': permission_denied"
+        assert "Permission denied" in sandbox.edit(path, "a", "b").error
+        assert "only what is below /workspace" in sandbox.delete(path).error
+    assert sandbox.download_files(["/etc/passwd"])[0].error == "permission_denied"
+    assert client.list_dir() == []
+
+
+def test_what_commands_see_of_the_system_can_be_looked_at(sandbox):
+    assert "workspace" in {entry["path"].strip("/") for entry in sandbox.ls("/").entries}
+    assert "/bin/bash" in sandbox.read("/etc/passwd").file_data["content"]
+    assert sandbox.read("/nowhere").error == "File '/nowhere': file_not_found"
+
+
+def test_what_deep_agents_keeps_for_itself_is_found_under_both_names(sandbox, client):
+    path = "/large_tool_results/call_1"
+    sandbox.write(path, "needle\n")
+    assert client.read("workspace/.trove/deepagents/large_tool_results/call_1") == "needle\n"
+    assert sandbox.read(path).file_data["content"] == "needle"
+    [match] = sandbox.grep("needle", "/large_tool_results").matches
+    assert match["path"] == "/workspace/.trove/deepagents/large_tool_results/call_1"
+    assert sandbox.read(match["path"]).file_data["content"] == "needle"
+    assert len(sandbox.glob("*", "/large_tool_results").matches) == 1
+
+
+# Reading
+
+
+def test_all_of_a_directory_is_listed(sandbox):
+    sandbox.execute("mkdir d; cd d; seq 1500 | xargs touch")
+    assert len(sandbox.ls("/workspace/d").entries) == 1_500
+
+
+def test_windows_of_a_text(sandbox):
+    sandbox.write("/workspace/a.txt", "1\r\n2\n3")
+    read = sandbox.read("/workspace/a.txt", 1, 1)
+    assert (
+        read.file_data["content"],
+        read.start_line,
+        read.end_line,
+        read.next_offset,
+        read.total_lines,
+    ) == (
+        "2",
+        2,
+        2,
+        2,
+        3,
+    )
+    assert sandbox.read("/workspace/a.txt", -5, 1).file_data["content"] == "1"
+    assert sandbox.read("/workspace/a.txt", 2, 9).next_offset is None
+    assert sandbox.read("/workspace/a.txt", 0, 0).no_lines_requested
+    assert "exceeds file length (3 lines)" in sandbox.read("/workspace/a.txt", 3).error
+
+
+def test_a_text_past_what_the_server_reads_at_once(sandbox):
+    sandbox.upload_files([("/workspace/a.txt", b"".join(b"%07d\n" % n for n in range(300_000)))])
+    early = sandbox.read("/workspace/a.txt", 10, 2)
+    assert (early.file_data["content"], early.total_lines, early.next_offset) == (
+        "0000010\n0000011",
+        None,
+        12,
+    )
+    late = sandbox.read("/workspace/a.txt", 299_998, 5)
+    assert (late.file_data["content"], late.total_lines, late.next_offset) == (
+        "0299998\n0299999",
+        300_000,
+        None,
+    )
+
+
+def test_more_than_one_result_holds(sandbox):
+    sandbox.write("/workspace/a.txt", ("x" * 99 + "\n") * 6_000 + "y" * 600_000)
+    first = sandbox.read("/workspace/a.txt", 0, 9_999)
+    assert "Output was truncated" in first.file_data["content"]
+    assert 5_000 < first.next_offset < 5_200
+    assert sandbox.read("/workspace/a.txt", first.next_offset, 1).file_data["content"] == "x" * 99
+    last = sandbox.read("/workspace/a.txt", 6_000, 1)  # one line that is too long on its own
+    assert (last.start_line, last.end_line) == (6_001, 6_001)
+    assert len(last.file_data["content"]) <= 500 * 1024
+
+
+def test_pdfs_are_never_text(sandbox):
+    sandbox.write("/workspace/a.pdf", "%PDF-1.7\n")
+    assert sandbox.read("/workspace/a.pdf").file_data["encoding"] == "base64"
+
+
+# Edits
+
+
+def test_edits_keep_the_ends_of_lines(sandbox, client):
+    client.write("a.txt", "one\r\ntwo\r\n")
+    assert sandbox.edit("/workspace/a.txt", "one\ntwo", "1\n2").occurrences == 1
+    assert client.read("a.txt") == "1\r\n2\r\n"
+    client.write("a.txt", "one\ntwo\n")
+    assert sandbox.edit("/workspace/a.txt", "one\r\ntwo", "1\r\n2").occurrences == 1
+    assert client.read("a.txt") == "1\n2\n"
+
+
+def test_edits_of_large_files(sandbox, client):
+    client.upload("a.txt", b"x" * 2_000_000 + b"end")
+    assert sandbox.edit("/workspace/a.txt", "end", "END").occurrences == 1
+    assert client.read_bytes("a.txt").endswith(b"xEND")
+
+
+def test_edits_that_cannot_be(sandbox, client):
+    client.upload("a.bin", b"\0\xff")
+    assert "is not a text file" in sandbox.edit("/workspace/a.bin", "a", "b").error
+    assert "cannot be empty" in sandbox.edit("/workspace/a.bin", "", "b").error
+
+
+async def test_edits_at_the_same_time_are_all_kept(isolated, client):
+    client.write("a.txt", "".join(f"<{n}>" for n in range(8)))
+    async with isolated.async_client(client.namespace) as async_client:
+        sandbox = TroveSandbox(client, async_client=async_client)
+        await asyncio.gather(*(sandbox.aedit("/workspace/a.txt", f"<{n}>", f"[{n}]") for n in range(4)))
+    await asyncio.gather(
+        *(TroveSandbox(client).aedit("/workspace/a.txt", f"<{n}>", f"[{n}]") for n in range(4, 8))
+    )
+    assert client.read("a.txt") == "".join(f"[{n}]" for n in range(8))
+
+
+# Whose
+
+
+async def test_everything_is_there_for_asyncio_natively(isolated, namespace):
+    async with isolated.async_client(namespace) as client:
+        sandbox = TroveSandbox(client)
+        await sandbox.awrite("/workspace/a.txt", "one")
+        await sandbox.aedit("/workspace/a.txt", "one", "two")
+        assert (await sandbox.aread("/workspace/a.txt")).file_data["content"] == "two"
+        assert (await sandbox.aexecute("cat a.txt")).output == "two"
+        assert [each["path"] for each in (await sandbox.als("/workspace")).entries] == ["/workspace/a.txt"]
+        assert [each["path"] for each in (await sandbox.agrep("two")).matches] == ["/workspace/a.txt"]
+        assert [each["path"] for each in (await sandbox.aglob("*.txt")).matches] == ["/workspace/a.txt"]
+        assert (await sandbox.adownload_files(["/workspace/a.txt"]))[0].content == b"two"
+        assert (await sandbox.adelete("/workspace/a.txt")).error is None
+        with pytest.raises(TypeError, match="use ainvoke"):
+            sandbox.read("/workspace/a.txt")
+        assert sandbox.id == f"trove-{namespace}"
+
+
+def agent(scripted, backend, *turns):
+    return create_deep_agent(scripted(*turns, "done"), backend=backend)
+
+
+def go(made, thread="t"):
+    messages = made.invoke({"messages": [("user", "go")]}, {"configurable": {"thread_id": thread}})[
+        "messages"
+    ]
+    return [message for message in messages if message.type == "tool"]
+
+
+def test_a_deep_agent_works_in_it(scripted, sandbox, client):
+    turns = (
+        [("write_file", {"file_path": "/workspace/a.py", "content": "print(1 + 1)\n"})],
+        [("edit_file", {"file_path": "/workspace/a.py", "old_string": "1 + 1", "new_string": "2 + 2"})],
+        [("execute", {"command": "python3 a.py; exit 1"})],
+        [("read_file", {"file_path": "/workspace/a.py"})],
+        [("delete", {"file_path": "/workspace/a.py"})],
+    )
+    results = go(agent(scripted, sandbox, *turns))
+    assert all(message.status == "success" for message in results)
+    assert "4" in results[2].content
+    assert results[2].artifact["exit_code"] == 1
+    assert "print(2 + 2)" in results[3].content
+    assert client.list_dir() == []
+
+
+def test_large_results_are_put_where_the_agent_can_read_them(scripted, sandbox):
+    turns = (
+        [("execute", {"command": "seq 100000"})],
+        [("read_file", {"file_path": "/large_tool_results/0_0", "offset": 99_990})],
+    )
+    cut, read = go(agent(scripted, sandbox, *turns))
+    assert len(cut.content) < 10_000
+    assert "/large_tool_results/0_0" in cut.content
+    assert "100000" in read.content
+
+
+def test_each_thread_has_a_workspace_of_its_own(scripted, isolated, namespace):
+    backend = TroveSandbox(per_thread(isolated.client("any")))
+    write = [("write_file", {"file_path": "/workspace/a.txt", "content": "mine"})]
+    go(agent(scripted, backend, write), f"{namespace} 1")
+    look = [("ls", {"path": "/workspace"})]
+    assert "a.txt" not in go(agent(scripted, backend, look), f"{namespace} 2")[0].content
+    assert "a.txt" in go(agent(scripted, backend, look), f"{namespace} 1")[0].content
+    with pytest.raises(NoThread):
+        backend.read("/workspace/a.txt")
+
+
+async def test_the_same_when_async(scripted, isolated, namespace):
+    async with isolated.async_client("any") as client:
+        made = agent(
+            scripted, TroveSandbox(per_thread(client)), [("execute", {"command": "echo hi > a; cat a"})]
+        )
+        result = await made.ainvoke(
+            {"messages": [("user", "go")]}, {"configurable": {"thread_id": f"{namespace} 3"}}
+        )
+        assert "hi" in [message.content for message in result["messages"] if message.type == "tool"][0]
+
+
+def test_what_the_model_cannot_help_is_raised(isolated, client, namespace):
+    revoked = TroveClient("tvsk_nobodys", namespace, transport=client._transport)
+    for use in (
+        lambda sandbox: sandbox.execute("ls"),
+        lambda sandbox: sandbox.read("/workspace/a"),
+        lambda sandbox: sandbox.write("/workspace/a", ""),
+        lambda sandbox: sandbox.download_files(["/workspace/a"]),
+    ):
+        with pytest.raises(TroveAuthError):
+            use(TroveSandbox(revoked))
