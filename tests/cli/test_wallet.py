@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from trove_agents import Trove, WalletClient
 from trove_agents.cli import shown
 from trove_agents.cli.app import app
-from trove_agents.guard import ApprovalNeeded, Guard, ask_above
+from trove_agents.guard import ApprovalNeeded, Entry, Guard, SqliteJournal, UnsettledWarning, ask_above
 
 NUMBERS = count()
 
@@ -151,6 +151,26 @@ def test_what_waits_can_be_ended_too(wallet, journal, run):
     assert wallet.balance().held_usd == 0
 
 
+def test_a_payment_without_a_hold_was_not_made_from_a_wallet_with_holds(wallet, journal, run):
+    kept = SqliteJournal(journal)
+    kept.add(Entry(wallet_id=wallet.id, key="k", fingerprint="f", micros=300_000, state="in_doubt"))
+    kept.close()
+    assert "not the wallets" in run("resolve", "k", "charged", "--journal", journal)
+    assert wallet.balance().total_spent == 0
+
+
+def test_what_did_cost_something_and_could_not_be_booked_says_so(wallet, trove, journal, run):
+    with Guard(wallet, journal=journal) as guard:
+        with pytest.warns(UnsettledWarning), guard.authorize("0.30", key="k") as payment:
+            trove.wallets().void(payment.receipt.hold_id)
+            trove.wallets().update_wallet(wallet.id, budget_limit_usd="0.1")
+            payment.capture("0.2")
+    assert "it did cost $0.20, which could not be booked: " in doubts(run, journal)
+    assert "0.1" in run("resolve", "k", "charged", "--journal", journal), "the wallet says why"
+    trove.wallets().update_wallet(wallet.id, budget_limit_usd=1)
+    assert run("resolve", "k", "charged", "--journal", journal) == "k: captured, $0.20 spent\n"
+
+
 def test_a_key_of_several_wallets_asks_which(wallet, trove, journal, run):
     other = trove.wallet(f"agent-{next(NUMBERS)}", budget_usd=5)
     doubt(wallet, journal)
@@ -163,16 +183,15 @@ def test_a_key_of_several_wallets_asks_which(wallet, trove, journal, run):
 
 
 def test_a_wallet_of_another_server_with_the_same_ids_is_not_touched(journal, tmp_path, run):
-    for place in ("mine", "other"):
-        with Trove.local(tmp_path / place) as trove:
-            wallet = trove.wallet("agent", budget_usd=5)
-            if place == "mine":
-                doubt(wallet, journal)
-            else:
-                hold = trove.wallets().hold(wallet.id, "0.3")
-    assert hold.id == 1, "as that of the payment"
     words = ("resolve", "k", "charged", "--journal", journal)
-    assert "not the wallets" in run(*words, where=("--data", tmp_path / "other"))
+    with Trove.local(tmp_path / "mine") as mine, Trove.local(tmp_path / "other") as trove:
+        wallet, other = (each.wallet("agent", budget_usd=5) for each in (mine, trove))
+        doubt(wallet, journal)
+        assert wallet.id == other.id
+        assert "not the wallets" in run(*words, where=("--data", tmp_path / "other"))
+        assert trove.wallets().hold(other.id, "0.3").id == 1, "as that of the payment"
+        assert "not the wallets" in run(*words, where=("--data", tmp_path / "other"))
+        assert other.balance().total_spent == 0
     assert run(*words, where=("--data", tmp_path / "mine")) == "k: captured, $0.30 spent\n"
 
 
@@ -232,6 +251,7 @@ def test_a_person_answers_a_payment_and_the_program_goes_on(wallet, journal, run
         assert "Waiting for a yes: 2" in said
         about = f"$2.50 for video from acme, wallet {wallet.id}\n"
         assert run("approve", yes) == f"approved: {about}"
+        assert json.loads(run("approve", yes, "--json"))["state"] == "approved"
         assert run("deny", no) == f"denied: {about}"
         assert "approved" in run("deny", yes), "no longer to be answered otherwise"
         assert pay("k").result == 5

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from trove_agents.cli import options, reaching, shown
 from trove_agents.client.clients import WalletClient
+from trove_agents.client.holds import HOLDS
 from trove_agents.client.wallets import Wallet
 from trove_agents.errors import TroveNotFoundError
 from trove_agents.guard import Entry, Guard, Receipt, SqliteJournal, State
@@ -184,17 +185,21 @@ def _meant(journal: SqliteJournal, key: str, wallet_id: int | None) -> Entry:
 
 
 def _check_is_its_wallet(client: WalletClient, entry: Entry) -> None:
-    """Ids are small numbers: another server has a wallet and a hold of the same ones."""
-    if entry.hold_id is None:
-        return
-    try:
-        hold = client.get_hold(entry.hold_id)
-    except TroveNotFoundError:
-        hold = None
-    if hold is None or hold.wallet_id != entry.wallet_id or (hold.metadata or {}).get("payment") != entry.key:
+    if not _is_its_wallet(client, entry):
         options.refuse(
             "these are not the wallets that the payment was made from: name others with --data or --base-url"
         )
+
+
+def _is_its_wallet(client: WalletClient, entry: Entry) -> bool:
+    """Ids are small numbers: another server has a wallet and a hold of the same ones."""
+    if entry.hold_id is None:
+        return HOLDS not in client.capabilities()
+    try:
+        hold = client.get_hold(entry.hold_id)
+    except TroveNotFoundError:
+        return False
+    return hold.wallet_id == entry.wallet_id and (hold.metadata or {}).get("payment") == entry.key
 
 
 def _ended(receipt: Receipt) -> str:
