@@ -3,6 +3,8 @@
 from trove_agents.guard.errors import (
     AlreadyPaid,
     ApprovalNeeded,
+    DoubleChargeWarning,
+    EchoWarning,
     NotCharged,
     PaymentConflict,
     PaymentDenied,
@@ -10,13 +12,14 @@ from trove_agents.guard.errors import (
     UnsettledWarning,
 )
 from trove_agents.guard.evidence import Evidence, answered, any_of, not_sent
+from trove_agents.guard.guarantees import Guarantees
 from trove_agents.guard.guard import AsyncGuard, Guard, Paid, Payment
 from trove_agents.guard.journal import Journal, SqliteJournal
 from trove_agents.guard.paid import AsyncPaidFunction, PaidFunction, paid, paying_for
 from trove_agents.guard.payments import Outcome, Resolver
 from trove_agents.guard.policies import Approve, Ask, Deny, Policy, Proposal, Verdict, ask_above
 from trove_agents.guard.prices import Metered, Price, at_rate
-from trove_agents.guard.states import Entry, Receipt, State
+from trove_agents.guard.states import Entry, Pool, Purchase, Receipt, State
 
 __all__ = [
     "AlreadyPaid",
@@ -26,8 +29,11 @@ __all__ = [
     "AsyncGuard",
     "AsyncPaidFunction",
     "Deny",
+    "DoubleChargeWarning",
+    "EchoWarning",
     "Entry",
     "Evidence",
+    "Guarantees",
     "Guard",
     "Journal",
     "Metered",
@@ -40,8 +46,10 @@ __all__ = [
     "PaymentDenied",
     "PaymentInDoubt",
     "Policy",
+    "Pool",
     "Price",
     "Proposal",
+    "Purchase",
     "Receipt",
     "Resolver",
     "SqliteJournal",

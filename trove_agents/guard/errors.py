@@ -30,7 +30,7 @@ class AlreadyPaid(TroveError):
 class PaymentDenied(TroveError):
     """A policy, a person or a price that makes no sense refused the payment. Nothing was held.
 
-    ``limiting_rule`` says which: ``policy``, ``person`` or ``price``.
+    ``limiting_rule`` says which: ``policy``, ``person`` or ``price``; ``booked``, where a wallet without holds booked less than the price.
     """
 
     code = "payment-denied"
@@ -78,3 +78,11 @@ class PaymentConflict(TroveError):
 
 class UnsettledWarning(UserWarning):
     """A tool ran, and what it did cost could not be booked: the payment is in doubt until somebody looks at it."""
+
+
+class DoubleChargeWarning(UserWarning):
+    """A wallet without idempotency was charged twice for one payment. The second purchase is credit for later ones."""
+
+
+class EchoWarning(UserWarning):
+    """A wallet did not book a purchase as it was asked for: another amount, or another description."""

@@ -16,10 +16,12 @@ from trove_agents.guard import driving, telemetry
 from trove_agents.guard.driving import GuardFlow
 from trove_agents.guard.errors import AlreadyPaid, NotCharged
 from trove_agents.guard.evidence import Evidence
+from trove_agents.guard.guarantees import Guarantees
 from trove_agents.guard.journal import Journal, SqliteJournal
 from trove_agents.guard.money import Holds, digest
 from trove_agents.guard.payments import Outcome, Payments, Resolver
 from trove_agents.guard.policies import Policy, Proposal
+from trove_agents.guard.prepay import Prepay
 from trove_agents.guard.prices import Metered, Price, highest, micros
 from trove_agents.guard.states import Entry, Receipt, as_usd
 from trove_agents.wire.steps import Step, to_header
@@ -30,6 +32,7 @@ RESULT_BYTES: Final = 1_000_000
 """The largest result that is kept, as JSON. Of a larger one only the receipt is."""
 KEY_CHARACTERS: Final = 255
 HOLD_SECONDS: Final = 900
+QUIET_SECONDS: Final = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +130,20 @@ class _Guarding:
         signals: tuple[type[BaseException], ...],
         resolvers: Mapping[str, Resolver] | None,
         hold_seconds: int,
+        quiet_seconds: float,
     ) -> None:
         self.wallet_id = wallet_id
         self._own = SqliteJournal(journal) if isinstance(journal, str | os.PathLike) else None
         self._signals = signals
-        opened = self._own or cast("Journal", journal)
-        self._payments = Payments(wallet_id, opened, Holds(hold_seconds), policy, dict(resolvers or {}))
+        self._journal = self._own or cast("Journal", journal)
+        self._payments = Payments(
+            wallet_id,
+            self._journal,
+            Holds(hold_seconds),
+            Prepay(wallet_id, self._journal, quiet_seconds),
+            policy=policy,
+            resolvers=dict(resolvers or {}),
+        )
 
     def _begin(self, price: Price, wanted: "_Wanted") -> GuardFlow[Payment]:
         if not 1 <= len(wanted.key) <= KEY_CHARACTERS:
@@ -183,6 +194,9 @@ class _Guarding:
     def _in_doubt_usd(self) -> GuardFlow[Decimal]:
         return as_usd(sum(entry.micros for entry in (yield from self._payments.those("in_doubt"))))
 
+    def _credit_usd(self) -> GuardFlow[Decimal]:
+        return as_usd((yield from driving.do(lambda: self._journal.pool(self.wallet_id))).credit)
+
     def _resolve(self, key: str, outcome: Outcome, charged_usd: Amount | None) -> GuardFlow[Receipt]:
         if outcome not in ("charged", "not-charged", "write-off"):
             raise ValueError("a payment was 'charged' or 'not-charged', or is a 'write-off'")
@@ -212,7 +226,7 @@ class Guard(_Guarding):
     """Makes the payments of one wallet.
 
     Args:
-        wallet: Of a server with holds and idempotency keys; others raise ``NotSupported`` at the first payment.
+        wallet: Of any server of the public wallet API. What holds on one without holds says :meth:`guarantees`.
         journal: Where payments are written down: the path of a file, or a journal of your own, which stays open.
         policy: Asked before each payment; None: the wallet's budget and limits alone decide.
         signals: Exceptions by which a framework stops a tool that waits for somebody and runs it again later. The hold
@@ -220,6 +234,8 @@ class Guard(_Guarding):
         resolvers: By vendor, who asks it how a payment in doubt ended: when the same key is paid again, and by ``recover``.
         hold_seconds: How long the wallet keeps the money. Then it counts it as in doubt by itself, and it can still
             be settled: so a tool may take longer.
+        quiet_seconds: On a server without holds: how long a purchase without an answer may still be under way before it is
+            made again. Longer than the client's own timeout, and than that of every proxy on the way.
     """
 
     def __init__(
@@ -231,6 +247,7 @@ class Guard(_Guarding):
         signals: tuple[type[BaseException], ...] = (),
         resolvers: Mapping[str, Resolver] | None = None,
         hold_seconds: int = HOLD_SECONDS,
+        quiet_seconds: float = QUIET_SECONDS,
     ) -> None:
         super().__init__(
             wallet.id,
@@ -239,6 +256,7 @@ class Guard(_Guarding):
             signals=signals,
             resolvers=resolvers,
             hold_seconds=hold_seconds,
+            quiet_seconds=quiet_seconds,
         )
         self.wallet = wallet
         self._client = cast("WalletClient", wallet.client)
@@ -312,6 +330,18 @@ class Guard(_Guarding):
         """What those in doubt are about, together."""
         return self._run(self._in_doubt_usd())
 
+    def credit_usd(self) -> Decimal:
+        """What was bought in a wallet without holds and no payment uses: the next ones do. Negative: tools have charged more."""
+        return self._run(self._credit_usd())
+
+    def guarantees(self) -> Guarantees:
+        """What holds for the payments of this wallet, by what its server has. Asks it the first time.
+
+        Raises:
+            TroveError: the wallet cannot be reached.
+        """
+        return self._run(self._payments.ready())
+
     def resolve(self, key: str, outcome: Outcome, *, charged_usd: Amount | None = None) -> Receipt:
         """Says how a payment in doubt ended.
 
@@ -369,6 +399,7 @@ class AsyncGuard(_Guarding):
         signals: tuple[type[BaseException], ...] = (),
         resolvers: Mapping[str, Resolver] | None = None,
         hold_seconds: int = HOLD_SECONDS,
+        quiet_seconds: float = QUIET_SECONDS,
     ) -> None:
         super().__init__(
             wallet.id,
@@ -377,6 +408,7 @@ class AsyncGuard(_Guarding):
             signals=signals,
             resolvers=resolvers,
             hold_seconds=hold_seconds,
+            quiet_seconds=quiet_seconds,
         )
         self.wallet = wallet
         self._client = cast("AsyncWalletClient", wallet.client)
@@ -423,6 +455,14 @@ class AsyncGuard(_Guarding):
     async def in_doubt_usd(self) -> Decimal:
         """See :meth:`Guard.in_doubt_usd`."""
         return await self._run(self._in_doubt_usd())
+
+    async def credit_usd(self) -> Decimal:
+        """See :meth:`Guard.credit_usd`."""
+        return await self._run(self._credit_usd())
+
+    async def guarantees(self) -> Guarantees:
+        """See :meth:`Guard.guarantees`."""
+        return await self._run(self._payments.ready())
 
     async def resolve(self, key: str, outcome: Outcome, *, charged_usd: Amount | None = None) -> Receipt:
         """See :meth:`Guard.resolve`."""

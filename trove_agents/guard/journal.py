@@ -1,16 +1,18 @@
 """The journal: what was about to be done, on the disk before it is done."""
 
 import os
+import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
 from msgspec.structs import astuple, replace
 
-from trove_agents.guard.states import Entry, State
+from trove_agents.guard.states import Entry, Pool, Purchase, State
 
 BUSY_SECONDS: Final = 30.0
 """How long a process waits for another that writes."""
@@ -30,6 +32,7 @@ CREATE TABLE IF NOT EXISTS payments (
     attempt INTEGER NOT NULL,
     hold_id INTEGER,
     transaction_id INTEGER,
+    drawn INTEGER NOT NULL CHECK (drawn BETWEEN 0 AND micros),
     settle_micros INTEGER CHECK (settle_micros BETWEEN 0 AND micros),
     result BLOB,
     note TEXT,
@@ -40,6 +43,39 @@ CREATE TABLE IF NOT EXISTS payments (
 """
 _INDEX: Final = "CREATE INDEX IF NOT EXISTS doubts ON payments (wallet_id, intent) WHERE state = 'in_doubt'"
 """Each payment looks there for one of the same intent."""
+_PREPAID: Final = (
+    """
+CREATE TABLE IF NOT EXISTS purchases (
+    wallet_id INTEGER NOT NULL,
+    transaction_id INTEGER NOT NULL,
+    tag TEXT NOT NULL,
+    micros INTEGER NOT NULL,
+    PRIMARY KEY (wallet_id, transaction_id)
+) WITHOUT ROWID
+""",
+    "CREATE INDEX IF NOT EXISTS tags ON purchases (wallet_id, tag)",
+    """
+CREATE TABLE IF NOT EXISTS pools (
+    wallet_id INTEGER PRIMARY KEY,
+    credit INTEGER NOT NULL,
+    purchases INTEGER NOT NULL
+)
+""",
+    """
+CREATE TRIGGER IF NOT EXISTS purchase_is_credit AFTER INSERT ON purchases BEGIN
+    INSERT INTO pools VALUES (NEW.wallet_id, NEW.micros, 1)
+    ON CONFLICT (wallet_id) DO UPDATE SET credit = credit + excluded.credit, purchases = purchases + 1;
+END
+""",
+    """
+CREATE TRIGGER IF NOT EXISTS payment_draws AFTER UPDATE OF drawn ON payments WHEN NEW.drawn <> OLD.drawn BEGIN
+    INSERT INTO pools VALUES (NEW.wallet_id, OLD.drawn - NEW.drawn, 0)
+    ON CONFLICT (wallet_id) DO UPDATE SET credit = credit + excluded.credit;
+END
+""",
+    "CREATE TABLE IF NOT EXISTS journal (id TEXT NOT NULL)",
+)
+"""What was bought in advance. A pool is the sum of its purchases less what its payments use, kept by the database."""
 _LAYOUT: Final = 1
 """Of the file, as its ``user_version``."""
 _NONE: Final = 0
@@ -47,15 +83,28 @@ _INSERT: Final = (
     f"INSERT OR IGNORE INTO payments ({', '.join(_COLUMNS)})"  # noqa: S608 - names of our own
     f" VALUES ({', '.join('?' * len(_COLUMNS))})"
 )
+_CHANGING: Final = tuple(name for name in _COLUMNS if name not in ("wallet_id", "key", "created_at"))
 _UPDATE: Final = (
-    f"UPDATE payments SET {', '.join(f'{name} = ?' for name in _COLUMNS)}"  # noqa: S608 - as above
+    f"UPDATE payments SET {', '.join(f'{name} = ?' for name in _CHANGING)}"  # noqa: S608 - as above
     " WHERE wallet_id = ? AND key = ? AND state = ? AND attempt = ?"
+)
+_BOOK: Final = "INSERT OR IGNORE INTO purchases (wallet_id, transaction_id, tag, micros) VALUES (?, ?, ?, ?)"
+_DRAW: Final = (
+    "UPDATE payments SET drawn = micros, updated_at = ?"
+    " WHERE wallet_id = ? AND key = ? AND state = 'intended' AND attempt = ?"
+    " AND micros <= (SELECT credit FROM pools WHERE pools.wallet_id = payments.wallet_id)"
 )
 _FROM: Final = f"SELECT {', '.join(_COLUMNS)} FROM payments"  # noqa: S608 - as above
 
 
 class Journal(Protocol):
-    """Where payments are written down. What a method has returned from is on the disk."""
+    """Where payments are written down, and what was bought in advance where a wallet has no holds.
+
+    What a method has returned from is on the disk.
+    """
+
+    id: str
+    """Which journal it is: 16 hexadecimal digits."""
 
     def add(self, entry: Entry) -> bool:
         """Writes a payment down; False: there is one of this wallet and key."""
@@ -74,6 +123,26 @@ class Journal(Protocol):
 
     def those(self, wallet_id: int, states: Iterable[State], *, intent: str | None = None) -> list[Entry]:
         """Payments of a wallet in some states, oldest first; of one intent, if it is given."""
+        ...
+
+    def book(self, wallet_id: int, purchases: Iterable[Purchase]) -> None:
+        """Writes down what was bought in advance, each once: it is credit."""
+        ...
+
+    def draw(self, entry: Entry, purchases: Iterable[Purchase] = ()) -> bool:
+        """Books purchases, and at once sets credit aside for a payment that is intended.
+
+        False: it is not intended any more, or the credit is less than it can cost. Then the purchases are booked only.
+        A power failure may undo it, but no end of the process.
+        """
+        ...
+
+    def pool(self, wallet_id: int) -> Pool:
+        """What was bought in advance in a wallet, together."""
+        ...
+
+    def purchases(self, wallet_id: int, tag: str) -> list[Purchase]:
+        """What was bought for one payment."""
         ...
 
 
@@ -103,6 +172,7 @@ class SqliteJournal:
         self._connection.execute("PRAGMA synchronous = FULL")
         self._durable = True
         self._lay_out()
+        self.id: str = self._connection.execute("SELECT id FROM journal").fetchone()[0]
 
     def add(self, entry: Entry) -> bool:
         """See :meth:`Journal.add`."""
@@ -117,7 +187,8 @@ class SqliteJournal:
     def replace(self, before: Entry, after: Entry, *, durable: bool = True) -> bool:
         """See :meth:`Journal.replace`."""
         now = replace(after, updated_at=time.time())
-        values = (*astuple(now), before.wallet_id, before.key, before.state, before.attempt)
+        changed = (getattr(now, name) for name in _CHANGING)
+        values = (*changed, before.wallet_id, before.key, before.state, before.attempt)
         return self._write(_UPDATE, values, durable=durable)
 
     def those(self, wallet_id: int, states: Iterable[State], *, intent: str | None = None) -> list[Entry]:
@@ -138,6 +209,32 @@ class SqliteJournal:
             rows = self._connection.execute("SELECT DISTINCT wallet_id FROM payments ORDER BY 1").fetchall()
         return [wallet_id for (wallet_id,) in rows]
 
+    def book(self, wallet_id: int, purchases: Iterable[Purchase]) -> None:
+        """See :meth:`Journal.book`."""
+        with self._transaction(durable=True) as connection:
+            _book(connection, wallet_id, purchases)
+
+    def draw(self, entry: Entry, purchases: Iterable[Purchase] = ()) -> bool:
+        """See :meth:`Journal.draw`."""
+        with self._transaction(durable=False) as connection:
+            _book(connection, entry.wallet_id, purchases)
+            values = (time.time(), entry.wallet_id, entry.key, entry.attempt)
+            return connection.execute(_DRAW, values).rowcount == 1
+
+    def pool(self, wallet_id: int) -> Pool:
+        """See :meth:`Journal.pool`."""
+        with self._lock:
+            select = "SELECT credit, purchases FROM pools WHERE wallet_id = ?"
+            found = self._connection.execute(select, (wallet_id,)).fetchone()
+        return Pool() if found is None else Pool(credit=found[0], purchases=found[1])
+
+    def purchases(self, wallet_id: int, tag: str) -> list[Purchase]:
+        """See :meth:`Journal.purchases`."""
+        with self._lock:
+            select = "SELECT transaction_id, micros FROM purchases WHERE wallet_id = ? AND tag = ?"
+            found = self._connection.execute(select, (wallet_id, tag)).fetchall()
+        return [Purchase(transaction_id=row[0], tag=tag, micros=row[1]) for row in found]
+
     def close(self) -> None:
         """Closes the file."""
         with self._lock:
@@ -149,6 +246,10 @@ class SqliteJournal:
         self._connection.execute("BEGIN IMMEDIATE")
         self._connection.execute(_TABLE)
         self._connection.execute(_INDEX)
+        for statement in _PREPAID:
+            self._connection.execute(statement)
+        if self._layout() == _NONE:
+            self._connection.execute("INSERT INTO journal VALUES (?)", (secrets.token_hex(8),))
         self._connection.execute(f"PRAGMA user_version = {_LAYOUT}")
         self._connection.execute("COMMIT")
 
@@ -171,13 +272,37 @@ class SqliteJournal:
 
     def _write(self, statement: str, values: tuple[object, ...], *, durable: bool = True) -> bool:
         with self._lock:
-            if durable != self._durable:
-                self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-                self._durable = durable
+            self._lasting(durable=durable)
             # One statement is a transaction of its own
             return self._connection.execute(statement, values).rowcount == 1
+
+    @contextmanager
+    def _transaction(self, *, durable: bool) -> Iterator[sqlite3.Connection]:
+        """For more than one statement."""
+        with self._lock:
+            self._lasting(durable=durable)
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _lasting(self, *, durable: bool) -> None:
+        """Whether the next transaction is on the disk when it ends."""
+        if durable != self._durable:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
 
     def _read(self, statement: str, values: tuple[object, ...]) -> list[Entry]:
         with self._lock:
             rows = self._connection.execute(statement, values).fetchall()
         return [Entry(**dict(zip(_COLUMNS, row, strict=True))) for row in rows]
+
+
+def _book(connection: sqlite3.Connection, wallet_id: int, purchases: Iterable[Purchase]) -> None:
+    connection.executemany(
+        _BOOK, [(wallet_id, each.transaction_id, each.tag, each.micros) for each in purchases]
+    )

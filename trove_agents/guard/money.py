@@ -1,10 +1,10 @@
-"""How the guard moves money in a wallet with holds: kept before a tool runs, captured or given back after it."""
+"""How the guard moves money: the seam, and the wallet with holds: kept before a tool runs, captured or given back after it."""
 
 import hashlib
 import json
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -18,12 +18,60 @@ from trove_agents.guard.prices import micros
 from trove_agents.guard.states import Entry, as_usd
 
 _APPROVAL: Final = msgspec.json.Decoder(WalletApproval)
-_NEEDED: Final = frozenset({"holds", "idempotency"})
 _ENDED: Final = frozenset({"captured", "written_off", "voided", "expired"})
 
 
+class Money(Protocol):
+    """The wallet's half of a payment. What a flow could not find out, or the wallet refuses, it raises as ``TroveError``."""
+
+    def learn(self, has: frozenset[str]) -> None:
+        """Hears which capabilities the server has."""
+        ...
+
+    def take(self, entry: Entry) -> GuardFlow[Entry]:
+        """Takes what a payment that is intended can cost, so that it is running next."""
+        ...
+
+    def untaken(self, entry: Entry, error: BaseException) -> Entry:
+        """Where a payment goes on from whose tool is not run, since ``take`` failed or what came after it."""
+        ...
+
+    def settle(self, entry: Entry) -> GuardFlow[Entry]:
+        """Books what was charged, and gives the rest back; done again it changes nothing more.
+
+        Raises:
+            PaymentInDoubt: it is not known yet whether anything was taken.
+        """
+        ...
+
+    def doubt(self, entry: Entry) -> GuardFlow[None]:
+        """Tells the wallet that nobody knows what was charged."""
+        ...
+
+    def write_off(self, entry: Entry) -> GuardFlow[Entry]:
+        """Takes it for spent."""
+        ...
+
+    def look(self, entry: Entry) -> GuardFlow[Entry | None]:
+        """A payment in doubt as somebody else ended it in the wallet; None: nobody did."""
+        ...
+
+    def approved(self, entry: Entry, why: str) -> GuardFlow[Entry]:
+        """The payment with a person's yes.
+
+        Raises:
+            PaymentDenied: the answer was no.
+            ApprovalNeeded: nobody has answered yet, or the wallet has no approvals.
+        """
+        ...
+
+    def reconcile(self) -> GuardFlow[None]:
+        """Compares the journal with what the wallet has, beyond single payments."""
+        ...
+
+
 class Holds:
-    """The wallet's half of a payment, every call under an idempotency key of the payment's, so that each is done once.
+    """A wallet with holds. Every call is under an idempotency key of the payment's, so that each is done once.
 
     Args:
         seconds: How long a hold lasts. Then the wallet itself counts it as in doubt, and it can still be settled, so a
@@ -32,19 +80,11 @@ class Holds:
 
     def __init__(self, seconds: int) -> None:
         self._seconds = seconds
-        self._has: frozenset[str] | None = None
+        self._has: frozenset[str] = frozenset()
 
-    def learn(self) -> GuardFlow[None]:
-        """Asks the server once what it has.
-
-        Raises:
-            NotSupported: it has no holds, or does not know a repetition from a second call.
-        """
-        if self._has is None:
-            has = yield from ask(wallets.capabilities())
-            if missing := sorted(_NEEDED - has):
-                raise NotSupported(f"this server does not have {' and '.join(missing)}")
-            self._has = has
+    def learn(self, has: frozenset[str]) -> None:
+        """See :meth:`Money.learn`."""
+        self._has = has
 
     def take(self, entry: Entry) -> GuardFlow[Entry]:
         """Holds what the payment can cost; asked again, also after a crash, it is the same hold.
@@ -53,6 +93,10 @@ class Holds:
             TroveError: nothing is held if the wallet refuses (see :func:`refuses`), else it may be.
         """
         return entry.to("running", hold_id=(yield from self._hold(entry)))
+
+    def untaken(self, entry: Entry, error: BaseException) -> Entry:
+        """See :meth:`Money.untaken`. Whether something is held is known only where the wallet refused."""
+        return entry.to("denied") if refuses(error) else entry.to("settling", settle_micros=0)
 
     def settle(self, entry: Entry) -> GuardFlow[Entry]:
         """Captures what was charged, or gives the hold back; asked again it changes nothing more.
@@ -106,13 +150,8 @@ class Holds:
         return entry.to("voided", settle_micros=0, note=None)
 
     def approved(self, entry: Entry, why: str) -> GuardFlow[Entry]:
-        """The payment with a person's yes.
-
-        Raises:
-            PaymentDenied: the answer was no.
-            ApprovalNeeded: nobody has answered yet, or the wallet has no approvals.
-        """
-        if "approvals" not in (self._has or ()):
+        """See :meth:`Money.approved`."""
+        if "approvals" not in self._has:
             raise ApprovalNeeded(why, None)
         given = yield from self._answer(entry, operation(entry, "approval", attempt=1), why)
         if given.state == "used" and entry.attempt > 1:
@@ -123,6 +162,10 @@ class Holds:
         if given.state != "approved":
             raise ApprovalNeeded(why, given)
         return replace(entry, approval=msgspec.json.encode(given).decode())
+
+    def reconcile(self) -> GuardFlow[None]:
+        """Nothing: each hold is asked for by its payment."""
+        yield from ()
 
     def _answer(self, entry: Entry, operation_key: str, why: str) -> GuardFlow[WalletApproval]:
         step = approvals.request_approval(

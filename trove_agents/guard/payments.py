@@ -7,14 +7,16 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias
 
 from msgspec.structs import replace
 
+from trove_agents.client import wallets
 from trove_agents.errors import BudgetExceededError, TroveError
-from trove_agents.guard import policies, telemetry
-from trove_agents.guard.driving import Consult, GuardFlow, Pause, do
+from trove_agents.guard import guarantees, policies, telemetry
+from trove_agents.guard.driving import Consult, GuardFlow, Pause, ask, do
 from trove_agents.guard.errors import (
     AlreadyPaid,
     PaymentConflict,
@@ -22,9 +24,11 @@ from trove_agents.guard.errors import (
     PaymentInDoubt,
     UnsettledWarning,
 )
+from trove_agents.guard.guarantees import Guarantees
 from trove_agents.guard.journal import Journal
-from trove_agents.guard.money import Holds, refuses
+from trove_agents.guard.money import Holds, Money, refuses
 from trove_agents.guard.policies import Policy, Proposal, Verdict
+from trove_agents.guard.prepay import Prepay
 from trove_agents.guard.prices import micros
 from trove_agents.guard.states import Entry, Receipt, State, as_usd
 
@@ -48,25 +52,32 @@ class Payments:
         self,
         wallet_id: int,
         journal: Journal,
-        money: Holds,
+        holds: Holds,
+        prepay: Prepay,
+        *,
         policy: Policy | None,
         resolvers: Mapping[str, Resolver],
     ) -> None:
         self._wallet_id = wallet_id
         self._journal = journal
-        self._money = money
+        self._holds = holds
+        self._prepay = prepay
+        self._money: Money = holds
+        self._guarantees: Guarantees | None = None
         self._policy = policy
         self._resolvers = resolvers
         self._left: dict[str, Entry] = {}
         """What could not be settled since the wallet was not reached."""
 
-    def ready(self) -> GuardFlow[None]:
-        """Finds out what the wallet's server has, if that is not known yet.
-
-        Raises:
-            NotSupported: too little.
-        """
-        yield from self._money.learn()
+    def ready(self) -> GuardFlow[Guarantees]:
+        """Finds out what the wallet's server has, if that is not known yet: so what holds for the payments."""
+        if self._guarantees is None:
+            has = yield from ask(wallets.capabilities())
+            self._guarantees = found = guarantees.of(has)
+            self._money = self._holds if found.mode == "holds" else self._prepay
+            self._money.learn(has)
+            _LOG.log(logging.INFO if found.mode == "holds" else logging.WARNING, "%s: %s", found.mode, found)
+        return self._guarantees
 
     def begin(self, wanted: Entry, proposal: Proposal, *, approved: bool) -> GuardFlow[Entry]:
         """Holds the money and writes down that the tool runs now, or says why it must not.
@@ -99,7 +110,7 @@ class Payments:
         )
         if settling.attempt != entry.attempt and charged:
             # Somebody said wrongly that nothing was charged, and it was paid anew: this one is booked all the same
-            settling = replace(entry, state="settling", settle_micros=charged)
+            settling = yield from self._beside(entry, charged, result)
         elif settling.state != "settling":
             return settling  # somebody else said how it ended, and knew it
         try:
@@ -119,7 +130,7 @@ class Payments:
         """Nobody knows what a tool that ran was charged: the journal says so, and the wallet if it can be told."""
         doubted = yield from self._move(entry, ("running",), "in_doubt", note=why, result=result)
         if doubted.state == "in_doubt":
-            yield from self._money.doubt(doubted)
+            yield from self._of(doubted).doubt(doubted)
         return doubted
 
     def wait(self, entry: Entry) -> GuardFlow[Entry]:
@@ -143,7 +154,7 @@ class Payments:
         if outcome == "write-off":
             if entry.state == "waiting":
                 entry = yield from self.doubt_waiting(entry)
-            ended = yield from self._money.write_off(entry)
+            ended = yield from self._of(entry).write_off(entry)
             return (yield from self._replace(entry, ended))
         if outcome == "not-charged":
             charged = 0
@@ -159,7 +170,7 @@ class Payments:
     def doubt_waiting(self, entry: Entry) -> GuardFlow[Entry]:
         """A payment that waits, as one in doubt."""
         doubted = yield from self._move(entry, ("waiting",), "in_doubt")
-        yield from self._money.doubt(doubted)
+        yield from self._of(doubted).doubt(doubted)
         return doubted
 
     def recover(self, older_than: float) -> GuardFlow[list[Entry]]:
@@ -167,8 +178,8 @@ class Payments:
         until = time.time() - older_than
         done = []
         for entry in (yield from self.those("in_doubt")):
-            yield from self._money.doubt(entry)  # the wallet may not have heard of it
-            found = yield from self._money.look(entry)
+            yield from self._of(entry).doubt(entry)  # the wallet may not have heard of it
+            found = yield from self._of(entry).look(entry)
             known_charged = bool(entry.settle_micros)
             if found is not None and not (known_charged and found.state == "voided"):
                 done.append((yield from self._replace(entry, found)))
@@ -184,7 +195,9 @@ class Payments:
                 continue
             ending = entry if entry.state == "settling" else entry.to("settling", settle_micros=0)
             if ending is entry or (yield from do(_replaced(self._journal, entry, ending))):
-                done.append((yield from self._finish_or_doubt(ending)))
+                with suppress(PaymentInDoubt):  # not known yet
+                    done.append((yield from self._finish_or_doubt(ending)))
+        yield from self._money.reconcile()
         return done
 
     def _again(self, there: Entry, wanted: Entry) -> GuardFlow[Entry]:
@@ -233,6 +246,8 @@ class Payments:
             if (entry := self._left.pop(key, None)) is not None:
                 try:
                     yield from self._finish(entry)
+                except PaymentInDoubt:  # not known yet: for `recover`, or its next call
+                    continue
                 except TroveError as error:
                     if not refuses(error):
                         self._left[key] = entry
@@ -296,8 +311,7 @@ class Payments:
         except GeneratorExit:
             raise
         except BaseException as error:
-            # The tool has not run. Whether something is held is known only where the wallet refused
-            after = entry.to("denied") if refuses(error) else entry.to("settling", settle_micros=0)
+            after = self._money.untaken(entry, error)
             if not (yield from do(_replaced(self._journal, entry, after))) and running is not None:
                 after = running.to("settling", settle_micros=0)
                 yield from do(_replaced(self._journal, running, after))
@@ -327,10 +341,27 @@ class Payments:
                 return after
         return (yield from self._now(entry))
 
+    def _beside(self, entry: Entry, charged: int, result: bytes | None) -> GuardFlow[Entry]:
+        """An attempt that was charged, as a payment of its own: its key belongs to another attempt by now."""
+        beside = replace(
+            entry,
+            key=f"{entry.key} (attempt {entry.attempt})",
+            state="settling",
+            drawn=0,
+            settle_micros=charged,
+            result=result,
+        )
+        yield from do(lambda: self._journal.add(beside))
+        return beside
+
+    def _of(self, entry: Entry) -> Money:
+        """Who moves the money of a payment. The server may have learnt to hold money since it was bought."""
+        return self._prepay if entry.drawn else self._money
+
     def _finish(self, entry: Entry) -> GuardFlow[Entry]:
         """Tells the wallet how a payment ended, as often as needed: it books it once."""
         try:
-            ended = yield from self._money.settle(entry)
+            ended = yield from self._of(entry).settle(entry)
         except TroveError as error:
             if refuses(error) and entry.hold_id is not None:
                 # The hold has ended otherwise, or may not be touched: a person has to look

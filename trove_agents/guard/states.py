@@ -19,7 +19,8 @@ FOLLOWS: Final[Mapping[State, frozenset[State]]] = {
     "running": frozenset({"settling", "in_doubt", "waiting"}),
     # The tool stopped to wait for somebody, and runs again under the same key and hold
     "waiting": frozenset({"running", "settling", "in_doubt"}),
-    "settling": frozenset({"captured", "voided", "in_doubt", "written_off"}),
+    # "denied": bought in advance it was to be, and was not
+    "settling": frozenset({"captured", "voided", "in_doubt", "written_off", "denied"}),
     # Told here, or answered in the wallet by somebody else
     "in_doubt": frozenset({"settling", "captured", "voided", "written_off"}),
     "captured": frozenset(),
@@ -53,6 +54,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One more each time after a hold was given back; so each has a hold of its own."""
     hold_id: int | None = None
     transaction_id: int | None = None
+    drawn: int = 0
+    """Micro-USD of what was bought in advance that it uses. 0 in a wallet with holds."""
     settle_micros: int | None = None
     """Micro-USD that were charged; 0: the hold is given back. None: not known yet."""
     result: bytes | None = None
@@ -72,6 +75,26 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         if state not in FOLLOWS[self.state]:
             raise ValueError(f"a payment that is {self.state} cannot be {state} next")
         return replace(self, state=state, **changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purchase:
+    """Money that was bought in advance in a wallet without holds."""
+
+    transaction_id: int
+    tag: str
+    """Of the payment that it was bought for."""
+    micros: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """What was bought in advance in one wallet, together."""
+
+    credit: int = 0
+    """Micro-USD that no payment uses. Negative: tools have charged more than was bought."""
+    purchases: int = 0
+    """How many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
