@@ -91,22 +91,23 @@ class PlainWallets:
             "current_balance": spent,
             "total_spent": spent,
             "remaining_budget": wallet["budget_limit_usd"] - spent,
-            "transaction_count": len(self.bought),
+            "transaction_count": len(self.bought_from(wallet)),
         }
         return 200, {"wallet": _named(wallet), "balance": counters}
 
     def transactions(self, wallet, page, limit):
         if wallet is None:
             return 404, {"message": "Wallet not found"}
-        newest = [each for each in reversed(self.bought) if each["wallet_id"] == wallet["id"]]
+        newest = self.bought_from(wallet)[::-1]
         place = {"page": page, "limit": limit, "total": len(newest), "pages": -(-len(newest) // limit)}
         found = newest[(page - 1) * limit : page * limit]
         return 200, {"wallet": _named(wallet), "transactions": found, "pagination": place}
 
+    def bought_from(self, wallet):
+        return [each for each in self.bought if each["wallet_id"] == wallet["id"]]
+
     def spent(self, wallet):
-        return sum(
-            (each["amount_usd"] for each in self.bought if each["wallet_id"] == wallet["id"]), Decimal(0)
-        )
+        return sum((each["amount_usd"] for each in self.bought_from(wallet)), Decimal(0))
 
 
 def _named(wallet):

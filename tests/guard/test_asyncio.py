@@ -16,9 +16,13 @@ class Slow:
         self.inner, self.moments = inner, moments
 
     def __getattr__(self, name):
+        inner = getattr(self.inner, name)
+        if not callable(inner):
+            return inner
+
         def call(*args, **named):
             self.moments(f"before {name}")
-            answer = getattr(self.inner, name)(*args, **named)
+            answer = inner(*args, **named)
             self.moments(f"after {name}")
             return answer
 

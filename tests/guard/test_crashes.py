@@ -9,7 +9,7 @@ from trove_agents import Wallet, WalletClient
 from trove_agents.embedded import Trove
 from trove_agents.guard import Guard, NotCharged, PaymentInDoubt, SqliteJournal
 
-CALLS = {"add", "find", "replace", "those", "send"}
+CALLS = {"add", "find", "replace", "those", "book", "draw", "pool", "purchases", "send"}
 PRICE = Decimal("0.3")
 
 

@@ -9,7 +9,7 @@ from itertools import product
 
 import pytest
 
-from trove_agents.guard import Entry, SqliteJournal
+from trove_agents.guard import Entry, Pool, Purchase, SqliteJournal
 from trove_agents.guard.states import FOLLOWS
 
 
@@ -91,7 +91,7 @@ def test_of_many_processes_one_gets_each_key(tmp_path):
     SqliteJournal(path).close()
     code = """
 import sys
-from trove_agents.guard import Entry, SqliteJournal
+from trove_agents.guard import Entry, Pool, Purchase, SqliteJournal
 journal = SqliteJournal(sys.argv[1])
 sys.stdin.readline()
 for n in range(50):
@@ -110,3 +110,55 @@ for n in range(50):
     won = [each.communicate()[0].split() for each in racing]
     assert sorted(won[0] + won[1], key=int) == [str(n) for n in range(50)]
     assert [each.returncode for each in racing] == [0, 0]
+
+
+def test_payments_stay_in_the_order_in_which_they_came(journal):
+    for key in ("b", "a", "c"):
+        journal.add(entry(key=key))
+        there = journal.find(1, key)
+        journal.replace(entry(key=key), there.to("running", created_at=0.0))
+    assert [each.key for each in journal.those(1, ("running",))] == ["b", "a", "c"]
+
+
+def bought(number, usd_micros, tag="t"):
+    return Purchase(transaction_id=number, tag=tag, micros=usd_micros)
+
+
+def test_each_purchase_is_credit_once_and_each_wallet_has_its_own(journal):
+    journal.book(1, [bought(1, 5), bought(2, 3, "u"), bought(1, 5)])
+    journal.book(1, [bought(2, 3, "u")])
+    journal.book(2, [bought(1, 7)])
+    assert (journal.pool(1), journal.pool(2), journal.pool(3)) == (
+        Pool(credit=8, purchases=2),
+        Pool(credit=7, purchases=1),
+        Pool(),
+    )
+    assert journal.purchases(1, "u") == [bought(2, 3, "u")]
+
+
+def test_credit_is_set_aside_for_one_payment_and_comes_back_with_what_it_does_not_use(journal, tmp_path):
+    for key in ("k", "l"):
+        journal.add(entry(key=key))
+    first, second = journal.find(1, "k"), journal.find(1, "l")
+    assert not journal.draw(first)
+    assert not journal.draw(first, [bought(1, 4)])  # not enough, and booked
+    assert journal.pool(1).credit == 4
+    assert journal.draw(first, [bought(1, 4), bought(2, 4)])
+    other = SqliteJournal(tmp_path / "journal.db")
+    assert not other.draw(second)
+    assert (other.pool(1), other.id) == (Pool(credit=3, purchases=2), journal.id)
+    running = first.to("running", drawn=5)
+    journal.replace(first, running)
+    assert not journal.draw(first)  # it is not intended any more
+    settling = running.to("settling", settle_micros=2)
+    journal.replace(running, settling)
+    journal.replace(settling, settling.to("captured", drawn=2))
+    assert journal.pool(1) == Pool(credit=6, purchases=2)
+    assert other.draw(second)
+    other.close()
+
+
+def test_two_journals_are_not_one(journal, tmp_path):
+    other = SqliteJournal(tmp_path / "other.db")
+    assert other.id != journal.id
+    other.close()

@@ -90,9 +90,9 @@ class Prepay:
         """See :meth:`Money.settle`. What was not charged is credit from then on."""
         if entry.settle_micros:
             pool = yield from do(lambda: self._journal.pool(self._wallet_id))
-            if pool.credit < 0:
+            if (credit := pool.credit + entry.drawn - entry.settle_micros) < 0:
                 warnings.warn(
-                    f"tools have charged ${as_usd(-pool.credit)} more than was bought; the next payment buys it too",
+                    f"tools have charged ${as_usd(-credit)} more than was bought; the next payment buys it too",
                     UnsettledWarning,
                     stacklevel=2,
                 )
@@ -170,12 +170,13 @@ class Prepay:
             raise PaymentInDoubt(entry.key, "it was settled elsewhere meanwhile")
         tag = self._tag(entry)
         left = (entry.updated_at or there.updated_at) + self._quiet - time.time()
-        if left > 0 and (yield from self._nothing_new()):
-            found = {}
-        else:
+        found: dict[str, list[Purchase]] = {}
+        bought = yield from do(lambda: self._journal.purchases(self._wallet_id, tag))
+        if not bought and (left <= 0 or not (yield from self._nothing_new())):
             found = yield from self._read(until=tag)
-        if bought := found.get(tag):
+            bought = found.get(tag, [])
             yield from self._book(bought)
+        if bought:
             return entry.to("voided", transaction_id=bought[0].transaction_id)
         if left > 0:
             why = f"whether it was bought is not known yet, and is looked for again after {left:.0f} seconds"
