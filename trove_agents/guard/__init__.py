@@ -18,7 +18,7 @@ from trove_agents.guard.journal import Journal, SqliteJournal
 from trove_agents.guard.paid import AsyncPaidFunction, PaidFunction, paid, paying_for
 from trove_agents.guard.payments import Outcome, Resolver
 from trove_agents.guard.policies import Approve, Ask, Deny, Policy, Proposal, Verdict, ask_above
-from trove_agents.guard.prices import Metered, Price, at_rate
+from trove_agents.guard.prices import Metered, Price, at_rate, highest_usd
 from trove_agents.guard.states import Entry, Pool, Purchase, Receipt, State
 
 __all__ = [
@@ -60,6 +60,7 @@ __all__ = [
     "any_of",
     "ask_above",
     "at_rate",
+    "highest_usd",
     "not_sent",
     "paid",
     "paying_for",

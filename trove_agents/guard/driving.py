@@ -84,7 +84,7 @@ async def arun(client: AsyncWalletClient, flow: GuardFlow[T]) -> T:
         while True:
             try:
                 if isinstance(step, Do):
-                    result, came = await _whole(step.action)
+                    result, came = await whole(step.action)
                     cancelled = cancelled or came
                 elif cancelled:
                     cancelled = False
@@ -129,7 +129,7 @@ async def _adone(client: AsyncWalletClient, step: Ask[Any] | Consult | Pause) ->
             return None
 
 
-async def _whole(action: Callable[[], T]) -> tuple[T, bool]:
+async def whole(action: Callable[[], T]) -> tuple[T, bool]:
     """What an action returns, and whether a cancellation came meanwhile."""
     task = asyncio.ensure_future(asyncio.to_thread(action))
     cancelled = False

@@ -1,10 +1,12 @@
 """The guard: around a tool that costs money, for threads and for asyncio."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final, Generic, Self, TypeVar, cast
 
 import msgspec
@@ -306,6 +308,24 @@ class Guard(_Guarding):
             self._run(self._end(payment, error, not_charged))
             raise
         self._run(self._end(payment, None, not_charged))
+
+    @asynccontextmanager
+    async def aauthorize(self, price: Price, *, key: str, **named: Any) -> AsyncIterator[Payment]:
+        """As :meth:`authorize`, around coroutines: its waits are in threads, and are not cut short by a cancellation."""
+        block = self.authorize(price, key=key, **named)
+        payment, cancelled = await driving.whole(block.__enter__)
+        if cancelled:
+            payment.void()  # the tool has not run
+            await driving.whole(lambda: block.__exit__(None, None, None))
+            raise asyncio.CancelledError
+        try:
+            yield payment
+        except BaseException as error:
+            await driving.whole(partial(block.__exit__, type(error), error, error.__traceback__))
+            raise
+        _, cancelled = await driving.whole(lambda: block.__exit__(None, None, None))
+        if cancelled:
+            raise asyncio.CancelledError
 
     def pay(self, tool_call: Callable[[], T], price: Price, *, key: str, **named: Any) -> Paid[T]:
         """Runs a tool under :meth:`authorize`; what was paid before is answered from the journal.

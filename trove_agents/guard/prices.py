@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 
 from trove_agents.client.money import Amount, usd
 from trove_agents.guard.errors import PaymentDenied
+from trove_agents.guard.states import as_usd
 from trove_agents.wire.money import MICROS, to_micros
 
 FromArguments: TypeAlias = Callable[[Mapping[str, Any]], Amount]
@@ -71,3 +72,8 @@ def highest(price: Price, arguments: Mapping[str, Any] | None) -> int:
         return micros(price({} if arguments is None else arguments))
     except Exception as error:
         raise PaymentDenied(f"its price cannot be told: {error!r}", "price") from error
+
+
+def highest_usd(price: Price, arguments: Mapping[str, Any] | None = None) -> Decimal:
+    """The most that a call can cost, in USD. Raises what :func:`highest` does."""
+    return as_usd(highest(price, arguments))

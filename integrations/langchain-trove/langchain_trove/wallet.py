@@ -3,8 +3,8 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self, TypeAlias, cast
 
@@ -167,16 +167,11 @@ class WalletMiddleware(AgentMiddleware):
         assert self._guard is not None, "asked before"
         return self._guard.authorize(call.priced.price, **call.named, approved=approved)
 
-    @asynccontextmanager
-    async def _aguarding(self, call: "_Call", *, approved: bool) -> AsyncIterator[Payment]:
+    def _aguarding(self, call: "_Call", *, approved: bool) -> AbstractAsyncContextManager[Payment]:
         if self._async_guard is not None:
-            async with self._async_guard.authorize(
-                call.priced.price, **call.named, approved=approved
-            ) as payment:
-                yield payment
-        else:
-            async with _in_threads(self._guarding(call, approved=approved)) as payment:
-                yield payment
+            return self._async_guard.authorize(call.priced.price, **call.named, approved=approved)
+        assert self._guard is not None, "one of them is there"
+        return self._guard.aauthorize(call.priced.price, **call.named, approved=approved)
 
     def _ask(self, call: "_Call", needed: ApprovalNeeded) -> None:
         """Stops the run with a question; returns when it was answered with yes."""
@@ -322,28 +317,6 @@ class _Seen:
             self._payment.meter(self._call.priced.price, message)
         if isinstance(self.reply, ToolMessage):
             self._payment.keep(messages_to_dict([message])[0])
-
-
-@asynccontextmanager
-async def _in_threads(guarding: AbstractContextManager[Payment]) -> AsyncIterator[Payment]:
-    """A block of a synchronous guard for an asynchronous tool: its waits are in threads, and are not cut short."""
-    entering = asyncio.ensure_future(asyncio.to_thread(guarding.__enter__))
-    try:
-        payment = await asyncio.shield(entering)
-    except asyncio.CancelledError:
-        payment = await entering
-        payment.void()  # the tool has not run
-        await asyncio.to_thread(guarding.__exit__, None, None, None)
-        raise
-    try:
-        yield payment
-    except BaseException as error:
-        leaving = asyncio.to_thread(guarding.__exit__, type(error), error, error.__traceback__)
-        if not await asyncio.shield(asyncio.ensure_future(leaving)):
-            raise
-    else:
-        leaving = asyncio.to_thread(guarding.__exit__, None, None, None)
-        await asyncio.shield(asyncio.ensure_future(leaving))
 
 
 def _invalid(request: ToolCallRequest) -> bool:

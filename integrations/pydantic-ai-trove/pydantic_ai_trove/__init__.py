@@ -1,10 +1,11 @@
-"""Workspaces from trove-agents for Pydantic AI: files that follow the conversation."""
+"""Workspaces and paid tools from trove-agents for Pydantic AI: files that follow the conversation, payments made once."""
 
 from pydantic_ai_trove.backend import TroveWorkspaceBackend
 from pydantic_ai_trove.errors import ForeignChanges, ReferenceGone
-from pydantic_ai_trove.events import FilesChanged, FilesFound
+from pydantic_ai_trove.events import FilesChanged, FilesFound, PaymentWaits, Spent
 from pydantic_ai_trove.records import WorkspaceStep, without_references
 from pydantic_ai_trove.toolset import TroveToolset
+from pydantic_ai_trove.wallet import Priced, TroveWallet, UnpricedModelWarning, WalletToolset
 from pydantic_ai_trove.workspace import Forked, Rewound, TroveWorkspace
 
 __all__ = [
@@ -12,11 +13,17 @@ __all__ = [
     "FilesFound",
     "ForeignChanges",
     "Forked",
+    "PaymentWaits",
+    "Priced",
     "ReferenceGone",
     "Rewound",
+    "Spent",
     "TroveToolset",
+    "TroveWallet",
     "TroveWorkspace",
     "TroveWorkspaceBackend",
+    "UnpricedModelWarning",
+    "WalletToolset",
     "WorkspaceStep",
     "without_references",
 ]

@@ -1,0 +1,386 @@
+"""Paid tools in agents: how each call is known again, every ending, and who is asked."""
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+from pydantic_ai import (
+    Agent,
+    DeferredToolRequests,
+    FunctionToolset,
+    ModelMessagesTypeAdapter,
+    ModelResponse,
+    ModelRetry,
+    TextPart,
+    ToolApproved,
+    ToolCallPart,
+    ToolDenied,
+    ToolFailed,
+    ToolReturn,
+    ToolReturnPart,
+)
+from pydantic_ai.capabilities import HandleDeferredToolCalls
+from pydantic_ai.exceptions import UserError
+from pydantic_ai.models.function import DeltaToolCall, FunctionModel
+from pydantic_ai.usage import RequestUsage
+from pydantic_ai_trove import PaymentWaits, Priced, Spent, TroveWallet, UnpricedModelWarning, WalletToolset
+from trove_agents import BudgetExceededError, Trove
+from trove_agents.guard import AsyncGuard, Guard, Metered, NotCharged, SqliteJournal, ask_above
+
+
+@pytest.fixture(scope="module")
+def trove():
+    with Trove.temporary(sandbox="none") as opened:
+        yield opened
+
+
+@pytest.fixture
+def wallet(trove, request):
+    return trove.wallet(request.node.name[:250], budget_usd=1)
+
+
+@pytest.fixture
+def journal(tmp_path):
+    opened = SqliteJournal(tmp_path / "payments.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(params=["in threads", "asyncio"])
+async def guarding(request, trove, wallet, journal):
+    """Makes guards of either kind."""
+    if request.param == "in threads":
+        yield lambda **named: Guard(wallet, journal=journal, **named)
+        return
+    client = trove.async_wallets()
+    handle = await client.wallet(wallet.agent_id, budget_usd=1)
+    yield lambda **named: AsyncGuard(handle, journal=journal, **named)
+    await client.aclose()
+
+
+@pytest.fixture
+def numbers(wallet):
+    def read():
+        found = wallet.balance()
+        return tuple(str(each) for each in (found.total_spent, found.held_usd, found.in_doubt_usd))
+
+    return read
+
+
+class Script:
+    """A model that says its next line, however often it is asked; what it was told is kept."""
+
+    def __init__(self, *lines, usage=None):
+        self.lines, self.seen, self.tools, self.usage = list(lines), [], [], usage
+
+    def __call__(self, messages, info):
+        self.seen.append(messages)
+        self.tools.append(info.function_tools)
+        line = self.lines.pop(0)
+        parts = [TextPart(line)] if isinstance(line, str) else line
+        return ModelResponse(parts=parts, **({"usage": self.usage} if self.usage else {}))
+
+
+class Shop:
+    """A tool that charges, and then does as its test says."""
+
+    def __init__(self):
+        self.sold, self.then = [], []
+
+    async def buy(self, sku: str) -> str:
+        """Buys."""
+        self.sold.append(sku)
+        happens = self.then.pop(0) if self.then else None
+        if isinstance(happens, BaseException):
+            raise happens
+        if isinstance(happens, float):
+            await asyncio.sleep(happens)
+            happens = None
+        return f"one {sku}" if happens is None else happens
+
+
+@pytest.fixture
+def shop():
+    return Shop()
+
+
+def call(sku, id="c1"):
+    return ToolCallPart("buy", {"sku": sku}, tool_call_id=id)
+
+
+def agent_of(script, shop, wallet, *, metadata=None, timeout=None, capabilities=(), **options):
+    tools = FunctionToolset(id="shop", max_retries=3, timeout=timeout)
+    tools.add_function(shop.buy, name="buy", metadata=metadata)
+    return Agent(FunctionModel(script), toolsets=[tools], capabilities=[wallet, *capabilities], **options)
+
+
+def returned(result):
+    return [
+        part
+        for message in result.all_messages()
+        for part in message.parts
+        if isinstance(part, ToolReturnPart)
+    ]
+
+
+ASKS = {"output_type": [str, DeferredToolRequests]}
+
+
+async def test_a_call_is_paid_for_and_has_its_receipt(guarding, shop, numbers):
+    paid = TroveWallet(guarding(), {"buy": Priced("0.3", vendor="acme")})
+    (part,) = returned(await agent_of(Script([call("a")], "done"), shop, paid).run("go"))
+    assert (part.content, part.metadata["receipt"]["charged_usd"]) == ("one a", "0.3")
+    assert part.metadata["receipt"]["vendor"] == "acme"
+    assert (numbers(), shop.sold) == (("0.3", "0", "0"), ["a"])
+
+
+async def test_prices_in_the_definitions_of_tools_and_from_a_function(guarding, shop, numbers):
+    metadata = {"price_usd": "0.2", "vendor": "acme"}
+    wallet = TroveWallet(guarding())
+    (part,) = returned(await agent_of(Script([call("a")], "done"), shop, wallet, metadata=metadata).run("go"))
+    assert (part.metadata["receipt"]["charged_usd"], part.metadata["receipt"]["vendor"]) == ("0.2", "acme")
+    wallet = TroveWallet(guarding(), lambda tool: Decimal("0.1") if tool.name == "buy" else None)
+    await agent_of(Script([call("b")], "done"), shop, wallet).run("go")
+    assert numbers() == ("0.3", "0", "0")
+
+
+async def test_a_retry_of_the_tools_own_is_not_charged_and_the_next_call_is_another(guarding, shop, numbers):
+    shop.then = [ModelRetry("which colour?")]
+    wallet = TroveWallet(guarding(), {"buy": "0.3"})
+    result = await agent_of(Script([call("a", "c1")], [call("a", "c2")], "done"), shop, wallet).run("go")
+    assert [part.outcome for part in returned(result)] == ["retried", "success"]
+    assert numbers() == ("0.3", "0", "0")
+
+
+async def test_a_retry_that_may_have_been_charged_is_in_doubt(guarding, shop, numbers):
+    shop.then = [ModelRetry("which colour?")]
+    wallet = TroveWallet(guarding(), {"buy": Priced("0.3", retry_charges=True)})
+    await agent_of(Script([call("a", "c1")], [call("b", "c2")], "done"), shop, wallet).run("go")
+    assert numbers() == ("0.3", "0", "0.3")
+
+
+async def test_a_timeout_is_no_retry_it_is_in_doubt_and_the_same_again_needs_a_person(
+    guarding, shop, numbers
+):
+    shop.then = [30.0]
+    wallet = TroveWallet(guarding(), {"buy": "0.3"})
+    script = Script([call("a", "c1")], [call("a", "c2")], "done")
+    result = await agent_of(script, shop, wallet, timeout=0.05, **ASKS).run("go")
+    assert isinstance(result.output, DeferredToolRequests)
+    assert "paid before" in result.output.metadata["c2"]["reason"]
+    assert (numbers(), shop.sold) == (("0", "0", "0.3"), ["a"])
+
+
+async def test_an_id_that_a_model_uses_again_is_another_purchase(guarding, shop, numbers):
+    wallet = TroveWallet(guarding(), {"buy": "0.3"})
+    await agent_of(Script([call("a", "c1")], [call("b", "c1")], "done"), shop, wallet).run("go")
+    assert (numbers(), shop.sold) == (("0.6", "0", "0"), ["a", "b"])
+
+
+async def test_parallel_calls_are_paid_each_and_those_over_the_budget_are_told_so(guarding, shop, numbers):
+    wallet = TroveWallet(guarding(), {"buy": "0.4"})
+    calls = [call("a", f"c{n}") for n in range(3)]
+    parts = returned(await agent_of(Script(calls, "done"), shop, wallet).run("go"))
+    assert sorted(part.outcome for part in parts) == ["failed", "success", "success"]
+    (refused,) = [part for part in parts if part.outcome == "failed"]
+    assert "needs $0.4, and $0.2 remain" in refused.content
+    assert (numbers(), len(shop.sold)) == (("0.8", "0", "0"), 2)
+
+
+async def test_an_approval_resumed_twice_is_one_purchase(guarding, shop, numbers):
+    wallet = TroveWallet(guarding(policy=ask_above("0.1")), {"buy": "0.3"})
+    agent = agent_of(Script([call("a")], "done", "done"), shop, wallet, **ASKS)
+    first = await agent.run("go")
+    asked = first.output.metadata["c1"]
+    assert (asked["price_usd"], asked["tool"], asked["arguments"]) == ("0.3", "buy", {"sku": "a"})
+    assert (numbers(), shop.sold) == (("0", "0", "0"), [])
+    stored = first.all_messages_json()
+    for _ in range(2):
+        history = ModelMessagesTypeAdapter.validate_json(stored)
+        results = first.output.build_results(approvals={"c1": True})
+        again = await agent.run(message_history=history, deferred_tool_results=results)
+        assert returned(again)[-1].content == "one a"
+    assert (numbers(), shop.sold) == (("0.3", "0", "0"), ["a"])
+
+
+async def test_a_no_costs_nothing(guarding, shop, numbers):
+    wallet = TroveWallet(guarding(policy=ask_above("0.1")), {"buy": "0.3"})
+    agent = agent_of(Script([call("a")], "done"), shop, wallet, **ASKS)
+    first = await agent.run("go")
+    results = first.output.build_results(approvals={"c1": ToolDenied("too dear")})
+    result = await agent.run(message_history=first.all_messages(), deferred_tool_results=results)
+    assert returned(result)[-1].outcome == "denied"
+    assert (numbers(), shop.sold) == (("0", "0", "0"), [])
+
+
+def by_length(arguments):
+    return Decimal(len(arguments["sku"])) / 10
+
+
+@pytest.mark.parametrize(
+    ("changed", "covered", "paid"),
+    [("bb", None, None), ("bb", "0.2", "0.2"), ("bbb", "0.2", None), ("b", None, "0.1")],
+    ids=["dearer", "dearer and covered", "dearer than covered", "no dearer"],
+)
+async def test_an_approval_is_for_the_price_that_was_shown(guarding, shop, numbers, changed, covered, paid):
+    wallet = TroveWallet(guarding(policy=ask_above(0)), {"buy": by_length})
+    agent = agent_of(Script([call("a")], "done"), shop, wallet, **ASKS)
+    first = await agent.run("go")
+    results = first.output.build_results(
+        approvals={"c1": ToolApproved(override_args={"sku": changed})},
+        metadata={"c1": {"approved_usd": covered}} if covered else {},
+    )
+    second = await agent.run(message_history=first.all_messages(), deferred_tool_results=results)
+    if paid is None:
+        assert second.output.metadata["c1"]["price_usd"] == str(by_length({"sku": changed}))
+        assert (numbers(), shop.sold) == (("0", "0", "0"), [])
+    else:
+        assert (numbers(), shop.sold) == ((paid, "0", "0"), [changed])
+
+
+async def test_a_handler_that_answers_within_the_run(guarding, shop, numbers):
+    async def yes(ctx, requests):
+        return requests.build_results(approve_all=True)
+
+    wallet = TroveWallet(guarding(policy=ask_above("0.1")), {"buy": "0.3"})
+    inline = HandleDeferredToolCalls(handler=yes)
+    result = await agent_of(Script([call("a")], "done"), shop, wallet, capabilities=[inline]).run("go")
+    assert returned(result)[-1].content == "one a"
+    assert (numbers(), shop.sold) == (("0.3", "0", "0"), ["a"])
+
+
+async def test_a_history_that_ends_at_the_call_runs_it_again_and_pays_once(guarding, shop, numbers):
+    wallet = TroveWallet(guarding(), {"buy": "0.3"})
+    agent = agent_of(Script([call("a")], "done", "done"), shop, wallet)
+    whole = (await agent.run("go")).all_messages()
+    stored = ModelMessagesTypeAdapter.dump_json(whole[:2])
+    again = await agent.run(message_history=ModelMessagesTypeAdapter.validate_json(stored))
+    assert returned(again)[-1].content == "one a"
+    assert (numbers(), shop.sold) == (("0.3", "0", "0"), ["a"])
+
+
+async def test_a_crash_in_the_tool_is_in_doubt_for_the_resumed_history(guarding, shop, numbers):
+    wallet = TroveWallet(guarding(), {"buy": "0.3"})
+    agent = agent_of(Script([call("a")], "done"), shop, wallet)
+    shop.then = [RuntimeError("gone")]
+    with pytest.raises(RuntimeError):
+        async with agent.iter("go") as run:
+            async for _ in run:
+                kept = run.all_messages()[:2]
+    again = await agent.run(
+        message_history=ModelMessagesTypeAdapter.validate_json(ModelMessagesTypeAdapter.dump_json(kept))
+    )
+    assert "do not try it again" in returned(again)[-1].content
+    assert (numbers(), shop.sold) == (("0", "0", "0.3"), ["a"])
+
+
+@pytest.mark.parametrize(
+    ("error", "then"),
+    [(ToolFailed("sold out"), ("0", "0", "0.3")), (NotCharged("closed"), ("0", "0", "0"))],
+)
+async def test_other_ends_of_a_tool(guarding, shop, numbers, error, then):
+    shop.then = [error]
+    wallet = TroveWallet(guarding(), {"buy": "0.3"})
+    agent = agent_of(Script([call("a")], "done"), shop, wallet)
+    if isinstance(error, NotCharged):
+        with pytest.raises(NotCharged):
+            await agent.run("go")
+    else:
+        await agent.run("go")
+    assert numbers() == then
+
+
+async def test_evidence_of_ones_own(guarding, shop, numbers):
+    shop.then = [ConnectionRefusedError()]
+    priced = Priced("0.3", not_charged=lambda error: isinstance(error, ConnectionRefusedError))
+    with pytest.raises(ConnectionRefusedError):
+        await agent_of(Script([call("a")], "done"), shop, TroveWallet(guarding(), {"buy": priced})).run("go")
+    assert numbers() == ("0", "0", "0")
+
+
+async def test_a_cancelled_run_leaves_the_payment_in_doubt(guarding, shop, numbers):
+    shop.then = [30.0]
+    agent = agent_of(Script([call("a")], "done"), shop, TroveWallet(guarding(), {"buy": "0.3"}))
+    running = asyncio.create_task(agent.run("go"))
+    while not shop.sold:
+        await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert numbers() == ("0", "0", "0.3")
+
+
+async def test_a_metered_tool_that_returns_more_than_a_value(guarding, shop, numbers):
+    shop.then = [ToolReturn({"cost": "0.05"}, content="a picture", metadata={"own": 1})]
+    wallet = TroveWallet(guarding(), {"buy": Metered("0.5", lambda value: value["cost"])})
+    (part,) = returned(await agent_of(Script([call("a")], "done"), shop, wallet).run("go"))
+    assert (part.metadata["own"], part.metadata["receipt"]["charged_usd"]) == (1, "0.05")
+    assert numbers() == ("0.05", "0", "0")
+
+
+async def test_the_model_sees_prices_and_what_is_left(guarding, shop):
+    script = Script([call("a")], "done")
+    await agent_of(script, shop, TroveWallet(guarding(), {"buy": "0.3"})).run("go")
+    assert script.tools[0][0].description == "Buys. Costs $0.3 a call."
+    assert "$1 of $1 remain" in script.seen[0][-1].instructions
+    assert "$0.7 of $1 remain" in str(script.seen[1])
+
+
+async def test_events_say_what_was_spent_and_what_waits(guarding, shop):
+    found = []
+
+    async def keep(ctx, events):
+        async for event in events:
+            found.append(event)
+
+    wallet = TroveWallet(guarding(policy=ask_above("0.2")), {"buy": by_length})
+
+    async def streamed(messages, info):
+        yield {
+            0: DeltaToolCall("buy", '{"sku": "a"}', tool_call_id="c1"),
+            1: DeltaToolCall("buy", '{"sku": "aaa"}', tool_call_id="c2"),
+        }
+
+    agent = agent_of(Script(), shop, wallet, **ASKS)
+    await agent.run("go", model=FunctionModel(stream_function=streamed), event_stream_handler=keep)
+    (spent,) = [event for event in found if isinstance(event, Spent)]
+    (waits,) = [event for event in found if isinstance(event, PaymentWaits)]
+    assert (spent.tool, spent.receipt["charged_usd"], waits.price_usd) == ("buy", "0.1", "0.3")
+
+
+async def test_requests_to_models_are_paid_until_the_money_is_gone(guarding, shop, numbers):
+    script = Script(
+        *([[call("a", f"c{n}")] for n in range(9)]), usage=RequestUsage(cost=Decimal("0.3000001"))
+    )
+    wallet = TroveWallet(guarding(), models="0.35")
+    with pytest.raises(BudgetExceededError):
+        await agent_of(script, shop, wallet).run("go")
+    assert (numbers(), len(shop.sold)) == (("0.900003", "0", "0"), 3)
+
+
+async def test_a_model_without_a_price_is_said(guarding, shop, numbers):
+    with pytest.warns(UnpricedModelWarning, match="price"):
+        await agent_of(Script("done"), shop, TroveWallet(guarding(), models="0.35")).run("go")
+    assert numbers() == ("0", "0", "0")
+
+
+async def test_a_model_that_costs_more_than_was_held_is_said(guarding, shop, numbers):
+    script = Script("done", usage=RequestUsage(cost=Decimal("0.4")))
+    with pytest.warns(UnpricedModelWarning, match="raise models"):
+        await agent_of(script, shop, TroveWallet(guarding(), models="0.35")).run("go")
+    assert numbers() == ("0.35", "0", "0")
+
+
+async def test_a_toolset_alone(guarding, shop, numbers):
+    tools = FunctionToolset(id="shop")
+    tools.add_function(shop.buy, name="buy")
+    paid = WalletToolset(tools, guarding(policy=ask_above("0.3")), {"buy": by_length})
+    script = Script([call("aaa", "c1"), call("aaaa", "c2")], "done")
+    result = await Agent(FunctionModel(script), toolsets=[paid], **ASKS).run("go")
+    assert list(result.output.metadata) == ["c2"]
+    assert (numbers(), shop.sold) == (("0.3", "0", "0"), ["aaa"])
+
+
+async def test_it_cannot_be_loaded_on_demand(guarding):
+    with pytest.raises(UserError, match="on demand"):
+        TroveWallet(guarding(), defer_loading=True, id="later")
