@@ -61,6 +61,14 @@ def test_the_same_program_runs_everywhere(served, tmp_path):
         assert program(there) == here == ("text", Decimal("0.3"))
 
 
+def test_the_workspace_of_a_server_is_found_out(served):
+    with connect(base_url=served["base_url"], api_key=served["admin_key"]) as there:
+        with there.admin() as admin:
+            assert admin.workspace_id == served["workspace_id"]
+            assert admin.list_keys()
+        asyncio.run(there.async_admin().aclose())
+
+
 def test_the_environment_says_it_too(served, monkeypatch):
     monkeypatch.setenv("TROVE_BASE_URL", served["base_url"])
     monkeypatch.setenv("TROVE_WALLET_KEY", served["wallet_key"])
