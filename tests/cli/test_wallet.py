@@ -2,7 +2,9 @@
 
 import json
 import os
+import threading
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import count
 
 import pytest
@@ -11,7 +13,10 @@ from typer.testing import CliRunner
 from trove_agents import Trove, WalletClient
 from trove_agents.cli import shown
 from trove_agents.cli.app import app
+from trove_agents.client.transport import Outgoing
 from trove_agents.guard import ApprovalNeeded, Entry, Guard, SqliteJournal, UnsettledWarning, ask_above
+
+from ..client.plain_wallets import PlainWallets
 
 NUMBERS = count()
 
@@ -301,6 +306,43 @@ def test_a_server_that_an_option_or_the_environment_names(tmp_path, serving, jou
         assert "key" in run("list", where=())
         server.stop()
         assert "could not connect" in run("balance", 1, where=())
+
+
+class Plain(BaseHTTPRequestHandler):
+    """The public wallet service's calls alone, over HTTP."""
+
+    service = PlainWallets()
+
+    def do_GET(self):
+        path, _, query = self.path.partition("?")
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        headers = tuple((name.lower(), value) for name, value in self.headers.items())
+        reply = self.service(Outgoing(self.command, path, query, headers, body, len(body), 0.0))
+        self.send_response(reply.status)
+        self.send_header("content-length", str(len(reply.body)))
+        self.end_headers()
+        self.wfile.write(reply.body)
+
+    do_POST = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_server_of_the_public_calls_alone(journal, run, monkeypatch):
+    monkeypatch.setenv("TROVE_WALLET_KEY", "tvpk_1")
+    with HTTPServer(("127.0.0.1", 0), Plain) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        at = ("--base-url", f"http://127.0.0.1:{server.server_port}")
+        with WalletClient("tvpk_1", base_url=at[1]) as client:
+            doubt(client.wallet("agent", budget_usd=1), journal)
+        assert run("resolve", "k", "not-charged", "--journal", journal, where=at) == (
+            "k: voided, $0.30 is credit in the journal\n"
+        )
+        assert run("balance", 1, where=at).split()[-5:] == ["$1.00", "$0.30", "$0.00", "$0.00", "$0.70"]
+        assert "does not have" in run("list", where=at)
+        assert "does not have" in run("approve", 1, where=at)
+        server.shutdown()
 
 
 def test_amounts_have_two_decimals_or_as_many_as_they_need():

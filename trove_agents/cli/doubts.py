@@ -209,7 +209,8 @@ def _ended(receipt: Receipt) -> str:
     if receipt.state == "written_off":
         return f"written off, {spent} taken for spent"
     if receipt.state == "voided":
-        return f"voided, {shown.usd(receipt.held_usd)} is back in the budget"
+        where = "credit in the journal" if receipt.hold_id is None else "back in the budget"
+        return f"voided, {shown.usd(receipt.held_usd)} is {where}"
     return _words(receipt.state)
 
 
