@@ -99,7 +99,7 @@ $(INSTALLED): requirements.lock $(PROJECTS)
 	$(call environment,$(VENV),requirements.lock,. $(INTEGRATIONS))
 
 $(DEEP_INSTALLED): $(DEEP)/requirements.lock $(PROJECTS)
-	$(call environment,$(DEEP_VENV),$(DEEP)/requirements.lock,. $(DEEP))
+	$(call environment,$(DEEP_VENV),$(DEEP)/requirements.lock,. $(DEEP) integrations/langgraph-trove)
 
 $(BENCH_INSTALLED): benchmarks/requirements.lock pyproject.toml
 	$(call environment,$(BENCH_VENV),benchmarks/requirements.lock,.)

@@ -109,7 +109,7 @@ TRIALS = (
     Trial("langchain-trove", ("langchain_trove", "trove_agents"), LANGCHAIN_ALONE),
     Trial(
         "langchain-trove[agent]",
-        ("langchain_trove", "trove_agents"),
+        ("langchain_trove", "langgraph_trove", "trove_agents"),
         # the extra deepagents has a lock of its own: see the Makefile
         IMPORT_ALL.format(package="langchain_trove", without=("langchain_trove.sandbox",)),
         "[agent]",

@@ -9,10 +9,24 @@ from langchain_trove.toolkit import TroveToolkit
 if TYPE_CHECKING:
     from langchain_trove.barrier import NotDurable
     from langchain_trove.wallet import Priced, WalletMiddleware
+    from langchain_trove.workspace import WorkspaceMiddleware
 
-__all__ = ["NoThread", "NotDurable", "Priced", "TroveToolkit", "WalletMiddleware", "per_thread"]
+__all__ = [
+    "NoThread",
+    "NotDurable",
+    "Priced",
+    "TroveToolkit",
+    "WalletMiddleware",
+    "WorkspaceMiddleware",
+    "per_thread",
+]
 
-_AGENT = {"NotDurable": "barrier", "Priced": "wallet", "WalletMiddleware": "wallet"}
+_AGENT = {
+    "NotDurable": "barrier",
+    "Priced": "wallet",
+    "WalletMiddleware": "wallet",
+    "WorkspaceMiddleware": "workspace",
+}
 """What is for agents, and needs the extra ``agent``: by the module that has it."""
 
 
@@ -24,7 +38,7 @@ def __getattr__(name: str) -> object:
     try:
         module = import_module(f"langchain_trove.{_AGENT[name]}")
     except ModuleNotFoundError as error:
-        if error.name != "langchain":
+        if error.name not in {"langchain", "langgraph_trove"}:
             raise
         raise ImportError(f"{name} is for agents: pip install 'langchain-trove[agent]'") from error
     return getattr(module, name)

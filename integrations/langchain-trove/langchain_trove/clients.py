@@ -1,8 +1,10 @@
 """Whose workspace a call works in: one for all runs, or that of the run's thread."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 
@@ -47,6 +49,24 @@ def thread_of(config: RunnableConfig) -> str | None:
     return None if thread is None or thread == "" else str(thread)
 
 
+_held: ContextVar[TroveClient | AsyncTroveClient | None] = ContextVar("held", default=None)
+
+
+@contextmanager
+def holding(client: TroveClient | AsyncTroveClient) -> Iterator[None]:
+    """Inside, calls work with this client, which holds the workspace for them, whatever they were given."""
+    token = _held.set(client)
+    try:
+        yield
+    finally:
+        _held.reset(token)
+
+
+def held() -> TroveClient | AsyncTroveClient | None:
+    """The client that holds the workspace for the call that is being made. Its changes are marked already."""
+    return _held.get()
+
+
 @dataclass(frozen=True, slots=True)
 class Clients:
     """What a run finds its clients by."""
@@ -77,15 +97,19 @@ class Clients:
         Raises:
             TypeError: there are only asynchronous clients.
         """
-        found = _found(self.source, config)
+        found = held() or _found(self.source, config)
         if not isinstance(found, TroveClient):
             raise TypeError("there is only an asynchronous client: use ainvoke, or add a TroveClient")
         return found
 
     def asynchronous(self, config: RunnableConfig) -> AsyncTroveClient | None:
         """For an asynchronous call; None: there is only a synchronous client, to be called in a thread."""
-        found = _found(self.source if self.async_source is None else self.async_source, config)
+        found = held() or _found(self.async_source or self.source, config)
         return found if isinstance(found, AsyncTroveClient) else None
+
+
+HELD: Final = Clients(None, None)
+"""For what works only where a client holds the workspace."""
 
 
 def _found(source: Source | None, config: RunnableConfig) -> TroveClient | AsyncTroveClient | None:

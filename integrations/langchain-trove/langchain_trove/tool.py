@@ -1,7 +1,7 @@
 """One tool of the catalogue as a LangChain tool."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -10,10 +10,11 @@ from langchain_core.runnables.config import run_in_executor
 from langchain_core.tools import BaseTool, StructuredTool
 from langgraph.prebuilt import ToolRuntime
 
-from langchain_trove.clients import C, Clients, thread_of
+from langchain_trove.clients import C, Clients, held, thread_of
 from langchain_trove.errors import translated
 from trove_agents import ExecChunk
 from trove_agents.tools import (
+    CATALOG,
     Attachment,
     ToolContext,
     ToolResult,
@@ -28,13 +29,25 @@ Returned: TypeAlias = tuple[str | list[str | dict[str, Any]], dict[str, Any]]
 """Content for the model and artifact for the program."""
 
 
+def specs(names: Iterable[str]) -> tuple[ToolSpec[Any, Any], ...]:
+    """Those of the catalogue by their names.
+
+    Raises:
+        ValueError: there is no such tool.
+    """
+    wanted = tuple(names)
+    if unknown := set(wanted) - set(CATALOG):
+        raise ValueError(f"no tool {min(unknown)!r}; there are: {', '.join(CATALOG)}")
+    return tuple(CATALOG[name] for name in wanted)
+
+
 def tool(spec: ToolSpec[Any, Any], clients: Clients, context: ToolContext) -> BaseTool:
     """A tool that agents can be given. In a graph it gets its runtime; invoked directly it does without."""
 
     def run(config: RunnableConfig, runtime: Runtime | None = None, **arguments: Any) -> Returned:
         client = clients.sync(config)
         with translated():
-            if client.run(context.has("steps")):
+            if not held() and client.run(context.has("steps")):
                 client = marked(client, config, runtime)
             if runtime is None:
                 return _returned(client.run(spec.call(arguments, context)))
@@ -45,7 +58,7 @@ def tool(spec: ToolSpec[Any, Any], clients: Clients, context: ToolContext) -> Ba
         if client is None:
             return await run_in_executor(config, partial(run, config, runtime, **arguments))
         with translated():
-            if await client.run(context.has("steps")):
+            if not held() and await client.run(context.has("steps")):
                 client = marked(client, config, runtime)
             if runtime is None:
                 return _returned(await client.run(spec.call(arguments, context)))

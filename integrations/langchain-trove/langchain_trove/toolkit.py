@@ -1,13 +1,14 @@
 """Tools that work in a workspace."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from langchain_core.tools import BaseTool, BaseToolkit
 from pydantic import ConfigDict, Field
 
 from langchain_trove.clients import Clients, Source
-from langchain_trove.tool import tool
-from trove_agents.tools import CATALOG, DEFAULT, MAX_CHARACTERS, ToolContext
+from langchain_trove.tool import specs, tool
+from trove_agents.tools import DEFAULT, MAX_CHARACTERS, ToolContext, ToolSpec
 
 
 class TroveToolkit(BaseToolkit):
@@ -37,7 +38,7 @@ class TroveToolkit(BaseToolkit):
 
     clients: Clients = Field(exclude=True, repr=False)
     context: ToolContext = Field(exclude=True, repr=False)
-    tools: tuple[str, ...]
+    specs: tuple[ToolSpec[Any, Any], ...] = Field(exclude=True, repr=False)
 
     def __init__(
         self,
@@ -47,13 +48,12 @@ class TroveToolkit(BaseToolkit):
         tools: Iterable[str] = DEFAULT,
         max_characters: int = MAX_CHARACTERS,
     ) -> None:
-        names = tuple(tools)
-        if unknown := set(names) - set(CATALOG):
-            raise ValueError(f"no tool {min(unknown)!r}; there are: {', '.join(CATALOG)}")
         super().__init__(  # type: ignore[call-arg]  # pydantic's fields, not seen through BaseToolkit
-            clients=Clients.of(client, async_client), context=ToolContext(max_characters), tools=names
+            clients=Clients.of(client, async_client),
+            context=ToolContext(max_characters),
+            specs=specs(tools),
         )
 
     def get_tools(self) -> list[BaseTool]:
         """The tools, for ``create_agent(model, tools)`` or ``model.bind_tools(tools)``."""
-        return [tool(CATALOG[name], self.clients, self.context) for name in self.tools]
+        return [tool(spec, self.clients, self.context) for spec in self.specs]

@@ -5,8 +5,10 @@ import pytest
 pytest.importorskip("deepagents", reason="in an environment of its own: make deepagents")
 
 from deepagents import create_deep_agent
-from langchain_trove import NoThread, per_thread
+from langchain_trove import NoThread, WorkspaceMiddleware, per_thread
 from langchain_trove.sandbox import TroveSandbox
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph_trove import bind, files_at
 from trove_agents import TroveAuthError, TroveClient
 
 pytestmark = pytest.mark.sandbox
@@ -248,6 +250,30 @@ async def test_the_same_when_async(scripted, isolated, namespace):
             {"messages": [("user", "go")]}, {"configurable": {"thread_id": f"{namespace} 3"}}
         )
         assert "hi" in [message.content for message in result["messages"] if message.type == "tool"][0]
+
+
+def test_its_files_follow_the_checkpoints_of_a_deep_agent(scripted, isolated, client):
+    turns = (
+        [("write_file", {"file_path": "/workspace/log", "content": "one"})],
+        [("edit_file", {"file_path": "/workspace/log", "old_string": "one", "new_string": "two"})],
+        [("execute", {"command": "cat log"})],
+        "done",
+    )
+    made = create_deep_agent(
+        scripted(*turns),
+        backend=TroveSandbox(isolated.client("elsewhere")),
+        middleware=[WorkspaceMiddleware(handoff=False)],
+        checkpointer=InMemorySaver(),
+    )
+    app, config = bind(made, client), {"configurable": {"thread_id": "t"}}
+    result = app.invoke({"messages": [("user", "go")]}, config)
+    assert [each.content for each in result["messages"] if each.type == "tool"][-1].startswith("two")
+    assert result["workspace"]["namespace"] == client.namespace
+    [before] = [each for each in app.get_state_history(config) if len(each.values.get("messages", ())) == 4]
+    assert files_at(app, before.config).read_text("log") == "one"
+    app.invoke(None, before.config)
+    assert client.read_text("log") == "two"
+    assert isolated.client("elsewhere").list_dir() == []
 
 
 def test_what_the_model_cannot_help_is_raised(isolated, client, namespace):

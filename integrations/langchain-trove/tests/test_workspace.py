@@ -1,0 +1,306 @@
+import threading
+
+import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import HumanInTheLoopMiddleware, ToolRetryMiddleware
+from langchain.tools import tool
+from langchain_core.messages import SystemMessage
+from langchain_trove import TroveToolkit, WorkspaceMiddleware
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command
+from langgraph_trove import NotBindable, NotBound, bind, files_at, workspace_node
+from trove_agents import WorkspaceLeased
+
+NOTE = "workspace/.trove/agent.md"
+CONFIG = {"configurable": {"thread_id": "t-1"}}
+GO = {"messages": [("user", "go")]}
+
+
+def bash(command):
+    return "bash", {"command": command}
+
+
+def agent(model, client, *, tools=(), middleware=(), before=(), async_client=None, bound=True, **options):
+    made = create_agent(
+        model,
+        list(tools),
+        middleware=[*before, WorkspaceMiddleware(tools=["bash"], **options), *middleware],
+        checkpointer=InMemorySaver(),
+    )
+    return bind(made, client, async_client=async_client) if bound else made
+
+
+def contents(result):
+    return [message.content for message in result["messages"] if message.type == "tool"]
+
+
+# References
+
+
+def test_every_tool_call_leaves_a_reference_in_the_state(scripted, workspace):
+    model = scripted([bash("echo 1 > a")], [bash("echo 2 > a; echo 2 > b")], [bash("cat a")], "done")
+    app = agent(model, workspace, handoff=False)
+    result = app.invoke(GO, CONFIG)
+    assert result["workspace"]["namespace"] == workspace.namespace
+    states = [state for state in app.get_state_history(CONFIG) if "workspace" in state.values]
+    seen = []
+    for state in reversed(states):
+        files = files_at(app, state.config)
+        listed = [each.path for each in files.list_dir()]
+        text = files.read_text("a") if listed else ""
+        if not seen or seen[-1] != (listed, text):
+            seen.append((listed, text))
+    assert seen == [
+        ([], ""),
+        (["workspace/a"], "1\n"),
+        (["workspace/a", "workspace/b"], "2\n"),
+    ]
+
+
+def test_going_back_to_a_call_takes_its_files_along(scripted, workspace):
+    model = scripted([bash("echo one >> log")], [bash("echo two >> log")], "done")
+    app = agent(model, workspace, handoff=False)
+    app.invoke(GO, CONFIG)
+    assert workspace.read("log") == "one\ntwo\n"
+    [before] = [
+        state
+        for state in app.get_state_history(CONFIG)
+        if state.next == ("tools",) and len(state.values["messages"]) == 4
+    ]
+    app.invoke(None, before.config)
+    assert workspace.read("log") == "one\ntwo\n"
+
+
+def test_a_call_that_fails_leaves_no_trace(scripted, workspace):
+    @tool
+    def breaks(text: str) -> str:
+        """Breaks."""
+        raise RuntimeError("broken")
+
+    app = agent(
+        scripted([bash("echo 1 > a")], [("breaks", {"text": "x"})], "done"), workspace, tools=[breaks]
+    )
+    with pytest.raises(RuntimeError, match="broken"):
+        app.invoke(GO, CONFIG)
+    assert [each.path for each in workspace.list_dir()] == ["workspace/a"]
+
+
+def test_a_tool_of_ones_own_works_in_the_workspace(scripted, workspace):
+    attempts = []
+
+    @workspace_node
+    def put(text, workspace=None):
+        workspace.write("own.txt", text)
+        attempts.append(text)
+        if len(attempts) == 1:
+            raise RuntimeError("once")
+        return "put"
+
+    @tool
+    def own(text: str) -> str:
+        """Puts a text."""
+        return put(text)
+
+    app = agent(
+        scripted([("own", {"text": "mine"})], "done"),
+        workspace,
+        tools=[own],
+        before=[ToolRetryMiddleware(max_retries=1, initial_delay=0, jitter=False)],
+    )
+    assert contents(app.invoke(GO, CONFIG)) == ["put"]
+    assert (attempts, workspace.read("own.txt")) == (["mine", "mine"], "mine")
+
+
+def test_tools_of_a_toolkit_work_under_the_lease_of_the_call(scripted, trove, workspace):
+    elsewhere = trove.client("elsewhere")
+    toolkit = TroveToolkit(elsewhere, tools=["write"])
+    app = agent(
+        scripted([("write", {"path": "a.txt", "content": "x"})], "done"), workspace, tools=toolkit.get_tools()
+    )
+    app.invoke(GO, CONFIG)
+    assert workspace.read("a.txt") == "x"
+    assert elsewhere.list_dir() == []
+    step = next(workspace.history("a.txt")).step
+    assert (step.thread, step.step) == ("t-1", "tools")
+
+
+def test_others_are_kept_out_while_a_call_works(scripted, workspace):
+    refused = []
+
+    @tool
+    def slow(text: str) -> str:
+        """Takes its time."""
+        try:
+            workspace.write("other.txt", text)
+        except WorkspaceLeased as error:
+            refused.append(error)
+        return "done"
+
+    app = agent(scripted([("slow", {"text": "x"})], "done"), workspace, tools=[slow])
+    app.invoke(GO, CONFIG)
+    assert len(refused) == 1
+    workspace.write("other.txt", "now")
+
+
+def test_calls_in_parallel_take_turns_and_are_all_kept(scripted, workspace):
+    calls = [bash(f"cat log 2>/dev/null > old; sleep 0.05; (cat old; echo {n}) > log") for n in range(4)]
+    app = agent(scripted(calls, "done"), workspace, handoff=False)
+    app.invoke(GO, CONFIG)
+    assert sorted(workspace.read("log").split()) == ["0", "1", "2", "3"]
+
+
+def test_tools_that_do_not_work_in_the_workspace_run_beside(scripted, workspace):
+    meeting = threading.Barrier(2, timeout=30)
+
+    @tool
+    def meet(text: str) -> str:
+        """Meets the other."""
+        meeting.wait()
+        return "met"
+
+    app = agent(
+        scripted([("meet", {"text": "a"}), ("meet", {"text": "b"}), bash("echo 1 > a")], "done"),
+        workspace,
+        tools=[meet],
+        only=(),
+    )
+    assert sorted(contents(app.invoke(GO, CONFIG))) == ["(no output)", "met", "met"]
+    assert workspace.read("a") == "1\n"
+
+
+def test_an_interrupted_call_runs_again_from_its_start(scripted, workspace):
+    ask = HumanInTheLoopMiddleware(interrupt_on={"bash": True})
+    app = agent(scripted([bash("echo x >> log")], "done"), workspace, middleware=[ask], handoff=False)
+    app.invoke(GO, CONFIG)
+    assert workspace.list_dir() == []
+    app.invoke(Command(resume={"decisions": [{"type": "approve"}]}), CONFIG)
+    assert workspace.read("log") == "x\n"
+
+
+async def test_the_same_when_async(scripted, workspace, async_workspace):
+    model = scripted([bash("echo 1 > a"), bash("echo 2 > b")], [bash("cat a b")], "done")
+    app = agent(model, workspace, async_client=async_workspace)
+    result = await app.ainvoke(GO, CONFIG)
+    assert contents(result)[-1] == "1\n2"
+    assert result["workspace"]["reference"].startswith("ref-")
+    assert "Answered: done" in workspace.read(NOTE)
+
+
+# Not bound
+
+
+@pytest.mark.parametrize("bootstrap", [True, False])
+def test_an_agent_that_is_not_bound_says_so_before_anything_runs(scripted, workspace, bootstrap):
+    model = scripted([bash("echo 1 > a")], "done")
+    app = agent(model, workspace, bound=False, bootstrap=bootstrap, handoff=False)
+    with pytest.raises(NotBound, match=r"bind\(graph, client\)"):
+        app.invoke(GO, CONFIG)
+    assert model.seen == []
+
+
+async def test_the_same_again_when_async(scripted, workspace):
+    with pytest.raises(NotBound):
+        await agent(scripted("done"), workspace, bound=False).ainvoke(GO, CONFIG)
+
+
+def test_without_the_middleware_there_is_nothing_to_bind(scripted, workspace):
+    made = create_agent(scripted("done"), [], checkpointer=InMemorySaver())
+    with pytest.raises(NotBindable):
+        bind(made, workspace)
+
+
+# What the model is told
+
+
+def systems(model):
+    return [messages[0].text for messages in model.seen if isinstance(messages[0], SystemMessage)]
+
+
+def test_the_model_is_told_what_is_there(scripted, workspace):
+    workspace.write("data.csv", "1\n")
+    workspace.write(NOTE, "Mind the gap.\n")
+    model = scripted([bash("echo 2 > new.csv")], "done", "done again")
+    app = bind(
+        create_agent(
+            model,
+            system_prompt="Be brief.",
+            middleware=[WorkspaceMiddleware(tools=["bash"])],
+            checkpointer=InMemorySaver(),
+        ),
+        workspace,
+    )
+    app.invoke(GO, CONFIG)
+    first, second = systems(model)
+    assert first == second  # prompts can be cached
+    assert first.startswith("Be brief.\n\n<workspace>")
+    assert "workspace/data.csv" in first
+    assert "Mind the gap." in first
+    assert first.endswith(f"write it to {NOTE}.")
+    app.invoke({"messages": [("user", "more")]}, CONFIG)
+    assert "workspace/new.csv" in systems(model)[-1]
+
+
+def test_blocks_of_a_system_prompt_stay(scripted, workspace):
+    model = scripted("done")
+    prompt = SystemMessage([{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}])
+    app = create_agent(
+        model, system_prompt=prompt, middleware=[WorkspaceMiddleware()], checkpointer=InMemorySaver()
+    )
+    bind(app, workspace).invoke(GO, CONFIG)
+    kept, added = model.seen[0][0].content
+    assert kept == prompt.content[0]
+    assert added["text"].startswith("<workspace>")
+
+
+def test_the_model_need_not_be_told(scripted, workspace):
+    model = scripted("done")
+    agent(model, workspace, bootstrap=False).invoke(GO, CONFIG)
+    assert systems(model) == []
+
+
+def test_a_note_that_is_no_text_is_passed_over(scripted, workspace):
+    workspace.upload(NOTE, b"\0\xff")
+    model = scripted("done")
+    agent(model, workspace).invoke(GO, CONFIG)
+    assert systems(model) == []
+    assert workspace.read(NOTE) == b"\0\xff"
+
+
+# The note
+
+
+def test_the_next_session_is_left_a_note(scripted, workspace):
+    agent(scripted([bash("echo 1 > a")], "It is done."), workspace).invoke(GO, CONFIG)
+    assert workspace.read(NOTE) == "Asked: go\n\nAnswered: It is done.\n"
+
+
+def test_long_notes_are_cut(scripted, workspace):
+    agent(scripted("x" * 9_000), workspace).invoke({"messages": [("user", "y" * 9_000)]}, CONFIG)
+    note = workspace.read(NOTE)
+    assert note.startswith("Asked: " + "y" * 1_000 + "...\n")
+    assert len(note) < 5_100
+
+
+def test_a_note_of_the_models_own_stays(scripted, workspace):
+    workspace.write(NOTE, "old\n")
+    agent(scripted([bash(f"echo mine > {NOTE}")], "done"), workspace).invoke(GO, CONFIG)
+    assert workspace.read(NOTE) == "mine\n"
+
+
+def test_an_old_note_is_replaced(scripted, workspace):
+    workspace.write(NOTE, "old\n")
+    agent(scripted("done"), workspace).invoke(GO, CONFIG)
+    assert workspace.read(NOTE) == "Asked: go\n\nAnswered: done\n"
+
+
+def test_notes_as_one_likes(scripted, workspace):
+    agent(scripted("done"), workspace, handoff=lambda messages: None).invoke(GO, CONFIG)
+    assert workspace.list_dir() == []
+    app = agent(scripted("done"), workspace, handoff=lambda messages: f"{len(messages)} messages")
+    app.invoke(GO, {"configurable": {"thread_id": "t-1"}})
+    assert workspace.read(NOTE) == "2 messages"
+
+
+def test_unknown_tools_are_refused():
+    with pytest.raises(ValueError, match="no tool 'rm'"):
+        WorkspaceMiddleware(tools=["rm"])
