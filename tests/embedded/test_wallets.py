@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from trove_agents import TroveNotFoundError, WalletClient
+from trove_agents import AsyncWalletClient, TroveNotFoundError, WalletClient
 from trove_agents.embedded import Trove
 
 
@@ -53,3 +53,28 @@ def test_wallets_of_another_key_are_not_seen(tmp_path):
         with pytest.raises(TroveNotFoundError):
             other.balance(mine.id)
         assert other.wallet("bot", budget_usd=1).id != mine.id
+
+
+class Watched:
+    """What the clients send through, and what they sent."""
+
+    def __init__(self, inner):
+        self.inner, self.sent = inner, []
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+    def send(self, request):
+        self.sent.append(request.path)
+        return self.inner.send(request)
+
+
+async def test_a_client_of_ones_own_over_the_embedded_transport(tmp_path):
+    with Trove.local(tmp_path / "state") as trove:
+        key = trove.wallets().create_key("mine").api_key
+        watched = Watched(trove.transport())
+        made = WalletClient(key, transport=watched).wallet("bot", budget_usd=1)
+        assert watched.sent == ["/api/wallets"]
+        watched = Watched(trove.async_transport())
+        assert (await AsyncWalletClient(key, transport=watched).balance(made.id)).remaining_budget == 1
+        assert watched.sent == [f"/api/wallets/{made.id}/balance"]

@@ -15,7 +15,7 @@ from trove_agents.client.drive import Outgoing
 from trove_agents.guard import Guard, NotCharged, PaymentInDoubt, SqliteJournal
 
 from .plain import Plain, adds_up, micros, totals
-from .test_crashes import PRICE, Crash, Power, Powered, Vendor
+from .powered import PRICE, Crash, Power, Powered, Vendor
 
 
 def guarding(plain, journal, power=None):

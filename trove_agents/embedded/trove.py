@@ -186,6 +186,14 @@ class Trove:
         key = credentials.kept_wallet_key(self.folder)
         return key is not None and self._knows_wallet_key(key)
 
+    def transport(self) -> InProcess:
+        """What its clients send through, for a client of your own: to wrap it in something that watches or disturbs."""
+        return InProcess(self._runtime)
+
+    def async_transport(self) -> AsyncInProcess:
+        """As ``transport``, for async clients."""
+        return AsyncInProcess(self._runtime)
+
     # About it
     @property
     def credentials(self) -> WorkspaceCreated:

@@ -1,5 +1,6 @@
 """HTTP of wallets beyond the public service's calls: to list, read, change and divide them."""
 
+import functools
 import importlib.metadata
 
 from trove_agents.server.http import Family, Request, Route
@@ -28,7 +29,7 @@ def routes(family: Family, wallets: Wallets) -> list[Route]:
         return wallets.limit(caller(request), identity(request, "wallet_id"), body)
 
     def capabilities(_: Request) -> wire.Capabilities:
-        return wire.Capabilities(version=importlib.metadata.version("trove-agents"))
+        return _about()
 
     one = "/api/wallets/{wallet_id}"
     return [
@@ -115,3 +116,9 @@ def routes(family: Family, wallets: Wallets) -> list[Route]:
             family=family,
         ),
     ]
+
+
+@functools.cache
+def _about() -> wire.Capabilities:
+    """Every client asks for it, and to find out the version takes milliseconds."""
+    return wire.Capabilities(version=importlib.metadata.version("trove-agents"))

@@ -1,0 +1,242 @@
+"""One scenario, played: lives that end by a crash, the last one that does not, and what vendor and ledger say then."""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+from trove_agents.guard.faults.moments import Crash, Fault, Moments, What
+from trove_agents.guard.faults.scenario import PRICES, Scenario, Step, counted, tool
+from trove_agents.guard.faults.subject import Bench, Books, Place, Subject
+from trove_agents.guard.faults.vendor import Vendor
+
+_CHARGES: Final = "charges"
+_DONE: Final = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How one scenario ended. Amounts are USD."""
+
+    scenario: Scenario
+    took: Decimal
+    """By the vendor, as all that follows is by the ledger."""
+    spent: Decimal
+    held: Decimal
+    in_doubt: Decimal
+    lost: Decimal
+    """Took for payments that the ledger neither has as spent nor keeps anything for."""
+    exposed: Decimal
+    """The most that was lost at a look before the end: before a recovery, or after it."""
+    double: Decimal
+    """Took for payments that had been made before."""
+    overshoot: Decimal
+    """Took beyond the budget."""
+    surplus: Decimal
+    """Spent by the ledger, and not taken."""
+    lives: int
+    crashes: int
+    struck: tuple[tuple[Fault, str], ...]
+    """What went wrong, and at which moments."""
+    complete: bool
+    """Whether all that was planned did."""
+    complaints: tuple[str, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Nothing was lost, made twice or overspent at any time, and the subject has nothing against itself."""
+        return not (
+            self.lost or self.exposed or self.double or self.overshoot or self.surplus or self.complaints
+        )
+
+    def __str__(self) -> str:
+        wrong = {name: getattr(self, name) for name in ("lost", "exposed", "double", "overshoot", "surplus")}
+        said = [f"{name} {amount}" for name, amount in wrong.items() if amount]
+        at = [f"{fault.what} {name}" for fault, name in self.struck]
+        return f"{', '.join([*said, *self.complaints]) or 'sound'} [{'; '.join(at)}] {self.scenario}"
+
+
+class Play:
+    """Plays a scenario at a place.
+
+    Args:
+        bench: Makes the subjects.
+        scenario: What they go through.
+        place: A folder that is there and empty, or where lives of this scenario were before.
+    """
+
+    def __init__(self, bench: Bench, scenario: Scenario, place: Place) -> None:
+        self._bench = bench
+        self._scenario = scenario
+        self._place = place
+        self._exposed = Decimal(0)
+        self._vendor = Vendor(place.folder / _CHARGES, idempotent=scenario.idempotent)
+
+    def run(self) -> Run:
+        """All lives in this process: a crash is an exception there."""
+        struck: list[tuple[Fault, str]] = []
+        lives = crashes = 0
+        complete = not self._scenario.lives
+        for number, plan in enumerate(self._scenario.lives, start=1):
+            moments = Moments(plan, self.happens)
+            lives += 1
+            with suppress(Crash):
+                self.live(moments, again=number > 1)
+            crashes += moments.dead
+            struck += moments.struck
+            complete = moments.spent and number == len(self._scenario.lives)
+            if not moments.dead:
+                break
+        return self.end(struck=tuple(struck), lives=lives + 1, crashes=crashes, complete=complete)
+
+    def live(self, moments: Moments, *, again: bool) -> None:
+        """One process of the program: it recovers, and goes on with its steps.
+
+        Raises:
+            Crash: it ended before its end.
+        """
+        subject = self._bench.open(self._place, moments)
+        try:
+            if again:
+                self._look(subject)
+                with _going_on():
+                    subject.recover()
+                self._look(subject)
+            for step in self._scenario.steps[self._done() :]:
+                self._pay(subject, step, moments)
+                moments.reached("before the program goes on")
+                self._go_on_from_here()
+        finally:
+            subject.close()
+
+    def end(
+        self,
+        *,
+        struck: tuple[tuple[Fault, str], ...],
+        lives: int,
+        crashes: int,
+        complete: bool,
+    ) -> Run:
+        """The last process, in which nothing goes wrong: it recovers, does what is left, and is asked for each payment
+        once more. Then the books are read.
+        """
+        moments = Moments(happens=self.happens)
+        subject = self._bench.open(self._place, moments)
+        try:
+            self._look(subject)
+            complaints = _complaints(lambda: _recovered(subject))
+            self._look(subject)
+            self._bench.happens("arrives", self._place)
+            for step in self._scenario.steps[self._done() :]:
+                self._pay(subject, step, moments)
+                self._go_on_from_here()
+            for key in dict.fromkeys(step.key for step in self._scenario.steps):
+                self._pay(subject, Step(key), moments)
+            books = subject.books()
+            charged = self._vendor.charges()
+            complaints += _complaints(lambda: subject.audit(charged))
+        finally:
+            subject.close()
+        took = self._vendor.took_usd()
+        more = _amount(Counter({key: times - 1 for key, times in charged.items()}))
+        return Run(
+            scenario=self._scenario,
+            took=took,
+            spent=books.spent,
+            held=books.held,
+            in_doubt=books.in_doubt,
+            lost=self._lost(books),
+            exposed=self._exposed,
+            double=more,
+            overshoot=max(took - self._scenario.budget_usd, Decimal(0)),
+            surplus=_amount(counted(books.spent) - charged),
+            lives=lives,
+            crashes=crashes,
+            struck=struck,
+            complete=complete,
+            complaints=tuple(complaints),
+        )
+
+    def happens(self, what: What) -> None:
+        """Makes faults happen in this process."""
+        match what:
+            case "crash" | "power-fails":
+                raise Crash
+            case "rival-recovers" | "rival-pays":
+                self._rival(pays=what == "rival-pays")
+            case "restart" | "ahead" | "back" | "arrives":
+                self._bench.happens(what, self._place)
+
+    def _rival(self, *, pays: bool) -> None:
+        """Another process of the same program comes by: started anew, or one that makes the same payment at once."""
+        moments = Moments()
+        subject = self._bench.open(self._place, moments)
+        try:
+            if not pays:
+                with _going_on():
+                    subject.recover()
+            elif self._done() < len(self._scenario.steps):
+                self._pay(subject, Step(self._scenario.steps[self._done()].key), moments)
+        finally:
+            subject.close()
+
+    def _pay(self, subject: Subject, step: Step, moments: Moments) -> None:
+        with _going_on():
+            subject.pay(tool(step, self._vendor, moments), PRICES[step.key], step.key)
+
+    def _look(self, subject: Subject) -> None:
+        self._exposed = max(self._exposed, self._lost(subject.books()))
+
+    def _lost(self, books: Books) -> Decimal:
+        known = counted(books.spent) + counted(books.held) + counted(books.in_doubt)
+        return _amount(self._vendor.charges() - known)
+
+    def _done(self) -> int:
+        """How many steps the program has behind it: like a checkpoint, which is written after the step."""
+        try:
+            return (self._place.folder / _DONE).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def _go_on_from_here(self) -> None:
+        out = os.open(self._place.folder / _DONE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(out, b".")
+        finally:
+            os.close(out)
+
+
+def played(bench: Bench, scenario: Scenario, folder: Path, name: str) -> Run:
+    """A scenario in a folder of its own, in this process."""
+    place = Place(name, folder / name, scenario.budget_usd, scenario.resends)
+    place.folder.mkdir()
+    return Play(bench, scenario, place).run()
+
+
+def _complaints(audit: Callable[[], list[str]]) -> list[str]:
+    """What a subject has against itself, when nothing goes wrong any more; an exception is such a thing."""
+    try:
+        return audit()
+    except Exception as error:  # noqa: BLE001 - of a subject of any make
+        return [f"{type(error).__name__}: {error}"]
+
+
+def _recovered(subject: Subject) -> list[str]:
+    subject.recover()
+    return []
+
+
+@contextmanager
+def _going_on() -> Iterator[None]:
+    """A program that goes on, whatever is raised to it; only its own end ends it."""
+    with suppress(Exception, asyncio.CancelledError):
+        yield
+
+
+def _amount(times: Mapping[str, int]) -> Decimal:
+    return sum((PRICES[key] * count for key, count in times.items() if count > 0), Decimal(0))
