@@ -7,8 +7,7 @@ from langchain_trove.errors import NoThread
 from langchain_trove.toolkit import TroveToolkit
 
 if TYPE_CHECKING:
-    from langchain_trove.barrier import NotDurable
-    from langchain_trove.wallet import Priced, WalletMiddleware
+    from langchain_trove.wallet import NotDurable, Priced, WalletMiddleware
     from langchain_trove.workspace import WorkspaceMiddleware
 
 __all__ = [
@@ -22,7 +21,7 @@ __all__ = [
 ]
 
 _AGENT = {
-    "NotDurable": "barrier",
+    "NotDurable": "wallet",
     "Priced": "wallet",
     "WalletMiddleware": "wallet",
     "WorkspaceMiddleware": "workspace",

@@ -24,7 +24,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command, interrupt
 from pydantic import BaseModel, ValidationError
 
-from langchain_trove.barrier import Barrier
+from langgraph_trove import Barrier, NotDurable
 from trove_agents import NotSupported, Step, TroveAuthError, TroveError
 from trove_agents.guard import (
     AlreadyPaid,
@@ -387,3 +387,6 @@ def _is_yes(answer: object) -> bool:
     if isinstance(answer, dict):
         answer = answer.get("approved", answer.get("type"))
     return answer is True or answer == "approve"
+
+
+__all__ = ["NotDurable", "Priced", "WalletMiddleware"]

@@ -1,5 +1,6 @@
 """Graphs of LangGraph whose files follow their checkpoints, in rewindable workspaces from trove-agents."""
 
+from langgraph_trove.barrier import Barrier, NotDurable
 from langgraph_trove.bind import bind
 from langgraph_trove.errors import (
     ForeignChange,
@@ -25,12 +26,14 @@ from langgraph_trove.history import (
     workspace_of,
 )
 from langgraph_trove.nodes import workspace_node
+from langgraph_trove.paid import PaidNode
 from langgraph_trove.ready import CommandResult, ExecNode, WriteNode
 from langgraph_trove.retention import adelete_thread, aprune, delete_thread, prune
 from langgraph_trove.state import WorkspaceRef, WorkspaceState
 
 __all__ = [
     "AsyncFilesAt",
+    "Barrier",
     "CommandResult",
     "ExecNode",
     "FilesAt",
@@ -40,6 +43,8 @@ __all__ = [
     "NoReference",
     "NotBindable",
     "NotBound",
+    "NotDurable",
+    "PaidNode",
     "RunOver",
     "StepFiles",
     "UnknownReference",

@@ -13,6 +13,7 @@ from langgraph._internal._config import ensure_config
 from langgraph._internal._constants import (
     CONFIG_KEY_CHECKPOINT_MAP,
     CONFIG_KEY_CHECKPOINTER,
+    CONFIG_KEY_DURABILITY,
     CONFIG_KEY_SEND,
     CONFIG_KEY_TASK_ID,
     NULL_TASK_ID,
@@ -55,6 +56,22 @@ def saver_of(graph: Pregel[Any, Any, Any, Any], config: RunnableConfig) -> BaseC
     """The saver that a run uses: the graph's own, or one that its surroundings lend it."""
     found = config["configurable"].get(CONFIG_KEY_CHECKPOINTER, graph.checkpointer)
     return found if isinstance(found, BaseCheckpointSaver) else None
+
+
+def lent_saver(config: RunnableConfig) -> BaseCheckpointSaver[Any] | None:
+    """The saver that a running node's graph stores with."""
+    found = config.get("configurable", {}).get(CONFIG_KEY_CHECKPOINTER)
+    return found if isinstance(found, BaseCheckpointSaver) else None
+
+
+def checkpoints_around(config: RunnableConfig) -> dict[str, str]:
+    """By namespace, the checkpoints that a running node and the graphs around it start from."""
+    return dict(config.get("configurable", {}).get(CONFIG_KEY_CHECKPOINT_MAP) or {})
+
+
+def stored_at_exit(config: RunnableConfig) -> bool:
+    """Whether a running node's graph stores nothing before it ends."""
+    return config.get("configurable", {}).get(CONFIG_KEY_DURABILITY) == "exit"
 
 
 def root(config: RunnableConfig) -> RunnableConfig:

@@ -1,0 +1,234 @@
+"""A node that costs money: paid for once over retries, crashes, interrupts and replays."""
+
+import asyncio
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, Literal
+
+from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.config import get_config, get_stream_writer
+from langgraph.errors import GraphInterrupt
+from langgraph.runtime import get_runtime
+from langgraph.types import interrupt
+
+from langgraph_trove import inside
+from langgraph_trove.barrier import Barrier
+from langgraph_trove.position import Place, aplace, place
+from trove_agents import Step, TroveError
+from trove_agents.guard import (
+    AlreadyPaid,
+    ApprovalNeeded,
+    AsyncGuard,
+    Evidence,
+    Guard,
+    Payment,
+    PaymentDenied,
+    Price,
+)
+
+_PATH: Final = "langgraph_path"
+
+
+class PaidNode(Runnable[Any, Any]):
+    """Runs a function as a node, and pays for it: its price is held before, and captured after it.
+
+    A node that is run again (a retry, after a crash or an interrupt, from the same checkpoint in time travel) is the same
+    payment: what it wrote is written again, and the function is not run. With other arguments, or in another step of the
+    thread, it is another.
+
+    Args:
+        function: From the state to an update of it, which is kept if it is JSON of at most 1 MB. Synchronous, or a
+            coroutine function for graphs that are run so.
+        price: USD: an amount, a function of the arguments, or ``Metered``, whose ``cost`` is given the update.
+        guard: Whose wallet pays; for coroutine functions too, with waits in threads.
+        async_guard: For coroutine functions.
+        arguments: From the state to what the payment is for, as JSON: part of how it is known again. None: the state
+            does not matter.
+        tool: What it is called in the wallet; None: the function's name.
+        vendor: Who is paid.
+        not_charged: Which exceptions prove that nothing was charged, beside ``NotCharged``.
+        refused: From the reason why it was not paid for to an update of the state: what the graph goes on with. None: the
+            reason is raised.
+        ask: A payment that needs a person's yes: ``interrupt`` stops the run with a question, to be resumed with True or
+            False; ``refuse`` treats it as refused.
+        checkpointer: The one that the graph is compiled with. None: the one that the run has.
+        on_replay: From an older checkpoint ``reuse_receipt`` writes what was paid for, ``charge_again`` runs and pays again.
+
+    Raises:
+        TypeError: there is no guard that fits the function.
+
+    Raises (when it runs):
+        NotDurable: the run would forget that it paid; see ``Barrier``.
+        TroveError: see ``Guard.authorize``, unless ``refused`` is given.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        price: Price,
+        *,
+        guard: Guard | None = None,
+        async_guard: AsyncGuard | None = None,
+        arguments: Callable[[Any], Mapping[str, Any]] | None = None,
+        tool: str | None = None,
+        vendor: str | None = None,
+        not_charged: Evidence | None = None,
+        refused: Callable[[TroveError], Any] | None = None,
+        ask: Literal["interrupt", "refuse"] = "interrupt",
+        checkpointer: BaseCheckpointSaver[Any] | None = None,
+        on_replay: Literal["reuse_receipt", "charge_again"] = "reuse_receipt",
+    ) -> None:
+        self._is_async = inspect.iscoroutinefunction(function)
+        if guard is None and (async_guard is None or not self._is_async):
+            raise TypeError("a Guard is needed, or for a coroutine function an AsyncGuard")
+        self.func = function
+        self._price = price
+        self._guard = guard
+        self._async_guard = async_guard
+        self._arguments = arguments
+        self._tool = tool or getattr(function, "__name__", "node")
+        self._vendor = vendor
+        self._not_charged = not_charged
+        self._refused = refused
+        self._asks = ask == "interrupt"
+        self._barrier = Barrier(checkpointer)
+        self._again = on_replay == "charge_again"
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002, ARG002 - LangChain's
+        """The update, paid for now or before."""
+        if self._is_async or self._guard is None:
+            raise TypeError(f"{self._tool} is a coroutine function: run the graph with ainvoke or astream")
+        runtime = _runtime()
+        self._barrier.wait(runtime)
+        saver = self._barrier.saver(runtime)
+        around = inside.checkpoints_around(runtime.config)
+        there = None if saver is None else place(saver, runtime.execution_info.thread_id, around)
+        named = self._named(input, runtime, there)
+
+        def attempt(*, approved: bool) -> Any:
+            assert self._guard is not None, "asked before"
+            with self._guard.authorize(self._price, **named, approved=approved) as payment:
+                try:
+                    update = self.func(input)
+                except GraphInterrupt:
+                    payment.wait()
+                    raise
+                self._keep(payment, update)
+            return self._told(payment, update)
+
+        try:
+            try:
+                return attempt(approved=False)
+            except ApprovalNeeded as needed:
+                self._ask(needed, named)
+                return attempt(approved=True)
+        except TroveError as error:
+            return self._instead(error, named["key"])
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002, ARG002 - as above
+        """As ``invoke``."""
+        runtime = _runtime()
+        await self._barrier.await_(runtime)
+        saver = self._barrier.saver(runtime)
+        around = inside.checkpoints_around(runtime.config)
+        there = None if saver is None else await aplace(saver, runtime.execution_info.thread_id, around)
+        named = self._named(input, runtime, there)
+
+        async def attempt(*, approved: bool) -> Any:
+            async with self._authorize(**named, approved=approved) as payment:
+                try:
+                    if self._is_async:
+                        update = await self.func(input)
+                    else:
+                        update = await asyncio.to_thread(self.func, input)
+                except GraphInterrupt:
+                    payment.wait()
+                    raise
+                self._keep(payment, update)
+            return self._told(payment, update)
+
+        try:
+            try:
+                return await attempt(approved=False)
+            except ApprovalNeeded as needed:
+                self._ask(needed, named)
+                return await attempt(approved=True)
+        except TroveError as error:
+            return self._instead(error, named["key"])
+
+    def _authorize(self, **named: Any) -> AbstractAsyncContextManager[Payment]:
+        if self._async_guard is not None:
+            return self._async_guard.authorize(self._price, **named)
+        assert self._guard is not None, "one of them is there"
+        return self._guard.aauthorize(self._price, **named)
+
+    def _named(self, state: Any, runtime: "_Here", there: Place | None) -> dict[str, Any]:
+        arguments = None if self._arguments is None else dict(self._arguments(state))
+        info, metadata = runtime.execution_info, runtime.config["metadata"]
+        known = [
+            # Without checkpoints nothing is ever run again but within its task
+            *([info.task_id] if there is None else [info.thread_id, there]),
+            metadata["langgraph_node"],
+            [str(part) for part in metadata.get(_PATH, ())],
+            arguments,
+        ]
+        if self._again:
+            known.append(info.checkpoint_id)
+        digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+        return {
+            "key": f"langgraph-{digest}",
+            "tool": self._tool,
+            "vendor": self._vendor,
+            "arguments": arguments,
+            "step": Step(thread=info.thread_id, step=str(metadata["langgraph_step"]), call=self._tool),
+            "not_charged": self._not_charged,
+        }
+
+    def _keep(self, payment: Payment, update: Any) -> None:
+        payment.keep(update)
+        payment.meter(self._price, update)
+
+    def _told(self, payment: Payment, update: Any) -> Any:
+        if payment.receipt is not None:
+            get_stream_writer()({"type": "spent", "receipt": payment.receipt.as_json()})
+        return update
+
+    def _ask(self, needed: ApprovalNeeded, named: Mapping[str, Any]) -> None:
+        """Stops the run with a question; returns when it was answered with yes."""
+        if not self._asks:
+            raise needed
+        approval = needed.approval
+        question = {
+            "type": "payment",
+            "tool": self._tool,
+            "arguments": named["arguments"],
+            "vendor": self._vendor,
+            "reason": str(needed),
+            "approval_id": None if approval is None else approval.id,
+            "max_amount_usd": None if approval is None else str(approval.max_amount_usd),
+        }
+        get_stream_writer()({**question, "type": "waiting for approval"})
+        if interrupt(question) is not True:
+            raise PaymentDenied("the payment was refused: a person said no to it") from needed
+
+    def _instead(self, error: TroveError, key: str) -> Any:
+        if isinstance(error, AlreadyPaid) and error.receipt.key == key and error.result is not None:
+            return json.loads(error.result)
+        if self._refused is None:
+            raise error
+        return self._refused(error)
+
+
+class _Here:
+    """What the barrier looks at, in a node."""
+
+    def __init__(self, config: RunnableConfig, execution_info: Any) -> None:
+        self.config, self.execution_info = config, execution_info
+
+
+def _runtime() -> _Here:
+    return _Here(get_config(), get_runtime().execution_info)

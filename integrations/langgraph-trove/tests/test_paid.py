@@ -1,0 +1,244 @@
+"""Nodes that cost money: each step of a thread is paid for once."""
+
+import asyncio
+from typing import TypedDict
+
+import pytest
+from langgraph.graph import StateGraph
+from langgraph.types import Command, RetryPolicy, Send, interrupt
+from langgraph_trove import NotDurable, PaidNode
+from trove_agents import BudgetExceededError
+from trove_agents.guard import AsyncGuard, Guard, NotCharged, PaymentInDoubt, SqliteJournal, ask_above
+
+THREAD = {"configurable": {"thread_id": "t"}}
+
+
+class State(TypedDict, total=False):
+    query: str
+    found: str
+    rounds: int
+
+
+@pytest.fixture
+def wallet(trove, request):
+    return trove.wallet(request.node.name[:250], budget_usd=1)
+
+
+@pytest.fixture
+def journal(tmp_path):
+    opened = SqliteJournal(tmp_path / "payments.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def guard(wallet, journal):
+    return Guard(wallet, journal=journal)
+
+
+@pytest.fixture
+def numbers(wallet):
+    def read():
+        found = wallet.balance()
+        return tuple(str(each) for each in (found.total_spent, found.held_usd, found.in_doubt_usd))
+
+    return read
+
+
+class Vendor:
+    def __init__(self):
+        self.calls, self.then = [], []
+
+    def __call__(self, state):
+        self.calls.append(state.get("query"))
+        if self.then:
+            raise self.then.pop(0)
+        return {"found": f"a page about {state.get('query')}"}
+
+
+@pytest.fixture
+def vendor():
+    return Vendor()
+
+
+def graph(node, saver, **options):
+    return (
+        StateGraph(State)
+        .add_node("search", node, **options)
+        .set_entry_point("search")
+        .compile(checkpointer=saver)
+    )
+
+
+def by_query(state):
+    return {"query": state["query"]}
+
+
+@pytest.fixture(params=["threads", "asyncio, one guard", "asyncio"])
+def running(request, trove, wallet, journal, vendor, saver):
+    """``running(**options)``: what runs a graph of one paid node, synchronous or not."""
+    opened = []
+
+    def make(policy=None, options=None, **named):
+        named = {"arguments": by_query, "tool": "search"} | named
+        if request.param == "asyncio":
+            runner = asyncio.Runner()
+            opened.append(runner)
+            handle = runner.run(trove.async_wallets().wallet(wallet.agent_id, budget_usd=1))
+
+            async def search(state):
+                return vendor(state)
+
+            node = PaidNode(
+                search, "0.3", async_guard=AsyncGuard(handle, journal=journal, policy=policy), **named
+            )
+            app = graph(node, saver, **(options or {}))
+            return lambda given, config=THREAD, **more: runner.run(app.ainvoke(given, config, **more)), app
+        node = PaidNode(vendor, "0.3", guard=Guard(wallet, journal=journal, policy=policy), **named)
+        app = graph(node, saver, **(options or {}))
+        if request.param == "threads":
+            return lambda given, config=THREAD, **more: app.invoke(given, config, **more), app
+        return lambda given, config=THREAD, **more: asyncio.run(app.ainvoke(given, config, **more)), app
+
+    yield make
+    for runner in opened:
+        runner.close()
+
+
+def test_it_is_paid_for_and_says_so(guard, saver, vendor, numbers):
+    app = graph(PaidNode(vendor, "0.3", guard=guard, vendor="acme"), saver)
+    (event,) = app.stream({"query": "otters"}, THREAD, stream_mode="custom")
+    assert (event["type"], event["receipt"]["charged_usd"], event["receipt"]["vendor"]) == (
+        "spent",
+        "0.3",
+        "acme",
+    )
+    assert app.get_state(THREAD).values["found"] == "a page about otters"
+    assert numbers() == ("0.3", "0", "0")
+
+
+def test_from_an_older_checkpoint_it_is_the_same_payment(running, numbers, vendor):
+    run, app = running()
+    run({"query": "otters"})
+    before = next(state for state in app.get_state_history(THREAD) if state.next == ("search",))
+    assert run(None, before.config)["found"] == "a page about otters"
+    assert (numbers(), vendor.calls) == (("0.3", "0", "0"), ["otters"])
+    changed = app.update_state(before.config, {"query": "seals"})
+    run(None, changed)
+    assert (numbers(), vendor.calls) == (("0.6", "0", "0"), ["otters", "seals"])
+
+
+def test_another_turn_is_another_payment(running, numbers, vendor):
+    run, _ = running()
+    run({"query": "otters"})
+    run({"query": "otters"})
+    assert (numbers(), len(vendor.calls)) == (("0.6", "0", "0"), 2)
+
+
+def test_a_replay_pays_again_if_it_is_told_to(running, numbers, vendor):
+    run, app = running(on_replay="charge_again")
+    run({"query": "otters"})
+    before = next(state for state in app.get_state_history(THREAD) if state.next == ("search",))
+    run(None, before.config)
+    assert (numbers(), len(vendor.calls)) == (("0.6", "0", "0"), 2)
+
+
+def test_a_retry_after_nothing_was_charged_pays_once(running, numbers, vendor):
+    vendor.then = [NotCharged(), NotCharged()]
+    retry = RetryPolicy(max_attempts=3, initial_interval=0, jitter=False, retry_on=NotCharged)
+    run, _ = running(options={"retry_policy": retry})
+    assert run({"query": "otters"})["found"] == "a page about otters"
+    assert numbers() == ("0.3", "0", "0")
+
+
+def test_a_failure_without_a_word_is_in_doubt_and_not_run_again(running, numbers, vendor):
+    vendor.then = [TimeoutError()]
+    run, _ = running()
+    with pytest.raises(TimeoutError):
+        run({"query": "otters"})
+    with pytest.raises(PaymentInDoubt):
+        run(None)
+    assert (numbers(), len(vendor.calls)) == (("0", "0", "0.3"), 1)
+
+
+def test_a_refusal_is_an_update_of_the_state_or_is_raised(running, numbers, wallet):
+    run, _ = running(refused=lambda error: {"found": type(error).__name__})
+    wallet.purchase("0.9")
+    assert run({"query": "otters"})["found"] == "BudgetExceededError"
+    run, _ = running()
+    with pytest.raises(BudgetExceededError):
+        run({"query": "otters"}, {"configurable": {"thread_id": "u"}})
+    assert numbers() == ("0.9", "0", "0")
+
+
+def test_a_person_answers_by_an_interrupt(running, numbers, vendor):
+    run, _ = running(policy=ask_above("0.1"))
+    (asked,) = run({"query": "otters"})["__interrupt__"]
+    assert (asked.value["tool"], asked.value["max_amount_usd"]) == ("search", "0.3")
+    assert run(Command(resume=True))["found"] == "a page about otters"
+    assert (numbers(), vendor.calls) == (("0.3", "0", "0"), ["otters"])
+
+
+def test_a_function_that_interrupts_keeps_its_money_and_goes_on(guard, saver, numbers):
+    def search(state):
+        return {"found": interrupt("which?")}
+
+    app = graph(PaidNode(search, "0.3", guard=guard), saver)
+    app.invoke({"query": "otters"}, THREAD)
+    assert numbers() == ("0", "0.3", "0")
+    assert app.invoke(Command(resume="sea"), THREAD)["found"] == "sea"
+    assert numbers() == ("0.3", "0", "0")
+
+
+def test_a_run_that_would_forget_does_not_pay(running, numbers, vendor):
+    run, _ = running()
+    with pytest.raises(NotDurable, match="exit"):
+        run({"query": "otters"}, durability="exit")
+    assert (numbers(), vendor.calls) == (("0", "0", "0"), [])
+
+
+def test_without_a_thread_each_run_pays(guard, vendor, numbers):
+    app = graph(PaidNode(vendor, "0.3", guard=guard), None)
+    app.invoke({"query": "otters"})
+    app.invoke({"query": "otters"})
+    assert numbers() == ("0.6", "0", "0")
+
+
+def test_rounds_and_equal_branches_are_payments_of_their_own(guard, saver, vendor, numbers):
+    def split(state):
+        return [Send("search", {"query": "same"}), Send("search", {"query": "same"})]
+
+    flow = StateGraph(State).add_node(
+        "search", PaidNode(lambda state: vendor(state) and {}, "0.2", guard=guard)
+    )
+    flow.add_node("start", lambda state: {"rounds": state.get("rounds", 0) + 1}).set_entry_point("start")
+    flow.add_conditional_edges("start", split)
+    flow.add_conditional_edges("search", lambda state: "start" if state["rounds"] < 2 else "__end__")
+    flow.compile(checkpointer=saver).invoke({}, THREAD)
+    assert (numbers(), len(vendor.calls)) == (("0.8", "0", "0"), 4)
+
+
+def test_guards_that_do_not_fit_are_told_at_once(vendor):
+    with pytest.raises(TypeError, match="Guard"):
+        PaidNode(vendor, "0.3")
+
+
+def test_what_follows_a_step_that_is_run_again_is_not_paid_again_either(guard, saver, vendor, numbers):
+    """From the first of two paid nodes on; also in a graph within a graph, in each of its rounds."""
+    inner = StateGraph(State)
+    inner.add_node("first", PaidNode(lambda state: vendor(state) and {}, "0.1", guard=guard, tool="first"))
+    inner.add_node("second", PaidNode(lambda state: vendor(state) and {}, "0.1", guard=guard, tool="second"))
+    inner.add_edge("first", "second").set_entry_point("first")
+    flow = StateGraph(State).add_node("both", inner.compile())
+    flow.add_node("count", lambda state: {"rounds": state.get("rounds", 0) + 1}).set_entry_point("count")
+    flow.add_edge("count", "both")
+    flow.add_conditional_edges("both", lambda state: "count" if state["rounds"] < 2 else "__end__")
+    app = flow.compile(checkpointer=saver)
+    app.invoke({"query": "otters"}, THREAD)
+    assert (numbers(), len(vendor.calls)) == (("0.4", "0", "0"), 4)
+    for _ in range(2):
+        for state in [each for each in app.get_state_history(THREAD) if each.next]:
+            app.invoke(None, state.config)
+    assert (numbers(), len(vendor.calls)) == (("0.4", "0", "0"), 4)
+    app.invoke({"query": "otters", "rounds": 1}, THREAD)  # another turn
+    assert (numbers(), len(vendor.calls)) == (("0.6", "0", "0"), 6)
