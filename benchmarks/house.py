@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 from race import clock
@@ -80,34 +81,41 @@ def _idle(folder: Path) -> int:
     """Resident bytes of ``trove-agents serve``, after it has answered one call."""
     import psutil
 
+    with serving(folder / "served") as (process, made):
+        call = urllib.request.Request(
+            made["base_url"] + "/v1/files",
+            headers={"authorization": f"Bearer {made['key']}", "x-namespace": "bench"},
+        )
+        urllib.request.urlopen(call).read()
+        time.sleep(0.5)
+        return psutil.Process(process).memory_info().rss
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *options: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """``trove-agents serve`` with its state in ``state`` of a folder, until the block ends: its process, and what its
+    credentials file holds.
+    """
+    folder.mkdir()
     file = folder / "credentials.json"
     server = subprocess.Popen(
         [
             *(sys.executable, "-c", "from trove_agents.cli import main; main()", "serve", "--port", "0"),
-            *("--data", str(folder / "served"), "--credentials-file", str(file)),
+            *("--data", str(folder / "state"), "--credentials-file", str(file), *options),
         ],
         stdout=subprocess.DEVNULL,
     )
     try:
         deadline = clock() + 60
-        while not file.exists():
+        while True:
+            with contextlib.suppress(OSError, ValueError):
+                made = json.loads(file.read_bytes())
+                urllib.request.urlopen(made["base_url"] + "/healthz").read()
+                break
             if clock() > deadline or server.poll() is not None:
                 raise RuntimeError("the server did not start")
             time.sleep(0.05)
-        made = json.loads(file.read_bytes())
-        call = urllib.request.Request(
-            made["base_url"] + "/v1/files",
-            headers={"authorization": f"Bearer {made['key']}", "x-namespace": "bench"},
-        )
-        while True:
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(call).read()
-                break
-            if clock() > deadline:
-                raise RuntimeError("the server did not answer")
-            time.sleep(0.05)
-        time.sleep(0.5)
-        return psutil.Process(server.pid).memory_info().rss
+        yield server.pid, made
     finally:
         server.terminate()
         server.wait()

@@ -1,7 +1,9 @@
-"""Pictures of a run: time against the number of files, ours and the others of the same races, one for each operation."""
+"""Pictures of a run: time against the number of files, ours and the others of the same races, one for each operation; and
+payments in a second against the number of callers.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,9 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     written = []
     for operation, points in _series(rows).items():
         if len({size for line in points.values() for size, _ in line}) > 1:
-            written.append(_picture(operation, points, folder))
+            written.append(_picture(operation, points, folder, across="files in the workspace", shown=_time))
+    for operation, points in _payments(rows).items():
+        written.append(_picture(operation, points, folder, across="callers at once", shown=_rate))
     return written
 
 
@@ -46,7 +50,31 @@ def _series(rows: Sequence[Row]) -> dict[str, dict[str, list[tuple[int, float]]]
     return found
 
 
-def _picture(operation: str, points: dict[str, list[tuple[int, float]]], folder: Path) -> Path:
+def _payments(rows: Sequence[Row]) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    """By payment and layer, on SQLite: callers and payments in a second."""
+    found: dict[str, dict[str, dict[int, float]]] = {}
+    for row in rows:
+        match = re.fullmatch(r"(\d+) clients?", row.section)
+        if match is None:
+            continue
+        payment, _, layer = row.operation.rpartition(", ")
+        lines = found.setdefault(payment, {})
+        lines.setdefault("bare SQLite", {})[int(match[1])] = row.value / row.ratio
+        lines.setdefault(layer, {})[int(match[1])] = row.value
+    return {
+        payment: {name: list(line.items()) for name, line in lines.items()}
+        for payment, lines in found.items()
+    }
+
+
+def _picture(
+    operation: str,
+    points: dict[str, list[tuple[int, float]]],
+    folder: Path,
+    *,
+    across: str,
+    shown: Callable[[float], str],
+) -> Path:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(6.4, 3.8), layout="constrained")
@@ -54,8 +82,8 @@ def _picture(operation: str, points: dict[str, list[tuple[int, float]]], folder:
     for name, line in points.items():
         sizes, values = zip(*sorted(line), strict=True)
         axes.plot(sizes, values, label=name, marker="o", markersize=4, **_style(name, others))
-    axes.set(xscale="log", yscale="log", xlabel="files in the workspace", title=operation)
-    axes.yaxis.set_major_formatter(lambda value, _: _round(value))
+    axes.set(xscale="log", yscale="log", xlabel=across, title=operation)
+    axes.yaxis.set_major_formatter(lambda value, _: shown(value))
     axes.yaxis.set_minor_formatter(lambda value, _: "")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.grid(visible=True, which="major", color="#e6e6e6")
@@ -68,7 +96,11 @@ def _picture(operation: str, points: dict[str, list[tuple[int, float]]], folder:
     return file
 
 
-def _round(microseconds: float) -> str:
+def _rate(value: float) -> str:
+    return f"{value:,.0f}/s"
+
+
+def _time(microseconds: float) -> str:
     """Of a power of ten."""
     unit, size = next(
         (unit, size)

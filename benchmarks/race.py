@@ -59,6 +59,14 @@ def timing(taken: list[float]) -> Timing:
 
 def throughput(work: Callable[[int, int], object], *, writers: int, seconds: float) -> tuple[float, Timing]:
     """Calls of ``work(writer, turn)`` per second by that many threads at once, and how long each call took."""
+    rate, taken = together(work, writers=writers, seconds=seconds)
+    return rate, timing(taken)
+
+
+def together(
+    work: Callable[[int, int], object], *, writers: int, seconds: float
+) -> tuple[float, list[float]]:
+    """``throughput`` with the microseconds of every call."""
     taken: list[list[float]] = [[] for _ in range(writers)]
     begin, stop = threading.Event(), threading.Event()
 
@@ -82,4 +90,4 @@ def throughput(work: Callable[[int, int], object], *, writers: int, seconds: flo
         thread.join()
     elapsed = clock() - start
     every = [each for own in taken for each in own]
-    return len(every) / elapsed, timing(every)
+    return len(every) / elapsed, every

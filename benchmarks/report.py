@@ -15,6 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 
+ENGINES = (("SQLite", ""), ("PostgreSQL", "PostgreSQL, "))
+"""With what their sections begin."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One operation: ours, its floor, and what else ran in the same race."""
@@ -142,26 +146,11 @@ def write(rows: list[Row], notes: list[str], about: Mapping[str, str], target: P
 
 
 def markdown(rows: list[Row], about: Mapping[str, str]) -> str:
-    """The same figures for a page: a table for what depends on the size, one for the rest."""
-    sizes = [section for section in dict.fromkeys(row.section for row in rows) if section[0].isdigit()]
-    found = {(row.section, row.operation): row for row in rows}
+    """The same figures for a page: tables for what depends on the size or on how many call at once, one for the rest."""
     lines = ["; ".join(f"{name} {value}" for name, value in about.items()) + ".", ""]
-    for engine, prefix in (("SQLite", ""), ("PostgreSQL", "PostgreSQL, ")):
-        sections = [prefix + size for size in sizes]
-        operations = [row.operation for row in rows if row.section == (sections or [""])[0]]
-        if not operations:
-            continue
-        lines += [
-            f"| on {engine} | floor | {' | '.join(sizes)} | aim |",
-            "|---" * (len(sizes) + 3) + "|",
-        ]
-        for operation in dict.fromkeys(operations):
-            each = [found.get((section, operation)) for section in sections]
-            first = each[0]
-            assert first is not None, "it gave the operation its name"
-            cells = ["" if row is None else f"{row.figure}, {row.ratio:.1f}x" for row in each]
-            lines.append(f"| {operation} | {first.floor_name} | {' | '.join(cells)} | {first.aim} |")
-        lines.append("")
+    sizes = _sections(rows, r"[\d,]+ files")
+    for engine, prefix in ENGINES:
+        lines += _table(rows, f"on {engine}", [prefix + size for size in sizes], heads=sizes)
     if sizes:
         lines += ["| beside, at the largest size | ours | in the same race |", "|---|---|---|"]
         for row in rows:
@@ -169,7 +158,10 @@ def markdown(rows: list[Row], about: Mapping[str, str]) -> str:
                 others = ", ".join(f"{name} {duration(value)}" for name, value in row.others.items())
                 lines.append(f"| {row.operation} | {row.figure} | {others} |")
         lines.append("")
-    rest = [row for row in rows if not re.fullmatch(r".*\d files", row.section)]
+    clients = _sections(rows, r"\d+ clients?")
+    for engine, prefix in ENGINES:
+        lines += _table(rows, f"payments on {engine}", [prefix + each for each in clients], heads=clients)
+    rest = [row for row in rows if not re.fullmatch(r".*\d (files|clients?)", row.section)]
     if rest:
         lines += ["| | ours | floor | ratio | aim |", "|---|---|---|---|---|"]
         for row in rest:
@@ -177,6 +169,35 @@ def markdown(rows: list[Row], about: Mapping[str, str]) -> str:
             lines.append(f"| {row.operation} | {row.figure} | {row.floor} | {ratio} | {row.aim} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def _sections(rows: list[Row], pattern: str) -> list[str]:
+    return [name for name in dict.fromkeys(row.section for row in rows) if re.fullmatch(pattern, name)]
+
+
+def _table(rows: list[Row], title: str, sections: list[str], *, heads: list[str]) -> list[str]:
+    """A column for each section; a line for each operation, with what it has in the first column for a name."""
+    found = {(row.section, row.operation): row for row in rows}
+    operations = [row.operation for row in rows if row.section == (sections or [""])[0]]
+    if not operations:
+        return []
+    lines = [
+        f"| {title} | floor | {' | '.join(heads)} | aim |",
+        "|---" * (len(heads) + 3) + "|",
+    ]
+    for operation in dict.fromkeys(operations):
+        each = [found.get((section, operation)) for section in sections]
+        there = [row for row in each if row is not None]
+        cells = ["" if row is None else _cell(row) for row in each]
+        aims = ", ".join(dict.fromkeys(row.aim for row in there if row.aim))
+        lines.append(f"| {operation} | {there[0].floor_name} | {' | '.join(cells)} | {aims} |")
+    return [*lines, ""]
+
+
+def _cell(row: Row) -> str:
+    """A figure that is no time of one call is told with what calls took."""
+    p99 = "" if row.turns is not None or row.p99 is None else f" (p99 {duration(row.p99)})"
+    return f"{row.figure}{p99}, {row.ratio:.1f}x"
 
 
 def machine(folder: Path) -> dict[str, str]:

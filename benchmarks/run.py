@@ -16,12 +16,13 @@ import peers
 import plots
 import report
 import streams
+import wallets
 from ops import Turns
 from report import Row
 from rich.console import Console
 
 SIZES = (100, 10_000, 100_000)
-PARTS = ("files", "postgres", "group", "large", "house")
+PARTS = ("files", "postgres", "group", "wallets", "large", "house")
 BEGIN, END = "<!-- figures of the last whole run -->\n", "<!-- end of the figures -->\n"
 
 
@@ -65,6 +66,9 @@ def main() -> None:
                 rows += group.rows(place, settle=2, turns=2, slices=2, seconds=0.05)
             else:
                 rows += group.rows(place, settle=1_500, turns=1_000, slices=8, seconds=0.5)
+    if "wallets" in options.parts:
+        with part("wallets") as place:
+            rows += wallets.rows(Path(place), _payments(options), say)
     if "large" in options.parts:
         with part("large files") as place:
             megabytes, rounds = (2, 1) if options.smoke else (100, 6)
@@ -133,6 +137,14 @@ def _turns(size: int, options: argparse.Namespace) -> Turns:
     if options.quick:
         return Turns(settle=400, read=150, write=60, exec=15, archive=min(archive, 2))
     return Turns(settle=400, read=400, write=200, exec=15 if large else 40, archive=archive)
+
+
+def _payments(options: argparse.Namespace) -> wallets.Turns:
+    if options.smoke:
+        return wallets.Turns(wallets=20, alone=2, slices=1, seconds=0.05)
+    if options.quick:
+        return wallets.Turns(wallets=10_000, alone=200, slices=2, seconds=0.5)
+    return wallets.Turns(wallets=10_000, alone=500, slices=6, seconds=1.0)
 
 
 def _versions() -> dict[str, str]:
