@@ -76,7 +76,7 @@ class Holds:
             step = principal.step or Step()
             approved = use(tx, principal, wallet.id, request.approval, asked=asked, now_us=now_us)
             about = About(request.vendor, request.tool, step.run, step.thread, now_us, approved)
-            moved = take(tx, wallet, Movement("hold", held=asked, about=about))
+            # Before the wallet is changed: from then on others wait for this transaction
             row = holding.add(
                 tx,
                 root=wallet.root,
@@ -93,6 +93,7 @@ class Holds:
                 created_us=now_us,
             )
             movement = Movement("hold", held=asked, hold=row.id, about=about)
+            moved = take(tx, wallet, movement)
             note(tx, moved, movement, principal=principal, now_us=now_us)
             after = moved[wallet.id].after
             announcements.held(tx, principal, wallet, row, after, now_ns=now_ns)

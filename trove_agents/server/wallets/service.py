@@ -187,7 +187,7 @@ class Wallets:
             step = principal.step or Step()
             approved = use(tx, principal, wallet.id, request.approval, asked=asked, now_us=now_ns // 1000)
             about = About(request.vendor, None, step.run, step.thread, now_ns // 1000, approved)
-            moved = take(tx, wallet, Movement("debit", spent=asked, about=about))
+            # Before the wallet is changed: from then on others wait for this transaction
             row = store.add_transaction(
                 tx,
                 wallet=wallet.id,
@@ -198,6 +198,7 @@ class Wallets:
                 created_us=now_ns // 1000,
             )
             movement = Movement("debit", spent=asked, transaction=row.id, about=about)
+            moved = take(tx, wallet, movement)
             note(tx, moved, movement, principal=principal, now_us=now_ns // 1000)
             after = moved[wallet.id].after
             announcements.captured(tx, principal, wallet, row, after, now_ns=now_ns)
