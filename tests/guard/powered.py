@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-CALLS = {"add", "find", "replace", "those", "book", "draw", "pool", "purchases", "send"}
+CALLS = {"add", "find", "replace", "those", "book", "draw", "pool", "purchases", "attempts", "send"}
 PRICE = Decimal("0.3")
 
 

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import re
+import sqlite3
+from contextlib import closing
 from decimal import Decimal
 
 import pytest
@@ -21,6 +23,7 @@ from trove_agents.guard import (
     PaymentConflict,
     PaymentDenied,
     PaymentInDoubt,
+    SqliteJournal,
     UnsettledWarning,
     ask_above,
 )
@@ -229,6 +232,20 @@ def test_what_comes_even_later_is_a_double_charge_found_kept_and_loud(guarding, 
     assert guard.pay(lambda: 2, "0.30", key="l").result == 2
     assert plain.spent == 2 * THIRD
     adds_up(journal, plain)
+
+
+def test_what_a_copy_of_the_journal_bought_is_not_this_ones_credit(guarding, plain, tmp_path, journal):
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as file:
+        journal._connection.backup(file)
+    with closing(SqliteJournal(tmp_path / "copy.db")) as copy:
+        assert copy.id == journal.id
+        guarding(journal=copy).pay(lambda: 1, "0.30", key="there")
+    guard = guarding()
+    guard.pay(lambda: 1, "0.1", key="here")
+    for _ in range(2):
+        assert guard.recover() == []
+    assert guard.credit_usd() == 0
+    assert plain.calls("transactions") == 1
 
 
 def test_two_purchases_of_one_lost_answer_are_seen_at_once(guard, plain, road, journal):

@@ -145,6 +145,10 @@ class Journal(Protocol):
         """What was bought for one payment."""
         ...
 
+    def attempts(self, wallet_id: int) -> list[tuple[str, int]]:
+        """The key of each payment of a wallet, and how many attempts it had."""
+        ...
+
 
 class SqliteJournal:
     """A journal in one SQLite file on a local disk, readable by its owner only.
@@ -202,6 +206,12 @@ class SqliteJournal:
         if intent is not None:
             select, values = f"{select} AND intent = ?", (*values, intent)
         return self._read(f"{select} ORDER BY created_at, key", values)
+
+    def attempts(self, wallet_id: int) -> list[tuple[str, int]]:
+        """See :meth:`Journal.attempts`."""
+        with self._lock:
+            select = "SELECT key, attempt FROM payments WHERE wallet_id = ?"
+            return self._connection.execute(select, (wallet_id,)).fetchall()
 
     def wallets(self) -> list[int]:
         """The ids of the wallets that payments are written down of."""

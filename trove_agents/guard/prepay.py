@@ -121,20 +121,34 @@ class Prepay:
         raise ApprovalNeeded(why, None)
 
     def reconcile(self) -> GuardFlow[None]:
-        """Books what bears this journal's tags and is not known: it came late, or twice. Those under way are left alone."""
+        """Books what was bought for payments that are over: it came late, or twice.
+
+        What bears this journal's tag and is of no payment of it was bought by a copy of the file, which used it.
+        """
         if (yield from self._nothing_new()):
             return
         found = yield from self._read()
-        # Asked for after the transactions were read: what was bought before is booked by now, or under way
-        unsettled = yield from do(lambda: self._journal.those(self._wallet_id, ("intended", "settling")))
-        under_way = {self._tag(entry) for entry in unsettled if not entry.drawn}
-        yield from self._book(
-            each for tag, bought in found.items() if tag not in under_way for each in bought
-        )
+
+        # Looked at after the transactions were read: what was bought before is booked by now, or under way
+        def over() -> list[Purchase]:
+            new = {tag for tag, bought in found.items() if not set(bought) <= set(self._known(tag))}
+            if not new:
+                return []
+            unsettled = self._journal.those(self._wallet_id, ("intended", "settling"))
+            open_ = {self._tag(entry.key, entry.attempt) for entry in unsettled if not entry.drawn}
+            ours = {
+                self._tag(key, attempt + 1)
+                for key, attempts in self._journal.attempts(self._wallet_id)
+                for attempt in range(attempts)
+            }
+            self._others += sum(len(found[tag]) for tag in new - ours)
+            return [each for tag in new & ours - open_ for each in found[tag]]
+
+        yield from self._book((yield from do(over)))
 
     def _buy(self, entry: Entry, wanted: int) -> GuardFlow[list[Purchase]]:
         """What was bought for a payment, also where the answer was lost. Not empty."""
-        tag = self._tag(entry)
+        tag = self._tag(entry.key, entry.attempt)
         call = wallets.purchase(
             self._wallet_id,
             as_usd(wanted),
@@ -168,7 +182,7 @@ class Prepay:
         there = yield from do(lambda: self._journal.find(entry.wallet_id, entry.key))
         if there is None or (there.state, there.attempt) != ("settling", entry.attempt):
             raise PaymentInDoubt(entry.key, "it was settled elsewhere meanwhile")
-        tag = self._tag(entry)
+        tag = self._tag(entry.key, entry.attempt)
         left = (entry.updated_at or there.updated_at) + self._quiet - time.time()
         found: dict[str, list[Purchase]] = {}
         bought = yield from do(lambda: self._journal.purchases(self._wallet_id, tag))
@@ -200,7 +214,7 @@ class Prepay:
             page = yield from ask(wallets.transactions_page(self._wallet_id, cursor))
             for each in unseen.of(page):
                 tagged = _TAG.search(each.description or "")
-                if tagged is None or tagged[1] != self._journal.id:
+                if tagged is None or tagged[1] != self._journal.id or each.type != "debit":
                     others += 1
                 else:
                     found.setdefault(tagged[0], []).append(_as_purchase(each, tagged[0]))
@@ -235,9 +249,9 @@ class Prepay:
         """Whether a purchase never left this machine."""
         return self._sends_once and isinstance(error, TroveConnectionError) and not error.may_have_committed
 
-    def _tag(self, entry: Entry) -> str:
+    def _tag(self, key: str, attempt: int) -> str:
         """What marks the purchase of one attempt at a payment. Also of a repetition: then a late one shows as a second."""
-        return f"[trove {self._journal.id}-{digest('v1', entry.wallet_id, entry.key, entry.attempt)[:16]}]"
+        return f"[trove {self._journal.id}-{digest('v1', self._wallet_id, key, attempt)[:16]}]"
 
 
 def _as_purchase(made: WalletTransaction, tag: str) -> Purchase:

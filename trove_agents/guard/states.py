@@ -107,7 +107,7 @@ class Receipt:
     tool: str | None
     vendor: str | None
     held_usd: Decimal
-    """What was held for it: the most that it could cost."""
+    """What was held for it, or bought: the most that it could cost."""
     charged_usd: Decimal | None
     """What it did cost; None while nobody knows."""
     hold_id: int | None

@@ -94,6 +94,13 @@ class FaultyJournal:
         self._moments.reached("after journal.purchases")
         return found
 
+    def attempts(self, wallet_id: int) -> list[tuple[str, int]]:
+        """See :meth:`Journal.attempts`."""
+        self._moments.reached("before journal.attempts")
+        found = self._inner.attempts(wallet_id)
+        self._moments.reached("after journal.attempts")
+        return found
+
 
 class Late:
     """Requests that are on their way for long: they outlive the process that sent them."""
