@@ -34,7 +34,7 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from langchain_trove import TroveToolkit
-from trove_agents import ExecResult, FileInfo, Snapshot, Trove, TroveClient, TroveError
+from trove_agents import FileInfo, Snapshot, Trove, TroveClient, TroveError
 
 HERE: Final = Path(__file__).resolve().parent
 MAX_BYTES: Final = 100 * 1024 * 1024
@@ -261,11 +261,9 @@ def show(before: Step, step: Step, messages: Sequence[BaseMessage]) -> None:
         code = f"$ {shortened(command, 12)}"
         out.print(Syntax(code, "bash", theme="ansi_dark", background_color="default", word_wrap=True))
         out.print(Text(shortened(str(answer.content), 12), style="dim"))
-        if isinstance(answer.artifact, ExecResult):
-            result = answer.artifact
-            out.print(
-                Text(f"  exit {result.exit_code} after {result.duration_ms / 1000:.2f} s", style="blue")
-            )
+        if isinstance(answer.artifact, dict):
+            exit_code, seconds = answer.artifact["exit_code"], answer.artifact["duration_ms"] / 1000
+            out.print(Text(f"  exit {exit_code} after {seconds:.2f} s", style="blue"))
     happened = list(changes(before.files, step.files))
     for mark, path in happened[:6]:
         sizes = [f"{files[path].size_bytes or 0:,}" for files in (before.files, step.files) if path in files]

@@ -18,6 +18,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 DATA = EXAMPLES / "data"
 REWIND = EXAMPLES / "01_rewind.py"
 PAID = EXAMPLES / "02_paid_tools.py"
+LANGCHAIN = EXAMPLES / "04_langchain_agent.py"
 
 ISOLATED = probe(None, network="none")
 ISOLATION = [] if ISOLATED.ok else ["--sandbox", "none"]
@@ -53,7 +54,7 @@ def figures(text, column, *keys):
 
 
 def test_every_numbered_example_is_tested_here():
-    assert sorted(EXAMPLES.glob("[0-9]*.py")) == [REWIND, PAID]
+    assert sorted(EXAMPLES.glob("[0-9]*.py")) == [REWIND, PAID, LANGCHAIN]
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +108,7 @@ def test_the_agent_loses_its_data_and_is_taken_back(shop):
         < good
     )
     assert "10 files, all as they were." in printed
+    assert len(re.findall(r"^  exit \d+ after \d+\.\d\d s$", printed, re.MULTILINE)) == 10
     assert printed.rstrip().splitlines()[-2].startswith("8 steps and 1 rewind in ")
 
 
@@ -219,3 +221,19 @@ def test_the_vendors_books_are_those_of_the_wallet(tmp_path):
     with Trove.local(tmp_path / "kept" / "state", sandbox="none") as trove:
         balance = trove.wallet("researcher", budget_usd="0.10").balance()
         assert (balance.total_spent, balance.held_usd, balance.in_doubt_usd) == (usd, 0, 0)
+
+
+def test_an_agent_is_taken_back_with_its_files(tmp_path):
+    done = run(LANGCHAIN, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout
+    sums = Counter()
+    with (DATA / "orders.csv").open(encoding="utf-8", newline="") as file:
+        for order in csv.DictReader(file):
+            sums[order["region"]] += Decimal(order["amount"])
+    report = "".join(f"- {amount} {region}\n" for region, amount in sums.most_common())
+    assert f"# Sales\n{report}" in printed
+    assert re.search(r"│ \(no output\) +│ removed data +│ 1 +│", printed)
+    assert printed.endswith("</workspace>\n")
+    assert "  careless: nothing\n  careful: data, report.md\n" in printed
+    assert list(tmp_path.iterdir()) == []
