@@ -7,22 +7,27 @@ from langchain_trove.errors import NoThread
 from langchain_trove.toolkit import TroveToolkit
 
 if TYPE_CHECKING:
+    from langchain_trove.models import ModelSpendMiddleware, UnpricedModelWarning
     from langchain_trove.wallet import NotDurable, Priced, WalletMiddleware
     from langchain_trove.workspace import WorkspaceMiddleware
 
 __all__ = [
+    "ModelSpendMiddleware",
     "NoThread",
     "NotDurable",
     "Priced",
     "TroveToolkit",
+    "UnpricedModelWarning",
     "WalletMiddleware",
     "WorkspaceMiddleware",
     "per_thread",
 ]
 
 _AGENT = {
+    "ModelSpendMiddleware": "models",
     "NotDurable": "wallet",
     "Priced": "wallet",
+    "UnpricedModelWarning": "models",
     "WalletMiddleware": "wallet",
     "WorkspaceMiddleware": "workspace",
 }

@@ -43,9 +43,11 @@ from trove_agents.guard import (
     Payment,
     PaymentDenied,
     Price,
+    answered,
     any_of,
     at_rate,
     highest_usd,
+    not_sent,
     texts,
 )
 
@@ -55,6 +57,10 @@ PRICE: Final = "price_usd"
 VENDOR: Final = "vendor"
 APPROVED: Final = "approved_usd"
 """In the metadata of an approval: the most that it is for."""
+
+
+_TURNED_AWAY: Final[Evidence] = any_of(not_sent, answered(*range(400, 500)))
+"""Requests to models that providers do not charge for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +327,8 @@ class TroveWallet(AbstractCapability[Any]):
         till = _Till(self.guard, self.prices)
         named: dict[str, Any] = {"key": key, "step": Step(thread=ctx.conversation_id, run=ctx.run_id)}
         most = Decimal(self.models)
-        async with till.authorize(self.models, **named, tool="model", approved=True) as payment:
+        named |= {"tool": "model", "not_charged": _TURNED_AWAY, "approved": True}
+        async with till.authorize(self.models, **named) as payment:
             response = await handler(request_context)
             if (cost := _cost(response)) is None:
                 payment.void()
