@@ -36,7 +36,7 @@ test: $(INSTALLED) ## all tests with coverage (ARGS=... goes to pytest)
 
 soak: $(INSTALLED) ## the long forms of the tests that have one, an hour or so (TROVE_SOAK=200 rounds each)
 	@TROVE_SOAK=$(TROVE_SOAK) $(BIN)/python -m pytest --verbose --capture=no -o faulthandler_timeout=3600 \
-		$(ARGS) $$(grep -rl 'TROVE_SOAK' --include 'test_*.py' tests)
+		$(ARGS) $$(grep -rl 'TROVE_SOAK' --include 'test_*.py' tests integrations)
 
 faults: $(INSTALLED) ## the guards under faults, and the sheet of what was lost or paid twice (ARGS="--histories 100000 --seed 1")
 	@$(BIN)/python -m trove_agents.guard.faults $(ARGS)

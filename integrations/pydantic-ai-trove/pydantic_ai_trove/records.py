@@ -106,23 +106,29 @@ def standing(history: Sequence[ModelMessage], namespace: str) -> Point | None:
         cut_off = any(
             isinstance(message, ModelRequest) and message.state == "interrupted" for message in later
         )
-        return record.latest(ended) if cut_off or record.after is None else record.after
+        if record.after is None or (
+            cut_off and not ended >= {call.tool_call_id for call in response.tool_calls}
+        ):
+            return record.latest(ended)
+        return record.after
     return None
 
 
 def steps_of(history: Sequence[ModelMessage]) -> list[WorkspaceStep]:
     """The places to go back to, oldest first."""
     found: list[WorkspaceStep] = []
+    count = 0
     for index, response in enumerate(history):
         record = record_of(response)
         if record is None or not isinstance(response, ModelResponse) or not response.tool_calls:
             continue
-        if record.before is not None and not found:
+        if record.before is not None and not count:
             found.append(WorkspaceStep(0, index, (), record.namespace, record.before.reference_id))
+        count += 1
         end = _answered(history, index, {call.tool_call_id for call in response.tool_calls})
         if record.after is not None and end is not None:
             tools = tuple(call.tool_name for call in response.tool_calls)
-            found.append(WorkspaceStep(len(found), end, tools, record.namespace, record.after.reference_id))
+            found.append(WorkspaceStep(count, end, tools, record.namespace, record.after.reference_id))
     return found
 
 
@@ -140,7 +146,7 @@ def moved(
     for message in reversed(copies):
         record = record_of(message)
         if record is not None and isinstance(message, ModelResponse):
-            write(message, Record(namespace, record.run, now, now))
+            write(message, Record(namespace, record.run, after=now))
             break
     return copies
 

@@ -202,7 +202,8 @@ class TroveWorkspace(AbstractCapability[Any]):
             found = await self._align(namespace, point.reference_id, point.version, _thread(ctx))
             if found.changed:
                 await ctx.emit(FilesFound(paths=list(found.changed), discarded=found.discarded))
-        if self.orientation and ctx.workspace.authority == "operator":
+        # Pydantic AI before 2.68 knows no authority of workspaces
+        if self.orientation and getattr(ctx.workspace, "authority", "operator") == "operator":
             self._told = await self._look(namespace)
 
     async def after_node_run(
@@ -267,13 +268,20 @@ class TroveWorkspace(AbstractCapability[Any]):
 
         Args:
             history: As ``all_messages()`` gave it, stored or not.
-            step: One of ``steps(history)``, or its number; -1 is the last.
+            step: One of ``steps(history)``, or its place there; -1 is the last.
 
         Raises:
             IndexError: there is no such step.
             ReferenceGone: its reference was deleted.
+            UserError: it lies before the fork that the history goes on in: ``fork`` from there instead.
         """
-        place = step if isinstance(step, WorkspaceStep) else steps_of(history)[step]
+        places = steps_of(history)
+        place = step if isinstance(step, WorkspaceStep) else places[step]
+        if place.namespace != places[-1].namespace:
+            raise UserError(
+                f"step {place.index} was made in {place.namespace!r}, of which {places[-1].namespace!r} is a fork: "
+                "fork the history from there instead"
+            )
         messages = list(history[: place.messages])
         async with self._reaching(place.namespace) as client:
             discarded = await go_back(client, place.reference_id, _thread_of(messages))

@@ -12,15 +12,10 @@ from pydantic_ai import (
     capture_run_messages,
 )
 from pydantic_ai.capabilities import AbstractCapability
-from pydantic_ai.exceptions import ModelRetry, ToolFailed
+from pydantic_ai.exceptions import ModelRetry, ToolFailed, UserError
 from pydantic_ai.messages import InstructionDeltaPart, ModelRequest, ModelResponse, ToolReturnPart
-from pydantic_ai.workspaces import (
-    AuthorityWorkspace,
-    LocalWorkspaceBackend,
-    ReadOnlyWorkspace,
-    Workspace,
-    WorkspaceRef,
-)
+from pydantic_ai import workspaces
+from pydantic_ai.workspaces import LocalWorkspaceBackend, ReadOnlyWorkspace, Workspace, WorkspaceRef
 from pydantic_ai_trove import (
     FilesChanged,
     FilesFound,
@@ -463,6 +458,17 @@ class TestGoingBack:
         with pytest.raises(TroveConflictError):
             await mine.fork(history, -1, namespace=f"{namespace}-mine")
 
+    async def test_before_a_fork_there_are_only_forks(self, capability, agent, history, place, files):
+        fork = await capability.fork(history, 2)
+        mine = (await agent("", "", [put("c")]).run("on", message_history=fork.messages)).all_messages()
+        assert [each.namespace for each in capability.steps(mine)] == [place] * 2 + [fork.workspace.id] * 2
+        await capability.rewind(mine, 2)
+        assert files(fork.workspace.id) == {"a": "2"}
+        with pytest.raises(UserError, match="fork the history from there"):
+            await capability.rewind(mine, 1)
+        again = await capability.fork(mine, 1)
+        assert (files(again.workspace.id), files(place)) == ({"a": "1"}, {"a": "2", "b": ""})
+
     async def test_no_such_step(self, capability, history):
         with pytest.raises(IndexError):
             await capability.rewind(history, 9)
@@ -504,10 +510,11 @@ class TestTelling:
         told = result.all_messages()[0].instructions
         assert "write to workspace/.trove/agent.md" in told and "the last session's note" in told
 
+    @pytest.mark.skipif(not hasattr(workspaces, "AuthorityWorkspace"), reason="comes with Pydantic AI 2.68")
     async def test_less_authority_less_told(self, agent, trove, namespace):
         trove.client(namespace).write("secret-name", "")
         backend = TroveWorkspaceBackend(trove, namespace=namespace)
-        workspace = AuthorityWorkspace(Workspace(backend), authority="none")
+        workspace = workspaces.AuthorityWorkspace(Workspace(backend), authority="none")
         result = await agent().run("go", workspace=workspace)
         assert "secret-name" not in result.all_messages()[0].instructions
 
