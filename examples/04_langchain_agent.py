@@ -17,11 +17,11 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from rich.console import Console
-from rich.table import Table
 from scripted import Scripted
+from steps import steps
 
 from langchain_trove import WorkspaceMiddleware
-from langgraph_trove import bind, files_at, history
+from langgraph_trove import bind, files_at
 from trove_agents import Trove
 
 DATA: Final = Path(__file__).resolve().parent / "data"
@@ -66,25 +66,6 @@ def show(message: AIMessage) -> None:
         out.print(f"[bold]agent[/bold]: {message.text}")
     for call in message.tool_calls:
         out.print(f"$ {call['args'].get('command', call['args'])}", style="green", markup=False)
-
-
-def steps(app: Any, config: RunnableConfig) -> Table:
-    """What a thread did to its files, up to a checkpoint: one row for each step that changed some, or ended a turn."""
-    table = Table("what was done", "changed", "files then")
-    for each in reversed(list(history(app, config))):
-        if each.state.next and not each.files:
-            continue
-        said = each.state.values["messages"][-1].text.strip().partition("\n")[0]
-        changed = [f"{file.change} {file.path.removeprefix('workspace/')}" for file in each.files[:3]]
-        more = f"\nand {len(each.files) - 3} more" if len(each.files) > 3 else ""
-        there = files_at(app, each.state.config).list_dir(recursive=True)
-        count = sum(not file.is_dir for file in there)
-        table.add_row(shortened(said), "\n".join(changed) + more, str(count))
-    return table
-
-
-def shortened(text: str) -> str:
-    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 def demo(model: Any, sandbox: str | None) -> None:

@@ -19,6 +19,7 @@ DATA = EXAMPLES / "data"
 REWIND = EXAMPLES / "01_rewind.py"
 PAID = EXAMPLES / "02_paid_tools.py"
 LANGCHAIN = EXAMPLES / "04_langchain_agent.py"
+DEEP = EXAMPLES / "05_deep_agent.py"  # tested where it can run: by `make deepagents`
 
 ISOLATED = probe(None, network="none")
 ISOLATION = [] if ISOLATED.ok else ["--sandbox", "none"]
@@ -54,7 +55,7 @@ def figures(text, column, *keys):
 
 
 def test_every_numbered_example_is_tested_here():
-    assert sorted(EXAMPLES.glob("[0-9]*.py")) == [REWIND, PAID, LANGCHAIN]
+    assert sorted(EXAMPLES.glob("[0-9]*.py")) == [REWIND, PAID, LANGCHAIN, DEEP]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,27 @@
+"""What an agent did to its files, for the examples to show."""
+
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from rich.table import Table
+
+from langgraph_trove import files_at, history
+
+
+def steps(app: Any, config: RunnableConfig) -> Table:
+    """What a thread did to its files, up to a checkpoint: one row for each step that changed some, or ended a turn."""
+    table = Table("what was done", "changed", "files then")
+    for each in reversed(list(history(app, config))):
+        if each.state.next and not each.files:
+            continue
+        said = each.state.values["messages"][-1].text.strip().partition("\n")[0]
+        changed = [f"{file.change} {file.path.removeprefix('workspace/')}" for file in each.files[:3]]
+        more = f"\nand {len(each.files) - 3} more" if len(each.files) > 3 else ""
+        there = files_at(app, each.state.config).list_dir(recursive=True)
+        count = sum(not file.is_dir for file in there)
+        table.add_row(shortened(said), "\n".join(changed) + more, str(count))
+    return table
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:39]}…"
