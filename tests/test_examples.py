@@ -19,6 +19,7 @@ DATA = EXAMPLES / "data"
 REWIND = EXAMPLES / "01_rewind.py"
 PAID = EXAMPLES / "02_paid_tools.py"
 LANGCHAIN = EXAMPLES / "04_langchain_agent.py"
+PYDANTIC_AI = EXAMPLES / "06_pydantic_ai.py"
 DEEP = EXAMPLES / "05_deep_agent.py"  # tested where it can run: by `make deepagents`
 
 ISOLATED = probe(None, network="none")
@@ -55,7 +56,7 @@ def figures(text, column, *keys):
 
 
 def test_every_numbered_example_is_tested_here():
-    assert sorted(EXAMPLES.glob("[0-9]*.py")) == [REWIND, PAID, LANGCHAIN, DEEP]
+    assert sorted(EXAMPLES.glob("[0-9]*.py")) == [REWIND, PAID, LANGCHAIN, DEEP, PYDANTIC_AI]
 
 
 @pytest.fixture(scope="module")
@@ -237,4 +238,19 @@ def test_an_agent_is_taken_back_with_its_files(tmp_path):
     assert re.search(r"│ \(no output\) +│ removed data +│ 1 +│", printed)
     assert printed.endswith("</workspace>\n")
     assert "  careless: nothing\n  careful: data, report.md\n" in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_agent_whose_program_dies_goes_on(tmp_path):
+    done = run(PYDANTIC_AI, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout
+    assert "The program dies.\ntmp.txt has 4 lines\n" in printed
+    assert re.search(r"put back: workspace/tmp.txt. What was there is kept as ref-[0-9a-f]{16}\.", printed)
+    report = printed[printed.index("# Sales") :].splitlines()[1:6]
+    assert (
+        len([line for line in report if line.startswith("- ")]) == 4
+    )  # the first try's lines are not among them
+    assert re.search(r"│ 5 +│ 13 +│ removed data +│ 0 +│", printed)
+    assert printed.endswith("  careless: nothing\n  careful: data, report.md\n")
     assert list(tmp_path.iterdir()) == []
