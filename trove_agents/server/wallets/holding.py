@@ -5,7 +5,7 @@ from typing import Any, Final, cast
 
 from sqlalchemy import and_, bindparam, insert, or_, select, update
 
-from trove_agents.server.db import Connection
+from trove_agents.server.db import Connection, Stale
 from trove_agents.server.db.tables import wallet_holds, wallets
 from trove_agents.server.wallets.paging import Paged
 from trove_agents.server.wallets.tallies import About
@@ -123,14 +123,15 @@ def of(db: Connection, wallet: int, query: HoldsQuery, *, now_us: int) -> tuple[
     return [HoldRow(*row) for row in rows], place
 
 
-def end(tx: Connection, row: HoldRow, state: HoldState, *, captured: int = 0) -> bool:
-    """Whether the hold was in the state that was read, and is in the new one now."""
-    return tx.run(_END, key=row.id, was=row.state, now=state, took=captured) == 1
+def end(tx: Connection, row: HoldRow, state: HoldState, *, captured: int = 0) -> None:
+    """The hold, which was read in this transaction, is in the new state now."""
+    changed = Stale(f"hold {row.id} was changed")
+    tx.exactly(_END, changed, key=row.id, was=row.state, now=state, took=captured)
 
 
-def extend(tx: Connection, row: HoldRow, until_us: int) -> bool:
-    """Whether the hold was still held, and is until then."""
-    return tx.run(_EXTEND, key=row.id, until=until_us) == 1
+def extend(tx: Connection, row: HoldRow, until_us: int) -> None:
+    """The hold, which was read in this transaction and is held, is so until then."""
+    tx.exactly(_EXTEND, Stale(f"hold {row.id} was changed"), key=row.id, until=until_us)
 
 
 def over(db: Connection, *, now_us: int, root: int | None = None) -> list[int]:
