@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import threading
 import time
 import warnings
@@ -18,6 +19,7 @@ from trove_agents.server.db import CommitFailed, Database, Stale, Unreachable, m
 from trove_agents.server.db.commit import Closed
 from trove_agents.server.db.failures import reason
 from trove_agents.server.db.lists import Among, integers
+from trove_agents.server.db.postgres import _Room
 from trove_agents.server.db.tables import blobs, contents, events, metadata, workspaces
 from trove_agents.server.errors import Busy, Conflict, Unauthorized
 from trove_agents.server.events import service as event_service
@@ -195,6 +197,58 @@ def test_a_connection_that_the_server_ended_is_replaced(database, url):
     assert len(calls) == 2
     kill_all()
     assert count(database) == 2
+
+
+def test_who_writes_waits_for_one_of_a_few_connections(url):
+    mine = select(func.count()).select_from(text("pg_stat_activity")).where(text("application_name = 'few'"))
+    database, writers = Database.open(f"{url}&application_name=few"), 48
+    begin, seen = threading.Barrier(writers), []
+
+    def write(number):
+        begin.wait()
+        for turn in range(4):
+            seen.append(database.write(lambda tx, key=f"{number}-{turn}": look(tx, key)))
+
+    def look(tx, key):
+        tx.run(ADD, id=key, name="n", created_us=0)
+        return tx.one(mine)[0]
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(writers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert count(database) == len(seen) == writers * 4
+    assert max(seen) <= 16
+    database.close()
+
+
+def test_who_is_interrupted_while_waiting_for_a_place_takes_none():
+    room, order, inside = _Room(1), [], threading.Event()
+
+    def enter(name):
+        with room:
+            inside.set()
+            order.append(name)
+
+    with room:
+        others = []
+        for name in ("first", "second"):
+            others.append(threading.Thread(target=enter, args=(name,)))
+            others[-1].start()
+            while len(room._waiting) < len(others):
+                time.sleep(0.001)
+        assert not inside.is_set()
+        timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        with pytest.raises(KeyboardInterrupt), room:
+            pass
+        timer.join()
+    for each in others:
+        each.join()
+    assert order == ["first", "second"]
+    with room:
+        order.append("free")
 
 
 def test_no_server_and_no_schema_of_ours_are_told(url, tmp_path):

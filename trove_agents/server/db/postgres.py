@@ -44,7 +44,10 @@ from trove_agents.server.db.engine import Database
 T = TypeVar("T")
 Raw = psycopg.Connection[Row]
 _KEPT: Final = 16
-"""Connections of each kind that are kept open. When more are needed at once they are opened for the time."""
+"""Connections of each kind that are kept open. When more are needed at once for reading they are opened for the time.
+Who writes waits instead: to open a connection takes longer than most transactions, and the server has a limited number
+of them for everybody.
+"""
 _ATTEMPTS: Final = 10
 _PAUSE_SECONDS: Final = 0.005
 _CONNECT_SECONDS: Final = 10
@@ -142,18 +145,61 @@ class ServerConnection(Connection):
         return self._raw.execute(text, {**constants, **values})
 
 
+class _Room:
+    """Has a number of places; who finds none waits, and gets one in turn."""
+
+    def __init__(self, places: int) -> None:
+        self._mutex = threading.Lock()
+        self._free = places
+        self._waiting: deque[threading.Lock] = deque()
+
+    def __enter__(self) -> None:
+        own = threading.Lock()
+        with self._mutex:
+            if self._free:
+                self._free -= 1
+                return
+            own.acquire()
+            self._waiting.append(own)
+        try:
+            own.acquire()
+        except BaseException:
+            with self._mutex:
+                still = own in self._waiting
+                if still:
+                    self._waiting.remove(own)
+            if not still:
+                self._leave()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        with self._mutex:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._free += 1
+
+
 class _Pool:
     """Connections that are not in use; each is in autocommit mode and used by one thread at a time."""
 
     def __init__(self, url: str, *, writes: bool) -> None:
         self._url = url
         self._writes = writes
+        self._room = self._emptied()
         self._idle: deque[Raw] = deque()
         self._process = os.getpid()
         self._closed = False
 
     @contextlib.contextmanager
     def lend(self) -> Iterator[Raw]:
+        with self._room:
+            yield from self._lend()
+
+    def _lend(self) -> Iterator[Raw]:
         process, raw = self._process, self._take()
         try:
             yield raw
@@ -173,7 +219,11 @@ class _Pool:
         """In a forked child, where the connections are the parent's."""
         _inherited.append(self._idle)
         self._idle = deque()
+        self._room = self._emptied()
         self._process = os.getpid()
+
+    def _emptied(self) -> contextlib.AbstractContextManager[None]:
+        return _Room(_KEPT) if self._writes else contextlib.nullcontext()
 
     def close(self) -> None:
         """Closes what is idle now, and the others when they come back."""
