@@ -10,6 +10,7 @@ from pathlib import Path
 
 import engines
 import group
+import guards
 import house
 import ops
 import peers
@@ -22,7 +23,7 @@ from report import Row
 from rich.console import Console
 
 SIZES = (100, 10_000, 100_000)
-PARTS = ("files", "postgres", "group", "wallets", "large", "house")
+PARTS = ("files", "postgres", "group", "wallets", "guard", "large", "house")
 BEGIN, END = "<!-- figures of the last whole run -->\n", "<!-- end of the figures -->\n"
 
 
@@ -69,6 +70,9 @@ def main() -> None:
     if "wallets" in options.parts:
         with part("wallets") as place:
             rows += wallets.rows(Path(place), _payments(options), say)
+    if "guard" in options.parts:
+        with part("the guard") as place:
+            rows += guards.rows(Path(place), turns=2 if options.smoke else 1_000, say=say)
     if "large" in options.parts:
         with part("large files") as place:
             megabytes, rounds = (2, 1) if options.smoke else (100, 6)

@@ -107,3 +107,11 @@ def test_the_same_purchase_under_another_key_asks_while_one_is_in_doubt(guard, w
     assert guard.pay(lambda: 2, "0.30", key="o", tool="t", arguments={"q": 1}, approved=True).result == 2
     guard.resolve("k", "not-charged")
     assert guard.pay(lambda: 3, "0.30", key="l", tool="t", arguments={"q": 1}).result == 3
+
+
+def test_a_policy_that_denies_is_not_passed_by_a_yes_to_something_else(guarding):
+    guard = guarding(policy=lambda proposal: Deny("too late") if proposal.key == "l" else Approve())
+    with pytest.raises(TimeoutError), guard.authorize("0.30", key="k", tool="t"):
+        raise TimeoutError
+    with pytest.raises(PaymentDenied, match="too late"):
+        guard.pay(ran, "0.30", key="l", tool="t", approved=True)

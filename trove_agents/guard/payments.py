@@ -259,18 +259,16 @@ class Payments:
         Raises:
             PaymentDenied: the policy says no.
         """
+        verdict = self._verdict(proposal)
+        if isinstance(verdict, policies.Deny):
+            raise PaymentDenied(f"the payment was refused: {verdict.reason}", limiting_rule="policy")
         if wanted.intent is not None:
             doubted = yield from do(
                 lambda: self._journal.those(self._wallet_id, ("in_doubt",), intent=wanted.intent)
             )
             if others := [entry.key for entry in doubted if entry.key != wanted.key]:
                 return f"nobody knows whether the same was paid before, as {others[0]!r}"
-        verdict = self._verdict(proposal)
-        if isinstance(verdict, policies.Approve):
-            return ""
-        if isinstance(verdict, policies.Ask):
-            return verdict.reason or "the policy asks"
-        raise PaymentDenied(f"the payment was refused: {verdict.reason}")
+        return (verdict.reason or "the policy asks") if isinstance(verdict, policies.Ask) else ""
 
     def _verdict(self, proposal: Proposal) -> Verdict:
         if self._policy is None:
