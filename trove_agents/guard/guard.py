@@ -381,7 +381,8 @@ class Guard(_Guarding):
         """Sorts out what a crash left, and returns what it changed. Call it when a program starts, and now and then.
 
         What never ran is given back, what ran is in doubt, what was being settled is settled, and what somebody settled
-        in the wallet is settled here. A payment that another process is still making loses nothing: one that has not
+        in the wallet is settled here. Of a purchase without an answer it is found out whether it was made, once that can
+        be known. A payment that another process is still making loses nothing: one that has not
         run yet is refused there, one that runs is in doubt until it ends there.
 
         Args:
