@@ -42,7 +42,7 @@ from pydantic_ai_trove.records import (
     write,
 )
 from pydantic_ai_trove.toolset import TroveToolset, of_run
-from trove_agents import AsyncTroveClient, connect
+from trove_agents import AsyncTroveClient
 from trove_agents.tools import DEFAULT, MAX_CHARACTERS, namespace_of
 
 NOTE: Final = "workspace/.trove/agent.md"
@@ -147,6 +147,8 @@ class TroveWorkspace(AbstractCapability[Any]):
             path: Where the embedded server keeps its state.
             options: Of this class, but functions.
         """
+        from trove_agents import connect  # what brings the embedded server, where it is installed
+
         return cls(connect(base_url=base_url, path=path), **options)
 
     # What it brings
@@ -316,6 +318,18 @@ class TroveWorkspace(AbstractCapability[Any]):
         now = Point(made.reference_id, made.version)
         messages = moved(history[: place.messages], namespace, now, conversation)
         return Forked(messages, WorkspaceRef(provider=PROVIDER, id=namespace), conversation)
+
+    async def forget(self, history: Sequence[ModelMessage]) -> int:
+        """Deletes the references of a conversation, those that its history does not have among them; how many.
+
+        The files stay as they are, and nobody can go back. Start further runs from ``without_references(history)``.
+        """
+        places = {each.namespace for each in map(record_of, history) if each is not None}
+        count = 0
+        for namespace in places:
+            async with self._reaching(namespace) as client:
+                count += await client.delete_references(thread=_thread_of(history))
+        return count
 
     # What reaches the server, once for each step of a durable run
     @durable_operation(name="align")

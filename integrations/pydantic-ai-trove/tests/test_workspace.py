@@ -474,6 +474,23 @@ class TestGoingBack:
             await capability.rewind(history, 9)
 
 
+class TestForgetting:
+    @pytest.mark.parametrize(
+        "conversation", ["plain", "größer, and much longer than a header's text may be: " + "x" * 200]
+    )
+    async def test_a_conversation_leaves_nothing_behind(self, capability, agent, trove, files, conversation):
+        mine = agent([put("a", "1")], [("half", {"path": "b"})])
+        history = await crashed(mine, "go", conversation_id=conversation)
+        history = stored((await mine.run(message_history=history)).all_messages())
+        client = trove.client(namespace_of(conversation))
+        taken = [each for each in client.references() if each.thread]
+        assert len(taken) > 3
+        assert await capability.forget(history) == len(taken)
+        assert [each.step for each in client.references()] == ["begin"]
+        result = await agent("", "", "", [put("c")]).run("on", message_history=without_references(history))
+        assert files(result.workspace.ref.id) == {"a": "1", "c": ""}
+
+
 class TestApprovals:
     async def test_what_ran_before_the_approval_stays(self, agent, trove, files):
         mine = agent([put("a", "1"), ("careful", {})], output_type=[str, DeferredToolRequests])
