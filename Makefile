@@ -50,7 +50,7 @@ typecheck: $(INSTALLED) ## mypy --strict
 	@$(BIN)/mypy
 
 deepagents: $(DEEP_INSTALLED) ## tests and types of what uses deepagents, in an environment of its own
-	@$(DEEP_VENV)/bin/mypy $(DEEP)/langchain_trove
+	@$(DEEP_VENV)/bin/mypy $(DEEP)/langchain_trove/sandbox
 	@$(DEEP_VENV)/bin/python -m pytest $(DEEP)/tests/deep $(ARGS)
 
 bench: $(BENCH_INSTALLED) ## the figures of benchmarks/, beside other libraries (ARGS=... goes to the script)

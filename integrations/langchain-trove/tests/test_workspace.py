@@ -1,3 +1,4 @@
+import asyncio
 import threading
 
 import pytest
@@ -184,6 +185,37 @@ async def test_the_same_when_async(scripted, workspace, async_workspace):
     assert contents(result)[-1] == "1\n2"
     assert result["workspace"]["reference"].startswith("ref-")
     assert "Answered: done" in workspace.read(NOTE)
+
+
+async def test_what_is_left_out_when_async(scripted, workspace, async_workspace):
+    @tool
+    async def free(text: str) -> str:
+        """Does not work in the workspace."""
+        assert await async_workspace.lease_holder() is None
+        return text
+
+    workspace.upload(NOTE, b"\0\xff")
+    app = agent(
+        scripted([("free", {"text": "x"})], "done"),
+        workspace,
+        async_client=async_workspace,
+        tools=[free],
+        only=(),
+    )
+    assert contents(await app.ainvoke(GO, CONFIG)) == ["x"]
+    assert workspace.read(NOTE) == b"\0\xff"
+
+
+async def test_a_call_that_is_cancelled_leaves_no_trace(scripted, workspace, async_workspace):
+    app = agent(scripted([bash("echo 1 > a; sleep 600")], "done"), workspace, async_client=async_workspace)
+    running = asyncio.create_task(app.ainvoke(GO, CONFIG))
+    while await async_workspace.lease_holder() is None:
+        await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert await async_workspace.list_dir() == []
+    assert await async_workspace.exec("echo free") == "free\n"
 
 
 # Not bound

@@ -28,6 +28,7 @@ from langchain_trove.exchange import Exchange, call
 from langchain_trove.sandbox.places import OUTSIDE, ROOT, place_of, refusal, relative
 from langchain_trove.sandbox.results import code, edited, info, lines_of, told, with_absolute_paths
 from trove_agents import (
+    BytesContent,
     ExecResult,
     FileContent,
     FileInfo,
@@ -217,7 +218,7 @@ class TroveSandbox(BaseSandbox):
         return LsResult(entries=[info(each) for each in entries])
 
     def _read(self, path: str, offset: int, limit: int) -> Exchange[ReadResult | None]:
-        """None: as ``_ls``."""
+        """None: as ``_ls``, or it is longer than the server gives at all."""
         place = relative(path)
         if place is None:
             return None
@@ -227,9 +228,8 @@ class TroveSandbox(BaseSandbox):
                 return (yield from _binary(path, place, found))
             text = found.content or ""
             read = lines_of(path, text, offset, limit, is_whole=not found.truncated)
-            if read is None:
-                data: bytes = yield call("read_bytes", place)
-                read = lines_of(path, data.decode(errors="replace"), offset, limit)
+            if read is None and (whole := (yield from _whole(place))) is not None:
+                read = lines_of(path, whole.decode(errors="replace"), offset, limit)
         except TroveError as error:
             return ReadResult(error=f"File '{path}': {code(error)}")
         return read
@@ -318,6 +318,12 @@ def _binary(path: str, place: str, found: FileContent) -> Exchange[ReadResult]:
     return ReadResult(file_data=FileData(content=content, encoding="base64"))
 
 
+def _whole(place: str) -> Exchange[bytes | None]:
+    """A file that is longer than the server reads as text; None: it is over 100 MB."""
+    full: BytesContent = yield call("read_bytes_full", place)
+    return None if full.truncated else full.content
+
+
 def _unreadable(place: str) -> Exchange[bool]:
     """Whether a command could not read it."""
     try:
@@ -333,13 +339,19 @@ def _edit_at(place: str, old: str, new: str, *, replace_all: bool) -> Exchange[i
         found: FileContent = yield call("read_file", place)
         if found.encoding == "binary":
             return f"Error: File '/{place}' is not a text file"
-        data: bytes = (yield call("read_bytes", place)) if found.truncated else (found.content or "").encode()
-        result = edited(data.decode(), old, new, replace_all=replace_all)
+        data = (yield from _whole(place)) if found.truncated else (found.content or "").encode()
+        if data is None:
+            return f"Error: File '/{place}' is over 100 MB"
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:  # further on than the server looked
+            return f"Error: File '/{place}' is not a text file"
+        result = edited(text, old, new, replace_all=replace_all)
         if isinstance(result, str):
             return result
-        text, count = result
+        after, count = result
         try:
-            yield call("upload", place, text.encode(), if_match=found.etag)
+            yield call("upload", place, after.encode(), if_match=found.etag)
         except TrovePreconditionError:
             if not left:
                 raise

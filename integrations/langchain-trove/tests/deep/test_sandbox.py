@@ -10,6 +10,7 @@ from langchain_trove.sandbox import TroveSandbox
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph_trove import bind, files_at
 from trove_agents import TroveAuthError, TroveClient
+from trove_agents.client.transport import Reply
 
 pytestmark = pytest.mark.sandbox
 
@@ -153,6 +154,10 @@ def test_edits_of_large_files(sandbox, client):
     client.upload("a.txt", b"x" * 2_000_000 + b"end")
     assert sandbox.edit("/workspace/a.txt", "end", "END").occurrences == 1
     assert client.read_bytes("a.txt").endswith(b"xEND")
+    client.upload("a.txt", b"x" * 2_000_000 + b"\xff")
+    assert "is not a text file" in sandbox.edit("/workspace/a.txt", "x", "y", replace_all=True).error
+    assert client.read_bytes("a.txt").endswith(b"x\xff")
+    assert sandbox.read("/workspace/a.txt", 0, 2).file_data["content"].startswith("xxx")
 
 
 def test_edits_that_cannot_be(sandbox, client):
@@ -190,6 +195,59 @@ async def test_everything_is_there_for_asyncio_natively(isolated, namespace):
         with pytest.raises(TypeError, match="use ainvoke"):
             sandbox.read("/workspace/a.txt")
         assert sandbox.id == f"trove-{namespace}"
+
+
+async def test_all_of_a_directory_is_listed_for_asyncio(isolated, namespace):
+    async with isolated.async_client(namespace) as client:
+        sandbox = TroveSandbox(client)
+        await sandbox.aexecute("mkdir d; cd d; seq 1200 | xargs touch")
+        assert len((await sandbox.als("/workspace/d")).entries) == 1_200
+
+
+def test_what_the_model_can_act_on_is_a_result(sandbox, client):
+    client.write("a.txt", "x")
+    with client.lease(holder="somebody"):
+        refused = sandbox.execute("echo hi")
+        assert (refused.exit_code, "Try again" in refused.output) == (None, True)
+        for result in (
+            sandbox.write("/workspace/a.txt", "y"),
+            sandbox.edit("/workspace/a.txt", "x", "y"),
+            sandbox.delete("/workspace/a.txt"),
+        ):
+            assert "Try again" in result.error
+    assert sandbox.write("/workspace/a.txt/b", "y").error.endswith("is_directory")
+    assert sandbox.read("/workspace").error == "File '/workspace': invalid_path"
+    assert sandbox.download_files(["/workspace/"])[0].error == "invalid_path"
+    assert client.read("a.txt") == "x"
+
+
+class PublicServer:
+    """One that has nothing beyond the public API: it knows one directory and one file."""
+
+    retries = False
+
+    def send(self, request):
+        if request.path == "/v1/me":
+            return Reply(404, {}, b"{}")
+        answers = {
+            "/v1/files": b'{"entries": [], "truncated": true, "path": "workspace"}',
+            "/v1/files/content": b'{"path": "workspace/a", "size_bytes": 3, "modified_at": "", "encoding": "utf-8", "content": "one"}',
+            "/files/a": b'{"path": "workspace/a", "size_bytes": 3}' if request.method == "PUT" else b"one",
+        }
+        return Reply(200, {}, answers[request.path])
+
+    def stream(self, request):
+        raise NotImplementedError
+
+    def close(self):
+        pass
+
+
+def test_a_server_of_the_public_calls_alone_will_do():
+    sandbox = TroveSandbox(TroveClient("key", "n", transport=PublicServer()))
+    assert sandbox.download_files(["/workspace/a"])[0].content == b"one"
+    assert sandbox.edit("/workspace/a", "one", "two").occurrences == 1
+    assert sandbox.ls("/workspace").entries == []
 
 
 def agent(scripted, backend, *turns):
