@@ -31,7 +31,7 @@ class Server:
             return reply(200, msgspec.json.encode({**ME, "capabilities": self.capabilities}))
         if request.path == "/v1/leases" and request.method == "GET":
             return reply(200, msgspec.json.encode({"holder": None}))
-        if request.path == "/v1/leases":
+        if request.path == "/v1/leases" and request.method == "POST":
             if self.refusals:
                 self.refusals -= 1
                 return reply(409, msgspec.json.encode(LEASED), retry_after="0")
@@ -142,6 +142,15 @@ def test_nobody_holds_it(colour: Colour):
     assert colour.call(colour.client(colour.transport(Server("leases"))), "lease_holder") is None
 
 
+def test_anothers_is_ended_by_its_token(colour: Colour):
+    transport = colour.transport(Server("leases", "leases.end"))
+    assert colour.call(colour.client(transport), "end_lease", 7) is True
+    [_, ended] = transport.requests
+    assert (ended.method, ended.path, ended.query) == ("DELETE", "/v1/leases", "token=7")
+    with pytest.raises(NotSupported, match=r"leases\.end"):
+        colour.call(colour.client(colour.transport(Server("leases"))), "end_lease", 7)
+
+
 def test_it_goes_with_a_step(colour: Colour):
     transport = colour.transport(Server("leases", "steps"))
     hold(
@@ -208,3 +217,26 @@ def test_a_waiting_client_gets_it_when_it_is_given_back(tmp_path):
             held.client.write("f", "done")
         waiting.join(30)
         assert got == ["done"]
+
+
+def test_one_that_was_given_to_somebody_who_was_cancelled_is_given_back(tmp_path):
+    async def main(trove):
+        client = trove.async_client("ns")
+        await client.write("f", "x")
+
+        async def work():
+            async with client.lease():
+                raise AssertionError("cancelled before")
+
+        working = asyncio.create_task(work())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # it has asked
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+        assert await client.lease_holder() is None
+        await client.write("f", "y")
+
+    with Trove.local(tmp_path / "state") as trove:
+        trove.client("ns").me()
+        asyncio.run(main(trove))

@@ -49,6 +49,7 @@ def runtime(client: ta.TroveClient) -> None:
         assert_type(held.lease, ta.Lease)
         held.renew()
     assert_type(client.lease_holder(), ta.LeaseHolder | None)
+    assert_type(client.end_lease(7), bool)
     assert_type(client.with_step(thread="t", call="c"), ta.TroveClient)
     assert_type(client.for_namespace("other"), ta.TroveClient)
     assert_type(client.configure_namespace("a", workdir="copy"), ta.NamespaceInfo)

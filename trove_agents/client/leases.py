@@ -38,6 +38,11 @@ def lease_holder() -> Call[LeaseHolder]:
     return get(_PATH, _HOLDER)
 
 
+def end_lease(token: int) -> Call[LeaseReleased]:
+    """Ends another's lease. Repeated, it says that it was not held."""
+    return Call("DELETE", _PATH, _RELEASED, query=(("token", str(token)),), idempotent=True)
+
+
 def under(acting: Acting, lease_id: str) -> Acting:
     """With a lease."""
     return acting.saying("leases", headers.LEASE, lease_id)
@@ -116,7 +121,7 @@ class AsyncHeldLease(Generic[A]):
         until = time.monotonic() + self._wait
         while True:
             try:
-                self.lease = await self._ask()
+                self.lease = await self._asked()
             except WorkspaceLeased as error:
                 await asyncio.sleep(pause(error, until - time.monotonic()))
             else:
@@ -128,6 +133,19 @@ class AsyncHeldLease(Generic[A]):
     ) -> None:
         with contextlib.suppress(TroveError):
             await self.client.send(release(self.lease.lease_id))
+
+    async def _asked(self) -> Lease:
+        """What is asked for when the caller is cancelled may be given all the same, and nobody else would give it back."""
+        import asyncio
+
+        asking = asyncio.ensure_future(self._ask())
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            with contextlib.suppress(TroveError):
+                given = await asking
+                await self._client(given.lease_id).send(release(given.lease_id))
+            raise
 
     async def renew(self, ttl: int | None = None) -> None:
         """See :meth:`HeldLease.renew`."""
@@ -174,6 +192,22 @@ class LeasesMethods(Driver):
         """
         return _some(self.run(self._capabilities.need("leases", lease_holder())))
 
+    def end_lease(self, token: int) -> bool:
+        """Ends a lease whose holder is known to be gone, such as a process that died, without waiting until it runs out.
+
+        Should it be there all the same, its changes raise ``LeaseLost`` from then on.
+
+        Args:
+            token: Of the lease, from ``lease_holder()``: so that one that was given meanwhile is left alone.
+
+        Returns:
+            Whether it was held.
+
+        Raises:
+            NotSupported: the server has no such call.
+        """
+        return self.run(self._capabilities.need("leases.end", end_lease(token))).released
+
 
 class AsyncLeasesMethods(AsyncDriver):
     """As ``LeasesMethods``."""
@@ -189,6 +223,10 @@ class AsyncLeasesMethods(AsyncDriver):
     async def lease_holder(self) -> LeaseHolder | None:
         """See :meth:`TroveClient.lease_holder`."""
         return _some(await self.run(self._capabilities.need("leases", lease_holder())))
+
+    async def end_lease(self, token: int) -> bool:
+        """See :meth:`TroveClient.end_lease`."""
+        return (await self.run(self._capabilities.need("leases.end", end_lease(token)))).released
 
 
 def _some(found: LeaseHolder) -> LeaseHolder | None:

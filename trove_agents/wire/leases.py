@@ -39,7 +39,7 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class LeaseReleased(msgspec.Struct, frozen=True):
-    """Answer of ``DELETE /v1/leases/{lease_id}``."""
+    """Answer of ``DELETE /v1/leases/{lease_id}`` and ``DELETE /v1/leases``."""
 
     released: bool
     """False: it was lost before."""

@@ -62,6 +62,7 @@ OPERATIONS = [
     "GET /v1/references",
     "POST /v1/leases",
     "GET /v1/leases",
+    "DELETE /v1/leases",
     "POST /v1/leases/{lease_id}",
     "DELETE /v1/leases/{lease_id}",
     "POST /v1/references/delete",

@@ -123,6 +123,7 @@ FREE = {
 OTHERS = {
     "DELETE /v1/references/{reference_id}",
     "POST /v1/leases",
+    "DELETE /v1/leases",
     "POST /v1/leases/{lease_id}",
     "DELETE /v1/leases/{lease_id}",
 }
@@ -250,6 +251,22 @@ def test_an_id_that_was_never_given(api, name):
     assert api("DELETE", f"/v1/leases/{name}").json == {"released": False}
     assert code(api("POST", f"/v1/leases/{name}")) == "lease-lost"
     assert code(write(api, lease="\xff")) == code(write(api, lease="")) == "lease-lost"
+
+
+def test_one_whose_holder_is_gone_is_ended_by_its_token(api, clock):
+    lease = given_lease(api)
+    for token in (lease["token"] - 1, lease["token"] + 1):
+        assert api("DELETE", "/v1/leases", query={"token": token}).json == {"released": False}
+    assert code(acquire(api)) == "workspace-leased"
+    assert api("DELETE", "/v1/leases", query={"token": lease["token"]}).json == {"released": True}
+    assert code(api("POST", f"/v1/leases/{lease['lease_id']}")) == "lease-lost"
+    assert given_lease(api)["token"] > lease["token"]
+    assert api("DELETE", "/v1/leases", query={"token": lease["token"]}).json == {"released": False}
+    clock.move(61)
+    assert api("DELETE", "/v1/leases", query={"token": lease["token"]}).json == {"released": False}
+    assert (
+        api("DELETE", "/v1/leases").status == api("DELETE", "/v1/leases", query={"token": "x"}).status == 422
+    )
 
 
 def test_another_namespace_is_another_matter(api):

@@ -1,8 +1,16 @@
 """HTTP of leases."""
 
+import msgspec
+
 from trove_agents.server.http import Request, Route
 from trove_agents.server.namespaces.leases import Leases
 from trove_agents.wire.leases import Lease, LeaseHolder, LeaseReleased, LeaseRenewal, LeaseRequest
+
+
+class LeaseQuery(msgspec.Struct, frozen=True):
+    """Query of ending one that another holds."""
+
+    token: int
 
 
 def routes(leases: Leases) -> list[Route]:
@@ -11,6 +19,9 @@ def routes(leases: Leases) -> list[Route]:
 
     def holder(request: Request) -> LeaseHolder:
         return leases.holder(request.principal, request.namespace)
+
+    def end(request: Request, query: LeaseQuery) -> LeaseReleased:
+        return leases.end(request.principal, request.namespace, query.token)
 
     def renew(request: Request, body: LeaseRenewal) -> Lease:
         return leases.renew(request.principal, request.namespace, request.params["lease_id"], body)
@@ -42,6 +53,17 @@ def routes(leases: Leases) -> list[Route]:
             access="runtime",
             summary="Who holds the lease",
             reply=LeaseHolder,
+        ),
+        Route(
+            "DELETE",
+            "/v1/leases",
+            end,
+            run="hop",
+            access="runtime",
+            summary="End a lease whose holder is known to be gone",
+            query=LeaseQuery,
+            reply=LeaseReleased,
+            capability="leases.end",
         ),
         Route(
             "POST",

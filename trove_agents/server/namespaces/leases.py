@@ -103,6 +103,24 @@ class Leases:
 
         return self._database.write(commit)
 
+    def end(self, principal: Principal, namespace: str, token: int) -> LeaseReleased:
+        """Ends the lease with this token, whosever it is; whether it was held."""
+
+        def commit(tx: Connection) -> LeaseReleased:
+            space = timelines.namespace(tx, principal.workspace, namespace)
+            row = None if space is None else _row(tx, space)
+            if (
+                space is None
+                or row is None
+                or row[2] != token
+                or not _live(row, self._database.now_ns() // 1000)
+            ):
+                return LeaseReleased(False)
+            _end_at(tx, space, 0)
+            return LeaseReleased(True)
+
+        return self._database.write(commit)
+
     def holder(self, principal: Principal, namespace: str) -> LeaseHolder:
         """Who holds the lease."""
         with self._database.read() as db:
