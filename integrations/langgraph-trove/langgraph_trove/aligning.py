@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from langgraph_trove.errors import ForeignChange, NoReference, UnknownReference, WorkspaceTaken
 from langgraph_trove.flows import Ask, Clients, Flow, Take
-from langgraph_trove.runs import KEPT, MARK, Binding, ours, reference, written
+from langgraph_trove.runs import KEPT, MARK, Binding, new_run, ours, reference, written
 from langgraph_trove.starts import Start
 from langgraph_trove.state import WorkspaceRef
 from trove_agents import Difference, HistoryEntry, StepReference, TroveConflictError, TroveNotFoundError
@@ -45,16 +45,13 @@ class Alignment:
     """What is to be done before one run.
 
     Args:
-        clients: Of the workspace that the graph is bound to; their changes are marked as those of the thread.
         keep_both: Whether the run gets a fork, so that what the workspace holds now stays where it is.
     """
 
-    def __init__(
-        self, binding: Binding, clients: Clients, thread: str, start: Start, *, keep_both: bool
-    ) -> None:
+    def __init__(self, binding: Binding, thread: str, start: Start, *, keep_both: bool) -> None:
         self._binding = binding
-        self._clients = clients.in_step(step=ALIGN)
         self._thread = thread
+        self._mark = {"thread": thread, "run": new_run(), "step": ALIGN}
         self._start = start
         self._keep_both = keep_both
 
@@ -72,14 +69,12 @@ class Alignment:
                     "the run would go on from a checkpoint that says nothing of the workspace: it was made before the"
                     " graph was bound. Go on with new input, which takes the workspace as it is"
                 )
-            return Place(self._clients, None, new=True)
+            return Place(self._in(self._binding.clients.namespace), None, new=True)
         if ref["thread"] != self._thread:
-            return (yield from self._fork(self._clients.elsewhere(ref["namespace"]), ref, ref["reference"]))
+            return (yield from self._fork(self._in(ref["namespace"]), ref, ref["reference"]))
         if self._keep_both:
-            return (
-                yield from self._fork(self._clients.elsewhere(ref["namespace"]), ref, secrets.token_hex(8))
-            )
-        return Place(self._clients.elsewhere(ref["namespace"]), ref, new=False)
+            return (yield from self._fork(self._in(ref["namespace"]), ref, secrets.token_hex(8)))
+        return Place(self._in(ref["namespace"]), ref, new=False)
 
     def is_there(self, place: Place) -> Flow[bool]:
         """Whether nothing is to be done: the usual case, found out with one call."""
@@ -149,9 +144,9 @@ class Alignment:
 
     def _fork(self, clients: Clients, ref: WorkspaceRef | None, salt: str) -> Flow[Place]:
         """A workspace of the thread's own, as this one is in a state or now. An earlier run may have made it."""
-        name = fork_name(self._clients.namespace, self._thread, salt)
+        name = fork_name(self._binding.clients.namespace, self._thread, salt)
         at = None if ref is None else ref["reference"]
-        fork = self._clients.elsewhere(name)
+        fork = self._in(name)
         try:
             yield Ask(clients, lambda client: client.fork(name, at))
         except TroveNotFoundError as error:
@@ -163,6 +158,10 @@ class Alignment:
             if first is not None:
                 return Place(fork, first, new=True)
         return Place(fork, (yield from reference(fork, self._thread)), new=True)
+
+    def _in(self, namespace: str) -> Clients:
+        """Clients of a workspace, whose changes are marked with this run."""
+        return self._binding.clients.elsewhere(namespace).in_step(**self._mark)
 
     def _first(self, clients: Clients) -> Flow[WorkspaceRef | None]:
         """What the workspace was when the thread came to it."""

@@ -18,7 +18,7 @@ from langgraph_trove.flows import Clients
 from langgraph_trove.holds import check_free
 from langgraph_trove.leasing import Leasing
 from langgraph_trove.nodes import works_in_workspace
-from langgraph_trove.runs import Binding, OnForeignChange, OnTaken, Run, marked, thread_name
+from langgraph_trove.runs import Binding, OnForeignChange, OnTaken, Run, thread_name
 from langgraph_trove.starts import start
 from langgraph_trove.state import CHANNEL
 from trove_agents import AsyncTroveClient, TroveClient
@@ -235,10 +235,7 @@ class _Beginning:
             )
         self._thread = thread_name(self._merged["configurable"]["thread_id"])
         self._start = yield from start(self._graph, saver, self._merged, self._given)
-        clients = marked(self._binding.clients, self._thread)
-        self._alignment = Alignment(
-            self._binding, clients, self._thread, self._start, keep_both=self._keep_both
-        )
+        self._alignment = Alignment(self._binding, self._thread, self._start, keep_both=self._keep_both)
 
 
 def _check(graph: Pregel[Any, Any, Any, Any]) -> None:

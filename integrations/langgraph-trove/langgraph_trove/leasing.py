@@ -8,12 +8,19 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from typing import Any, Final, TypeVar
 
-from langgraph_trove.flows import Clients
-from trove_agents import AsyncHeldLease, HeldLease, TroveError, WorkspaceLeased
+from langgraph_trove import holders
+from langgraph_trove.flows import Ask, Clients, Flow, arun, run
+from trove_agents import (
+    AsyncHeldLease,
+    HeldLease,
+    LeaseHolder,
+    NotSupported,
+    TroveError,
+    WorkspaceLeased,
+)
 
 T = TypeVar("T")
 _log: Final = logging.getLogger("langgraph_trove")
-_HOLDER_CHARACTERS: Final = 128
 Lease = HeldLease[Any] | AsyncHeldLease[Any]
 
 
@@ -37,14 +44,15 @@ class Leasing:
         Raises:
             WorkspaceLeased: another held it all that time.
         """
-        waiting = _Waiting(clients.namespace, self._wait)
+        waiting = _Waiting(clients, self._wait)
         with ExitStack() as stack:
             while True:
-                lease = clients.needed().lease(ttl=self.ttl, holder=_holder(thread))
+                lease = clients.needed().lease(ttl=self.ttl, holder=holders.name(thread))
                 try:
                     stack.enter_context(lease)
                 except WorkspaceLeased as error:
-                    time.sleep(waiting.pause(error))
+                    if not run(waiting.ended(error)):
+                        time.sleep(waiting.pause(error))
                 else:
                     break
             self._renewals.add(lease)
@@ -58,14 +66,15 @@ class Leasing:
             async with _in_thread(self.held(clients, thread)) as found:
                 yield found
             return
-        waiting = _Waiting(clients.namespace, self._wait)
+        waiting = _Waiting(clients, self._wait)
         async with AsyncExitStack() as stack:
             while True:
-                lease = clients.aneeded().lease(ttl=self.ttl, holder=_holder(thread))
+                lease = clients.aneeded().lease(ttl=self.ttl, holder=holders.name(thread))
                 try:
                     await stack.enter_async_context(lease)
                 except WorkspaceLeased as error:
-                    await asyncio.sleep(waiting.pause(error))
+                    if not await arun(waiting.ended(error)):
+                        await asyncio.sleep(waiting.pause(error))
                 else:
                     break
             renewing = asyncio.create_task(_renewed(lease, self.ttl / 3))
@@ -91,10 +100,27 @@ async def _in_thread(context: AbstractContextManager[T]) -> AsyncIterator[T]:
 class _Waiting:
     """Somebody waits, and is told so once."""
 
-    def __init__(self, namespace: str, seconds: float) -> None:
-        self._namespace = namespace
+    def __init__(self, clients: Clients, seconds: float) -> None:
+        self._clients = clients
+        self._namespace = clients.namespace
         self._until = time.monotonic() + seconds
         self._told = False
+
+    def ended(self, error: WorkspaceLeased) -> Flow[bool]:
+        """Ends the lease of a process of this machine that is gone, so that nobody waits for it; whether it did."""
+        if not holders.is_gone(error.holder or ""):
+            return False
+        try:
+            held: LeaseHolder | None = yield Ask(self._clients, lambda client: client.lease_holder())
+            if held is None or held.token is None or held.holder != error.holder:
+                return True  # it ended by itself, or another was faster
+            token = held.token
+            ended: bool = yield Ask(self._clients, lambda client: client.end_lease(token))
+        except NotSupported:
+            return False
+        if ended:
+            _log.info("the workspace '%s' was held by a process that is gone", self._namespace)
+        return True
 
     def pause(self, error: WorkspaceLeased) -> float:
         """Seconds until to ask again."""
@@ -157,7 +183,3 @@ async def _renewed(lease: AsyncHeldLease[Any], every: float) -> None:
             await lease.renew()
         except TroveError as error:
             _log.info("a lease was not renewed: %s", error)
-
-
-def _holder(thread: str) -> str:
-    return f"langgraph thread {thread}"[:_HOLDER_CHARACTERS]

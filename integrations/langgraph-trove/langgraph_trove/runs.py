@@ -79,9 +79,9 @@ class Run:
         return self.binding.turns_of(self.clients.namespace)
 
 
-def marked(clients: Clients, thread: str) -> Clients:
-    """Clients whose changes are marked as this integration's, in a new run of a thread."""
-    return clients.in_step(thread=thread, run=f"{_RUN}{secrets.token_hex(8)}")
+def new_run() -> str:
+    """A name for a run, by which its changes are known as this integration's."""
+    return f"{_RUN}{secrets.token_hex(8)}"
 
 
 def ours(entry: HistoryEntry, thread: str) -> bool:

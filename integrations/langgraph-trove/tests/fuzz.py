@@ -1,0 +1,277 @@
+"""Random graphs under random misfortune, held against the one rule: a checkpoint's files are what its log says.
+
+Every step writes an event of its own to the state's log, to a log file, and turns a file of its own on or off. Whatever
+happens to a run (failures, interrupts, kills, time travel, forks, changes of others, new input), each checkpoint must say
+of the files what it says of the log, and after a run that ended well the workspace must be what its last checkpoint says.
+"""
+
+import asyncio
+import operator
+import os
+import random
+import signal
+import warnings
+from collections import Counter
+from typing import Annotated
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import Command, RetryPolicy, interrupt
+from langgraph_trove import ForeignChangeWarning, WorkspaceState, bind, workspace_node
+
+from trove_agents import TroveNotFoundError
+
+LOG = "log.txt"
+RETRY = RetryPolicy(
+    initial_interval=0.001, backoff_factor=1, jitter=False, max_attempts=3, retry_on=ConnectionError
+)
+
+
+class Crash(Exception):
+    pass
+
+
+def union(old, new):
+    """A graph inside another is given the log and gives it back."""
+    return [*old, *(event for event in new if event not in old)]
+
+
+class State(WorkspaceState, total=False):
+    log: Annotated[list[str], union]
+
+
+class Misfortune:
+    """What befalls a run: after so many points that it passes, a failure or the end of the process."""
+
+    def __init__(self):
+        self.left, self.deadly = 0, False
+
+    def strike(self, points, *, deadly=False):
+        self.left, self.deadly = points, deadly
+
+    def point(self):
+        self.left -= 1
+        if self.left == 0:
+            if self.deadly:
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise Crash
+
+
+class Graph:
+    """A random graph. The same seed makes the same."""
+
+    def __init__(self, seed, misfortune, *, asynchronous):
+        self.random = random.Random(seed)
+        self.misfortune = misfortune
+        self.asynchronous = asynchronous
+        self.labels = []
+        builder = StateGraph(State)
+        ends = [START]
+        for _ in range(self.random.randint(2, 4)):
+            ends = self.block(builder, ends, self.random.choice(["one", "one", "wide", "sub", "called"]))
+        self.join(builder, ends, END)
+        self.builder = builder
+
+    def join(self, builder, before, after):
+        builder.add_edge(before[0] if len(before) == 1 else before, after)
+
+    def block(self, builder, before, kind):
+        width = self.random.randint(2, 3) if kind == "wide" else 1
+        made = []
+        for _ in range(width):
+            name = f"n{len(self.labels)}"
+            if kind in ("sub", "called"):
+                self.labels.append(name)
+                inner, ends = StateGraph(State), [START]
+                for _ in range(self.random.randint(1, 3)):
+                    ends = self.block(inner, ends, "one")
+                self.join(inner, ends, END)
+                graph = inner.compile()
+                builder.add_node(name, graph if kind == "sub" else self.calling(graph))
+            else:
+                flaky = self.random.random() < 0.15
+                builder.add_node(name, self.node(name, flaky), retry_policy=RETRY if flaky else None)
+            self.join(builder, before, name)
+            made.append(name)
+        return made
+
+    def calling(self, graph):
+        if self.asynchronous:
+
+            async def call(state: State):
+                return {
+                    key: each for key, each in (await graph.ainvoke(state)).items() if key != "__interrupt__"
+                }
+        else:
+
+            def call(state: State):
+                return {key: each for key, each in graph.invoke(state).items() if key != "__interrupt__"}
+
+        return call
+
+    def node(self, name, flaky):
+        self.labels.append(name)
+        asks, tries, misfortune = self.random.random() < 0.15, [0], self.misfortune
+
+        def then(event):
+            misfortune.point()
+            tries[0] += 1
+            if flaky and tries[0] % 2:
+                raise ConnectionError
+            if asks:
+                interrupt(name)
+            misfortune.point()
+            return {"log": [event]}
+
+        def work(state: State, workspace):
+            misfortune.point()
+            event = f"{name}.{os.urandom(4).hex()}"
+            workspace.write(LOG, f"{_read(workspace, LOG)}{event}\n")
+            misfortune.point()
+            if _read(workspace, name):
+                workspace.delete(name)
+            else:
+                workspace.write(name, "on")
+            return then(event)
+
+        async def awork(state: State, workspace):
+            misfortune.point()
+            event = f"{name}.{os.urandom(4).hex()}"
+            await workspace.write(LOG, f"{await _aread(workspace, LOG)}{event}\n")
+            misfortune.point()
+            if await _aread(workspace, name):
+                await workspace.delete(name)
+            else:
+                await workspace.write(name, "on")
+            return then(event)
+
+        return workspace_node(awork if self.asynchronous and self.random.random() < 0.8 else work)
+
+
+class Case:
+    """A graph and what happens to it, decided by a seed."""
+
+    def __init__(self, seed, saver, client, async_client=None, *, durability, misfortune=None, graph=None):
+        self.random = random.Random(f"case {seed}")
+        self.misfortune = misfortune or Misfortune()
+        self.client = client
+        self.durability = durability
+        self.asynchronous = async_client is not None
+        graph = Graph(seed if graph is None else graph, self.misfortune, asynchronous=self.asynchronous)
+        self.app = bind(
+            graph.builder.compile(checkpointer=saver), client, async_client=async_client, lease_ttl=20
+        )
+        self.labels = graph.labels
+        self.config = {"configurable": {"thread_id": "t"}}
+        self.checked = set()
+        self.uploads = 0
+        self.acts = []
+
+    def run(self, acts):
+        for _ in range(acts):
+            self.act(deadly=False)
+        self.settle()
+
+    def act(self, *, deadly):
+        """Something happens."""
+        if self.random.random() < 0.2:
+            self.uploads += 1
+            self.client_now().write(f"upload-{self.uploads}", "x")
+            self.acts.append("upload")
+        states = list(self.app.get_state_history(self.config))
+        given, config, options = self.choose(states)
+        if self.random.random() < 0.5:
+            self.misfortune.strike(self.random.randint(1, 14), deadly=deadly)
+        self.acts.append((given if given is None or isinstance(given, Command) else "input", config, options))
+        self.invoke(given, config, **options)
+        self.check()
+
+    def choose(self, states):
+        """Goes on, begins a turn, or goes back: maybe in a fork."""
+        roll = self.random.random()
+        if not states or roll < 0.3:
+            return {"log": []}, self.config, {}
+        places = [state for state in states if state.next]
+        if roll < 0.7 or not places:
+            return self.going_on(states[0]), self.config, {}
+        place = self.random.choice(places)
+        return None, place.config, {"keep_both": True} if self.random.random() < 0.3 else {}
+
+    def going_on(self, state):
+        live = self.app.get_state(self.config)
+        asked = [each.id for each in live.interrupts]
+        if asked:
+            return Command(resume={each: "yes" for each in asked})
+        return None if state.next else {"log": []}
+
+    def invoke(self, given, config, **options):
+        """Whether the run ended well."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ForeignChangeWarning)
+            try:
+                if self.asynchronous:
+                    asyncio.run(self.app.ainvoke(given, config, durability=self.durability, **options))
+                else:
+                    self.app.invoke(given, config, durability=self.durability, **options)
+            except Crash:
+                return False
+            finally:
+                self.misfortune.left = 0
+        self.check_now()
+        return True
+
+    def settle(self):
+        """Goes on until the graph has come to its end."""
+        for _ in range(30):
+            states = list(self.app.get_state_history(self.config))
+            if states and not states[0].next:
+                break
+            self.invoke(self.going_on(states[0]) if states else {"log": []}, self.config)
+        else:
+            raise AssertionError("the graph does not come to its end")
+        self.check()
+
+    def client_now(self):
+        ref = self.app.get_state(self.config).values.get("workspace")
+        return self.client if ref is None else self.client.for_namespace(ref["namespace"])
+
+    def check(self):
+        for state in self.app.get_state_history(self.config):
+            identity = state.config["configurable"]["checkpoint_id"]
+            if identity not in self.checked:
+                ref = state.values["workspace"]
+                self.agrees(
+                    self.client.for_namespace(ref["namespace"]), ref["reference"], state.values.get("log", [])
+                )
+                self.checked.add(identity)
+
+    def check_now(self):
+        state = self.app.get_state(self.config)
+        if state.next:  # interrupted: finished steps beside it, and graphs inside, may have gone further
+            return
+        ref, client = state.values["workspace"], self.client_now()
+        assert client.diff(ref["reference"]) == [], self.acts
+        self.agrees(client, None, state.values["log"])
+
+    def agrees(self, client, at, log):
+        found = _read(client, LOG, at).split()
+        assert sorted(found) == sorted(log), (
+            f"the log {sorted(log)}, the files {sorted(found)}, after {self.acts}"
+        )
+        times = Counter(event.split(".")[0] for event in log)
+        listed = {each.path.removeprefix("workspace/") for each in client.list_dir(at=at)}
+        on = {label for label, count in times.items() if count % 2}
+        assert {each for each in listed if each in self.labels} == on, self.acts
+
+
+def _read(client, path, at=None):
+    try:
+        return client.read_text(path, at=at)
+    except TroveNotFoundError:
+        return ""
+
+
+async def _aread(client, path):
+    try:
+        return await client.read_text(path)
+    except TroveNotFoundError:
+        return ""

@@ -1,0 +1,33 @@
+"""A bounded number of random cases, always the same; ``make fuzz`` runs as many others as it is told."""
+
+import os
+import random
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+
+from .fuzz import Case
+
+CASES = int(os.environ.get("TROVE_FUZZ", "0"))
+SEED = int(os.environ.get("TROVE_FUZZ_SEED", "0"))
+
+
+def seeds(few):
+    """The seeds of this run: printed, so that a failure can be run again alone."""
+    if SEED:
+        return [SEED]
+    return [random.SystemRandom().getrandbits(40) for _ in range(CASES)] if CASES else range(1, few + 1)
+
+
+def name(client, seed):
+    return client.for_namespace(f"fuzz-{os.urandom(6).hex()}-{seed}")
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["threads", "asyncio"])
+def test_whatever_happens_the_files_are_what_the_log_says(client, async_client, durability, asynchronous):
+    for seed in seeds(12):
+        print("TROVE_FUZZ_SEED=", seed, sep="")
+        space = name(client, seed)
+        other = async_client.for_namespace(space.namespace) if asynchronous else None
+        Case(seed, InMemorySaver(), space, other, durability=durability).run(5)
