@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from trove_agents.client.acting import Acting
 from trove_agents.client.call import Call, get, post, value
@@ -12,6 +12,9 @@ from trove_agents.client.drive import AsyncDriver, Driver
 from trove_agents.errors import TroveError, WorkspaceLeased
 from trove_agents.wire import headers
 from trove_agents.wire.leases import Lease, LeaseHolder, LeaseReleased, LeaseRenewal, LeaseRequest
+
+if TYPE_CHECKING:
+    import asyncio
 
 _PATH = ("v1", "leases")
 D = TypeVar("D", bound=Driver)
@@ -132,7 +135,7 @@ class AsyncHeldLease(Generic[A]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with contextlib.suppress(TroveError):
-            await self.client.send(release(self.lease.lease_id))
+            await self._give_back(self.lease.lease_id)
 
     async def _asked(self) -> Lease:
         """What is asked for when the caller is cancelled may be given all the same, and nobody else would give it back."""
@@ -142,9 +145,20 @@ class AsyncHeldLease(Generic[A]):
         try:
             return await asyncio.shield(asking)
         except asyncio.CancelledError:
-            with contextlib.suppress(TroveError):
-                given = await asking
-                await self._client(given.lease_id).send(release(given.lease_id))
+            await _ended(asking)
+            with contextlib.suppress(TroveError, asyncio.CancelledError):
+                await self._give_back(asking.result().lease_id)
+            raise
+
+    async def _give_back(self, lease_id: str) -> None:
+        """Does so even if the caller is cancelled meanwhile, which raises afterwards."""
+        import asyncio
+
+        giving = asyncio.ensure_future(self._client(lease_id).send(release(lease_id)))
+        try:
+            await asyncio.shield(giving)
+        except asyncio.CancelledError:
+            await _ended(giving)
             raise
 
     async def renew(self, ttl: int | None = None) -> None:
@@ -227,6 +241,15 @@ class AsyncLeasesMethods(AsyncDriver):
     async def end_lease(self, token: int) -> bool:
         """See :meth:`TroveClient.end_lease`."""
         return (await self.run(self._capabilities.need("leases.end", end_lease(token)))).released
+
+
+async def _ended(work: "asyncio.Future[Any]") -> None:
+    """Waits until it has ended, however often the caller is cancelled, as frameworks do when they end tasks."""
+    import asyncio
+
+    while not work.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([work])
 
 
 def _some(found: LeaseHolder) -> LeaseHolder | None:
