@@ -6,6 +6,7 @@ awaiting. So the rules of this package stand in flows, and only who holds a lock
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
@@ -123,6 +124,18 @@ async def arun(flow: Flow[T]) -> T:
             result, error = await _ado(step), None
         except Exception as failed:  # noqa: BLE001 - the flow decides
             error = failed
+
+
+async def arun_whole(flow: Flow[T]) -> T:
+    """As ``arun``, to its end even when the caller is cancelled meanwhile, maybe more than once; then that is raised."""
+    running = asyncio.ensure_future(arun(flow))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        while not running.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([running])
+        raise
 
 
 def _do(step: Ask | Take | Read) -> Any:

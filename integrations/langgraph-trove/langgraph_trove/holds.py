@@ -1,6 +1,5 @@
 """A step's time with the workspace: nobody else changes it, and a step that fails leaves no trace."""
 
-import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -9,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from langgraph_trove.errors import RunOver, WorkspaceError
-from langgraph_trove.flows import Ask, Clients, Flow, Take, arun, run
+from langgraph_trove.flows import Ask, Clients, Flow, Take, arun_whole, run
 from langgraph_trove.leasing import Lease
 from langgraph_trove.runs import Run, thread_name
 from langgraph_trove.turns import Turns
@@ -138,7 +137,7 @@ async def _aundone(held: Hold) -> AsyncIterator[Hold]:
         yield held
     except BaseException:
         with suppress(TroveError):
-            await asyncio.shield(arun(_undo(held)))
+            await arun_whole(_undo(held))
         raise
     finally:
         _HELD.reset(token)
