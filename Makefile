@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak faults lint typecheck deepagents bench lock clean
+.PHONY: help setup demo test soak faults fuzz lint typecheck deepagents bench lock clean
 
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
@@ -21,6 +21,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 PYTHON ?=
 ARGS ?=
 TROVE_SOAK ?= 200
+TROVE_FUZZ ?= 200
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +41,10 @@ soak: $(INSTALLED) ## the long forms of the tests that have one, an hour or so (
 
 faults: $(INSTALLED) ## the guards under faults, and the sheet of what was lost or paid twice (ARGS="--histories 100000 --seed 1")
 	@$(BIN)/python -m trove_agents.guard.faults $(ARGS)
+
+fuzz: $(INSTALLED) ## random graphs under random misfortune: what LangGraph says and what the files are (TROVE_FUZZ=200 cases each)
+	@TROVE_FUZZ=$(TROVE_FUZZ) $(BIN)/python -m pytest --verbose --capture=no -o faulthandler_timeout=3600 \
+		$(ARGS) integrations/langgraph-trove/tests/test_fuzz.py
 
 lint: $(INSTALLED) ## rules, format and the direction of imports
 	@$(BIN)/ruff check .

@@ -2,6 +2,9 @@
 
 import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
@@ -26,8 +29,17 @@ def name(client, seed):
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["threads", "asyncio"])
 def test_whatever_happens_the_files_are_what_the_log_says(client, async_client, durability, asynchronous):
-    for seed in seeds(12):
+    for seed in seeds(6):
         print("TROVE_FUZZ_SEED=", seed, sep="")
         space = name(client, seed)
         other = async_client.for_namespace(space.namespace) if asynchronous else None
         Case(seed, InMemorySaver(), space, other, durability=durability).run(5)
+
+
+def test_whenever_a_process_is_killed_the_next_goes_on(tmp_path):
+    """E20, at random: killed in a step, before or after anything is stored, in all three durability modes."""
+    killing = Path(__file__).with_name("killing.py")
+    done = subprocess.run(
+        [sys.executable, killing, tmp_path, *map(str, seeds(6))], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
