@@ -1,7 +1,7 @@
 import pytest
 
-from trove_agents import WorkspaceLeased
-from trove_agents.tools import CATALOG, ToolContext
+from trove_agents import TroveError, TroveTimeoutError, WorkspaceLeased
+from trove_agents.tools import CATALOG, ToolContext, run_telling
 from trove_agents.tools.bash import CommandRun, render
 
 
@@ -111,3 +111,14 @@ def test_output_that_cannot_be_kept_is_no_failure(client, tool_trove):
 def test_a_lease_of_another_is_the_commands_to_tell(client):
     with client.lease(), pytest.raises(WorkspaceLeased):
         bash(client, "true")
+
+
+def test_a_command_may_be_given_another_time(client, use):
+    assert use("bash", command="echo hi", timeout=300).text == "hi"
+    with pytest.raises(TroveTimeoutError):
+        use("bash", command="sleep 60", timeout=0.2)
+    with pytest.raises(TroveTimeoutError):
+        run_telling(client, CATALOG["bash"], {"command": "sleep 60", "timeout": 0.2}, ToolContext(), print)
+    with pytest.raises(TroveError) as caught:
+        use("bash", command="true", timeout=1e6)
+    assert caught.value.recovery == "fix-arguments"

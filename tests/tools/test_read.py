@@ -121,6 +121,7 @@ class PublicServer:
         ("read", {"path": "a.txt", "at": "snap-1"}),
         ("restore", {"to": "2026-01-01"}),
         ("diff", {"since": "snap-1"}),
+        ("bash", {"command": "make", "timeout": 300}),
     ],
 )
 def test_the_model_hears_of_a_server_that_cannot(name, arguments):

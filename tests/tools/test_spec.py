@@ -48,7 +48,7 @@ def test_what_models_are_told_is_self_contained(spec):
 
 def test_the_schema_is_the_callers_own_copy():
     BASH.parameters["properties"].clear()
-    assert list(BASH.parameters["properties"]) == ["command"]
+    assert list(BASH.parameters["properties"]) == ["command", "timeout"]
 
 
 def test_bash_sends_the_command_as_it_is():
@@ -73,7 +73,8 @@ def test_a_result_in_plain_values():
         ({}, "missing required field `command`"),
         ({"command": 3}, "Expected `str`, got `int`"),
         ({"command": None}, "Expected `str`, got `null`"),
-        ({"command": "ls", "timeout": 5}, "no argument 'timeout'; it takes: command"),
+        ({"command": "ls", "cwd": "/"}, "no argument 'cwd'; it takes: command, timeout"),
+        ({"command": "ls", "timeout": 0}, "> 0.0"),
     ],
 )
 def test_wrong_arguments_never_leave(arguments, words):

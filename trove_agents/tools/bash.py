@@ -20,7 +20,7 @@ OUTPUT: Final = "workspace/.trove/output/"
 _DESCRIPTION: Final = """\
 Run a bash command in your workspace, a directory tree of your own that lasts from call to call. \
 The shell starts in the root of the workspace, which is also called workspace/. Every call gets a fresh shell: \
-files stay, but a cd or an exported variable is gone in the next call. A command is stopped after 30 seconds. \
+files stay, but a cd or an exported variable is gone in the next call. A command is stopped after 30 seconds, unless timeout gives it more. \
 The answer is what the command printed; if it fails, [exit N] and its error output come first. \
 Long output is cut in the middle, where a note says how to see the rest."""
 
@@ -29,6 +29,10 @@ class BashArguments(msgspec.Struct, frozen=True):
     """What the model sends."""
 
     command: Annotated[str, msgspec.Meta(description="A command line or a whole script, for bash.")]
+    timeout: Annotated[
+        Annotated[float, msgspec.Meta(gt=0)] | None,
+        msgspec.Meta(description="Seconds that it may take when 30 are not enough, such as 300."),
+    ] = None
 
 
 class CommandRun(ExecResult, frozen=True, omit_defaults=True):
@@ -76,7 +80,8 @@ def run(arguments: BashArguments, context: ToolContext) -> Flow[CommandRun]:
     """Runs the command."""
     command = Command(context)
     yield from command.before()
-    result = yield from execute(arguments.command)
+    call = execute(arguments.command, timeout=arguments.timeout)
+    result = yield from call if arguments.timeout is None else context.need("exec.options", call)
     return (yield from command.after(result))
 
 

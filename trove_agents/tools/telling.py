@@ -15,7 +15,7 @@ A = TypeVar("A", bound=msgspec.Struct)
 R = TypeVar("R")
 
 Tell: TypeAlias = Callable[[ExecChunk], None]
-_STREAM: Final = "exec.stream"
+_NEEDED: Final = ("exec.options", "exec.stream")
 
 
 def run_telling(
@@ -40,11 +40,11 @@ def run_telling(
     Raises:
         TroveError: as ``ToolSpec.call``.
     """
-    if spec is not BASH or not client.run(context.has(_STREAM)):
+    if spec is not BASH or not client.run(context.has(*_NEEDED)):
         return client.run(spec.call(arguments, context))
-    line, command = BASH.parse(arguments).command, Command(context)
+    asked, command = BASH.parse(arguments), Command(context)
     client.run(command.before())
-    for part in client.exec_stream(line):
+    for part in client.exec_stream(asked.command, timeout=asked.timeout):
         if isinstance(part, ExecResult):
             return BASH.result(client.run(command.after(part)), context)
         tell(part)
@@ -59,11 +59,13 @@ async def arun_telling(
     tell: Tell,
 ) -> ToolResult[Any]:
     """As ``run_telling``."""
-    if spec is not BASH or not await client.run(context.has(_STREAM)):
+    if spec is not BASH or not await client.run(context.has(*_NEEDED)):
         return await client.run(spec.call(arguments, context))
-    line, command = BASH.parse(arguments).command, Command(context)
+    asked, command = BASH.parse(arguments), Command(context)
     await client.run(command.before())
-    stream = cast("AsyncGenerator[ExecChunk | ExecResult]", client.exec_stream(line))
+    stream = cast(
+        "AsyncGenerator[ExecChunk | ExecResult]", client.exec_stream(asked.command, timeout=asked.timeout)
+    )
     async with contextlib.aclosing(stream) as parts:
         async for part in parts:
             if isinstance(part, ExecResult):

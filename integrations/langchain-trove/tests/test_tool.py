@@ -104,7 +104,10 @@ async def test_lost_connections_end_the_run(client, async_client, server, async_
 
 def test_wrong_arguments_come_back_to_the_model(client, server):
     message = bash(client).invoke({"name": "bash", "args": {"cmd": "x"}, "id": "1", "type": "tool_call"})
-    assert (message.status, message.content) == ("error", "bash has no argument 'cmd'; it takes: command")
+    assert (message.status, message.content) == (
+        "error",
+        "bash has no argument 'cmd'; it takes: command, timeout",
+    )
     assert server.commands == []
 
 

@@ -67,7 +67,7 @@ def test_images_and_pdfs_are_content_blocks(workspace):
 
 def test_no_runtime_is_told_to_the_model(workspace):
     bash = tools(workspace)["bash"]
-    assert set(bash.args) == {"command"}
+    assert set(bash.args) == {"command", "timeout"}
     assert "runtime" not in str(bash.tool_call_schema)
 
 
