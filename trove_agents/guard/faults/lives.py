@@ -3,8 +3,8 @@
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +17,10 @@ from trove_agents.guard.faults.vendor import Vendor
 
 _CHARGES: Final = "charges"
 _DONE: Final = "done"
+_RETURNED: Final = "."
+_RAISED: Final = "x"
+_SURVIVED: Final = (Exception, asyncio.CancelledError)
+"""What a program goes on after; only its own end ends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +86,22 @@ class Play:
         struck: list[tuple[Fault, str]] = []
         lives = crashes = 0
         complete = not self._scenario.lives
-        for number, plan in enumerate(self._scenario.lives, start=1):
-            moments = Moments(plan, self.happens)
+        for number in range(1, len(self._scenario.lives) + 1):
+            moments = Moments(self.plan(number - 1), self.happens)
             lives += 1
             with suppress(Crash):
                 self.live(moments, again=number > 1)
             crashes += moments.dead
             struck += moments.struck
-            complete = moments.spent and number == len(self._scenario.lives)
+            whole = len(moments.struck) == len(self._scenario.lives[number - 1])
+            complete = whole and number == len(self._scenario.lives)
             if not moments.dead:
                 break
         return self.end(struck=tuple(struck), lives=lives + 1, crashes=crashes, complete=complete)
+
+    def plan(self, life: int) -> list[Fault]:
+        """What goes wrong in a life, as far as it can with this bench."""
+        return [fault for fault in self._scenario.lives[life] if fault.what in self._bench.faults]
 
     def live(self, moments: Moments, *, again: bool) -> None:
         """One process of the program: it recovers, and goes on with its steps.
@@ -104,13 +113,10 @@ class Play:
         try:
             if again:
                 self._look(subject)
-                with _going_on():
+                with suppress(*_SURVIVED):
                     subject.recover()
                 self._look(subject)
-            for step in self._scenario.steps[self._done() :]:
-                self._pay(subject, step, moments)
-                moments.reached("before the program goes on")
-                self._go_on_from_here()
+            self._go_on(subject, moments)
         finally:
             subject.close()
 
@@ -132,11 +138,11 @@ class Play:
             complaints = _complaints(lambda: _recovered(subject))
             self._look(subject)
             self._bench.happens("arrives", self._place)
-            for step in self._scenario.steps[self._done() :]:
-                self._pay(subject, step, moments)
-                self._go_on_from_here()
-            for key in dict.fromkeys(step.key for step in self._scenario.steps):
-                self._pay(subject, Step(key), moments)
+            self._go_on(subject, moments)
+            if self._bench.knows_keys:
+                for key in dict.fromkeys(step.key for step in self._scenario.steps):
+                    self._pay(subject, Step(key), moments)
+            self._bench.happens("ahead", self._place)  # what is only held runs out
             books = subject.books()
             charged = self._vendor.charges()
             complaints += _complaints(lambda: subject.audit(charged))
@@ -178,16 +184,31 @@ class Play:
         subject = self._bench.open(self._place, moments)
         try:
             if not pays:
-                with _going_on():
+                with suppress(*_SURVIVED):
                     subject.recover()
-            elif self._done() < len(self._scenario.steps):
-                self._pay(subject, Step(self._scenario.steps[self._done()].key), moments)
+            elif len(self._done()) < len(self._scenario.steps):
+                self._pay(subject, Step(self._scenario.steps[len(self._done())].key), moments)
         finally:
             subject.close()
 
-    def _pay(self, subject: Subject, step: Step, moments: Moments) -> None:
-        with _going_on():
+    def _go_on(self, subject: Subject, moments: Moments) -> None:
+        """The steps that are left. Where a program is it notes after each step, as with a checkpoint."""
+        steps = self._scenario.steps
+        for number in range(len(self._done()), len(steps)):
+            step, done = steps[number], self._done()
+            returned = {each.key for each, how in zip(steps, done, strict=False) if how == _RETURNED}
+            again = step.key in returned and not self._bench.knows_keys
+            paid = again or self._pay(subject, step, moments)
+            moments.reached("before the program goes on")
+            self._note(_RETURNED if paid else _RAISED)
+
+    def _pay(self, subject: Subject, step: Step, moments: Moments) -> bool:
+        """Whether it returned."""
+        try:
             subject.pay(tool(step, self._vendor, moments), PRICES[step.key], step.key)
+        except _SURVIVED:
+            return False
+        return True
 
     def _look(self, subject: Subject) -> None:
         self._exposed = max(self._exposed, self._lost(subject.books()))
@@ -196,17 +217,17 @@ class Play:
         known = counted(books.spent) + counted(books.held) + counted(books.in_doubt)
         return _amount(self._vendor.charges() - known)
 
-    def _done(self) -> int:
-        """How many steps the program has behind it: like a checkpoint, which is written after the step."""
+    def _done(self) -> str:
+        """How the steps ended that the program has behind it."""
         try:
-            return (self._place.folder / _DONE).stat().st_size
+            return (self._place.folder / _DONE).read_text("ascii")
         except FileNotFoundError:
-            return 0
+            return ""
 
-    def _go_on_from_here(self) -> None:
+    def _note(self, how: str) -> None:
         out = os.open(self._place.folder / _DONE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(out, b".")
+            os.write(out, how.encode())
         finally:
             os.close(out)
 
@@ -229,13 +250,6 @@ def _complaints(audit: Callable[[], list[str]]) -> list[str]:
 def _recovered(subject: Subject) -> list[str]:
     subject.recover()
     return []
-
-
-@contextmanager
-def _going_on() -> Iterator[None]:
-    """A program that goes on, whatever is raised to it; only its own end ends it."""
-    with suppress(Exception, asyncio.CancelledError):
-        yield
 
 
 def _amount(times: Mapping[str, int]) -> Decimal:

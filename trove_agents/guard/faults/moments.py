@@ -20,6 +20,9 @@ End: TypeAlias = Literal["crash", "power-fails"]
 """How a process ends in the middle: alone, or with the machine, which takes what was not synced to the disk."""
 What: TypeAlias = End | Outside | Rival | OfMessage
 
+ALL: Final[frozenset[What]] = frozenset(
+    what for kind in (End, Outside, Rival, OfMessage) for what in get_args(kind)
+)
 ENDS: Final[tuple[End, ...]] = get_args(End)
 OF_MESSAGE: Final[tuple[OfMessage, ...]] = get_args(OfMessage)
 
@@ -76,11 +79,6 @@ class Moments:
         if not (self._plan and _of_message(what := self._plan[0].what)):
             return None
         return None if self._due(name) is None else what
-
-    @property
-    def spent(self) -> bool:
-        """Whether the whole plan has struck."""
-        return not self._plan
 
     def _due(self, name: str) -> Fault | None:
         self._counted += 1

@@ -14,7 +14,7 @@ from trove_agents.client.wallets import AsyncWallet, Wallet
 from trove_agents.embedded import (
     Trove,
 )  # these are programs that use a guard and a server, and only live here
-from trove_agents.guard.faults.moments import Moments, Outside
+from trove_agents.guard.faults.moments import ALL, Moments, Outside
 from trove_agents.guard.faults.scenario import PRICES
 from trove_agents.guard.faults.seams import AsyncFaultyTransport, FaultyJournal, FaultyTransport, Late
 from trove_agents.guard.faults.subject import Books, Declined, Place
@@ -33,6 +33,9 @@ _JUMP_NS: Final = 2 * 3600 * 10**9
 
 class _Served:
     """A server in a folder, and the wallet of the case that is played on it; one case at a time."""
+
+    faults = ALL
+    knows_keys = True
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -87,7 +87,7 @@ def _child(make: BenchMaker, folder: Path, life: Life, told: int) -> NoReturn:
         playing = Play(bench, scenario, place)
         os.write(told, _STARTED)
         if life.number < len(scenario.lives):
-            plan = scenario.lives[life.number]
+            plan = playing.plan(life.number)
             playing.live(Moments(plan, lambda what: _kill(playing, what)), again=life.number > 0)
         else:
             run = playing.end(struck=(), lives=life.number + 1, crashes=0, complete=True)

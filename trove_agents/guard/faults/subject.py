@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
-from trove_agents.guard.faults.moments import Moments, Outside
+from trove_agents.guard.faults.moments import Moments, Outside, What
 
 
 class Declined(Exception):
@@ -73,7 +73,14 @@ class Bench(Protocol):
     """Makes subjects of one kind, and what they need to live: a server, or nothing."""
 
     name: str
-    """With the version."""
+    """For the sheet."""
+    faults: frozenset[What]
+    """What can go wrong with it: anything else in a plan is left out. A message can be disturbed only where an adapter
+    sees it; what another process does at the same place is fair only to who claims to bear it."""
+    knows_keys: bool
+    """Whether it promises that a payment is made once under one key, however often it is asked for. One that does not
+    is not asked again for what has returned.
+    """
 
     def open(self, place: Place, moments: Moments) -> Subject:
         """A process at a place: the first, or one after a crash. Its steps are told to ``moments``, as far as the
