@@ -70,7 +70,9 @@ class PaymentInDoubt(TroveError):
 
 
 class PaymentConflict(TroveError):
-    """The key belongs to a payment of another price, tool, vendor or other arguments. Nothing was held."""
+    """The key belongs to a payment of another price, tool, vendor or other arguments, or to one of another journal.
+    Nothing was held.
+    """
 
     code = "payment-conflict"
     recovery: Recovery = "fix-arguments"

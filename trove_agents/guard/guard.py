@@ -141,7 +141,7 @@ class _Guarding:
         self._payments = Payments(
             wallet_id,
             self._journal,
-            Holds(hold_seconds),
+            Holds(hold_seconds, self._journal.id),
             Prepay(wallet_id, self._journal, quiet_seconds),
             policy=policy,
             resolvers=dict(resolvers or {}),

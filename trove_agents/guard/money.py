@@ -13,11 +13,13 @@ from trove_agents.client import approvals, holds, wallets
 from trove_agents.client.approvals import WalletApproval
 from trove_agents.errors import BudgetExceededError, NotSupported, TroveError
 from trove_agents.guard.driving import GuardFlow, ask
-from trove_agents.guard.errors import ApprovalNeeded, PaymentDenied
+from trove_agents.guard.errors import ApprovalNeeded, PaymentConflict, PaymentDenied
 from trove_agents.guard.prices import micros
 from trove_agents.guard.states import Entry, as_usd
 
 _APPROVAL: Final = msgspec.json.Decoder(WalletApproval)
+_ANOTHERS: Final = "idempotency-mismatch"
+"""The code where the hold of a key was asked for otherwise: by another journal, since ours always asks the same."""
 _ENDED: Final = frozenset({"captured", "written_off", "voided", "expired"})
 
 
@@ -76,10 +78,13 @@ class Holds:
     Args:
         seconds: How long a hold lasts. Then the wallet itself counts it as in doubt, and it can still be settled, so a
             tool may run longer.
+        journal: Whose payments these are. Each hold says so: a journal that does not know of a payment, since another one
+            has it or it was lost, is not answered with the hold of that one.
     """
 
-    def __init__(self, seconds: int) -> None:
+    def __init__(self, seconds: int, journal: str) -> None:
         self._seconds = seconds
+        self._journal = journal
         self._has: frozenset[str] = frozenset()
 
     def learn(self, has: frozenset[str]) -> None:
@@ -90,9 +95,16 @@ class Holds:
         """Holds what the payment can cost; asked again, also after a crash, it is the same hold.
 
         Raises:
+            PaymentConflict: the key is of a payment of another journal.
             TroveError: nothing is held if the wallet refuses (see :func:`refuses`), else it may be.
         """
-        return entry.to("running", hold_id=(yield from self._hold(entry)))
+        try:
+            return entry.to("running", hold_id=(yield from self._hold(entry)))
+        except TroveError as error:
+            if error.code != _ANOTHERS:
+                raise
+            message = f"the key {entry.key!r} is of a payment that is in another journal, or was in one that is lost"
+            raise PaymentConflict(message) from error
 
     def untaken(self, entry: Entry, error: BaseException) -> Entry:
         """See :meth:`Money.untaken`. Whether something is held is known only where the wallet refused."""
@@ -186,14 +198,17 @@ class Holds:
             # and a request that is still on its way finds it voided
             try:
                 hold_id = yield from self._hold(entry)
-            except BudgetExceededError:
-                return entry.to("voided")
+            except TroveError as error:
+                if not isinstance(error, BudgetExceededError) and error.code != _ANOTHERS:
+                    raise
+                # Not voided: the next try is the same one, which finds a request that was late, or another journal's
+                return entry.to("denied")
         try:
             yield from ask(holds.void(hold_id), step=entry.step)
         except TroveError as error:
             if not refuses(error):
                 raise
-            if (found := (yield from self.look(entry))) is None:
+            if (found := (yield from self.look(replace(entry, hold_id=hold_id)))) is None:
                 raise
             return found
         return entry.to("voided", hold_id=hold_id)
@@ -206,7 +221,7 @@ class Holds:
             on_expiry="doubt",
             vendor=entry.vendor,
             tool=entry.tool,
-            metadata={"payment": entry.key},
+            metadata={"payment": entry.key, "journal": self._journal},
             approval=None if entry.approval is None else _APPROVAL.decode(entry.approval),
         )
         return (yield from ask(step, key=operation(entry, "hold"), step=entry.step)).id
@@ -226,7 +241,7 @@ class Holds:
 
 def refuses(error: BaseException) -> bool:
     """Whether the wallet did not do what it was asked, for certain: else it may have, or may do it later."""
-    if isinstance(error, NotSupported | PaymentDenied | ApprovalNeeded):
+    if isinstance(error, NotSupported | PaymentConflict | PaymentDenied | ApprovalNeeded):
         return True
     if not isinstance(error, TroveError) or error.code == "idempotency-in-flight":
         return False

@@ -19,7 +19,7 @@ FOLLOWS: Final[Mapping[State, frozenset[State]]] = {
     "running": frozenset({"settling", "in_doubt", "waiting"}),
     # The tool stopped to wait for somebody, and runs again under the same key and hold
     "waiting": frozenset({"running", "settling", "in_doubt"}),
-    # "denied": bought in advance it was to be, and was not
+    # "denied": it was to be held, or bought in advance, and was not
     "settling": frozenset({"captured", "voided", "in_doubt", "written_off", "denied"}),
     # Told here, or answered in the wallet by somebody else
     "in_doubt": frozenset({"settling", "captured", "voided", "written_off"}),

@@ -14,6 +14,7 @@ from trove_agents.guard.faults.scenario import ENDINGS, PRICES, Ending, Scenario
 _EVENTS: Final[dict[What, float]] = {
     "rival-recovers": 3,
     "rival-pays": 3,
+    "stranger-pays": 1,
     "ahead": 2,
     "back": 1,
     "restart": 0.2,  # takes as long as ten others

@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -173,15 +173,20 @@ class Play:
         match what:
             case "crash" | "power-fails":
                 raise Crash
-            case "rival-recovers" | "rival-pays":
-                self._rival(pays=what == "rival-pays")
+            case "rival-recovers":
+                self._rival(self._place, pays=False)
+            case "rival-pays":
+                self._rival(self._place, pays=True)
+            case "stranger-pays":
+                (elsewhere := self._place.folder / "elsewhere").mkdir(exist_ok=True)
+                self._rival(replace(self._place, folder=elsewhere), pays=True)
             case "restart" | "ahead" | "back" | "arrives":
                 self._bench.happens(what, self._place)
 
-    def _rival(self, *, pays: bool) -> None:
+    def _rival(self, place: Place, *, pays: bool) -> None:
         """Another process of the same program comes by: started anew, or one that makes the same payment at once."""
         moments = Moments()
-        subject = self._bench.open(self._place, moments)
+        subject = self._bench.open(place, moments)
         try:
             if not pays:
                 with suppress(*_SURVIVED):

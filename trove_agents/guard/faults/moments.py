@@ -11,8 +11,9 @@ from typing import Final, Literal, TypeAlias, TypeGuard, get_args
 Outside: TypeAlias = Literal["restart", "ahead", "back", "arrives"]
 """What happens to a server: it is started anew, its clock jumps two hours ahead or back, a request that was late
 reaches it."""
-Rival: TypeAlias = Literal["rival-recovers", "rival-pays"]
-"""What another process does meanwhile at the same place: it recovers, or makes the same payment."""
+Rival: TypeAlias = Literal["rival-recovers", "rival-pays", "stranger-pays"]
+"""What another process does meanwhile: at the same place it recovers, or makes the same payment; or it does so at a
+place of its own, which has nothing in common with this one but the budget."""
 OfMessage: TypeAlias = Literal["unsent", "lost", "twice", "late", "busy", "garbled"]
 """What happens to a request: it does not reach the server; the answer is lost; it is delivered twice; it reaches the
 server later, and the sender gets a timeout; 503 instead of an answer, with nothing done; 502, with all done."""
