@@ -106,19 +106,24 @@ class TroveWorkspaceBackend(WorkspaceBackend, SupportsCommands, SupportsFilesyst
         """Where its clients come from."""
         return self._source
 
+    def connection(self) -> AsyncTroveClient:
+        """A client of the namespace, whether that is there or not. Without I/O."""
+        if self._client is None:
+            self._client = client_of(self._source, self._namespace)
+        return self._client
+
     async def client(self) -> AsyncTroveClient:
         """A client of the namespace, which is there now. Its changes are marked with the step that the run is at.
 
         Raises:
             WorkspaceUnavailableError: the namespace is gone, or the key may not use it.
         """
-        if self._client is None:
-            self._client = client_of(self._source, self._namespace)
+        client = self.connection()
         if not self._ready:
             async with self._lock:
-                await self._attach(self._client)
+                await self._attach(client)
                 self._ready = True
-        return marked(self._client, current())
+        return marked(client, current())
 
     async def aclose(self) -> None:
         """Closes the connections that it opened itself; the next operation opens them again."""

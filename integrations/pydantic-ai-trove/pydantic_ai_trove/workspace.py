@@ -127,6 +127,7 @@ class TroveWorkspace(AbstractCapability[Any]):
         init=False, repr=False, compare=False, default_factory=WeakKeyDictionary
     )
     """Backends by the runs that they were made for."""
+    _backend: TroveWorkspaceBackend | None = field(init=False, repr=False, compare=False, default=None)
     _client: AsyncTroveClient | None = field(init=False, repr=False, compare=False, default=None)
     _noting: Lock = field(init=False, repr=False, compare=False, default_factory=Lock)
     _told: str | None = field(init=False, repr=False, compare=False, default=None)
@@ -185,13 +186,11 @@ class TroveWorkspace(AbstractCapability[Any]):
         try:
             return await handler()
         finally:
-            if self._client is not None and self._client is not self.source:
-                await self._client.aclose()
-                self._client = None
-            if not ctx.in_durable_context:
-                backend = ctx.workspace.backend
-                if isinstance(backend, TroveWorkspaceBackend) and self._made.get(backend) == ctx.run_id:
-                    await backend.aclose()
+            backend, client = self._backend, self._client
+            if backend is not None and self._made.get(backend) == ctx.run_id:
+                await backend.aclose()
+            if client is not None and client is not self.source:
+                await client.aclose()
 
     async def before_run(self, ctx: RunContext[Any]) -> None:
         """Puts the files where the history has them, and looks what is there."""
@@ -415,8 +414,10 @@ class TroveWorkspace(AbstractCapability[Any]):
             ref = ctx.workspace.ref
             return ref.id if ref is not None and ref.provider == PROVIDER else None
         backend = ctx.workspace.backend
-        ours = isinstance(backend, TroveWorkspaceBackend) and backend.source is self.source
-        return backend.namespace if ours and isinstance(backend, TroveWorkspaceBackend) else None
+        if not isinstance(backend, TroveWorkspaceBackend) or backend.source is not self.source:
+            return None
+        self._backend = backend
+        return backend.namespace
 
     async def _of(self, ctx: RunContext[Any]) -> AsyncTroveClient:
         """The client of the tools."""
@@ -429,7 +430,9 @@ class TroveWorkspace(AbstractCapability[Any]):
         return self._at(ref.id)
 
     def _at(self, namespace: str) -> AsyncTroveClient:
-        """The client of a run, for what it notes."""
+        """The client of a run, for what it notes: that of its workspace, unless that cannot be reached from here."""
+        if self._backend is not None and self._backend.namespace == namespace:
+            return self._backend.connection()
         if self._client is None or self._client.namespace != namespace:
             self._client = client_of(self.source, namespace)
         return self._client
