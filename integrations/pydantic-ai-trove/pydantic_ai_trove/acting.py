@@ -18,8 +18,11 @@ _SHORT: Final = re.compile(r"[ !#-\[\]-~]{1,100}")
 
 
 def step_of(ctx: RunContext[Any]) -> Step:
-    """Where a run is, in texts that fit into a header: conversation, run, step, and the tool call if there is one."""
-    return Step(
+    """Where a run is, in texts that fit into a header: conversation, run, step, and the tool call if there is one.
+
+    What an agent does for another one, inside a tool call, is part of that call.
+    """
+    return _STEP.get() or Step(
         thread=label(ctx.conversation_id),
         run=label(ctx.run_id),
         step=str(ctx.run_step),

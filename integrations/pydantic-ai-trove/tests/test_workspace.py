@@ -310,6 +310,25 @@ class TestCrashes:
         assert files("crash-again") == {"a": "whole"}
         assert len(TroveWorkspace.steps(history)) == 3
 
+    async def test_what_an_agent_did_for_another_is_part_of_its_call(self, agent, capability, files, trove):
+        helper = agent([put("b", "by the helper")])
+        mine = agent([put("a", "1")], [("ask", {})])
+
+        @mine.tool(sequential=True)
+        async def ask(ctx: RunContext[bool]) -> str:
+            result = await helper.run("help", workspace=ctx.workspace)
+            assert len(capability.steps(result.all_messages())) == 2
+            if ctx.deps:
+                raise Died
+            return result.output
+
+        history = await crashed(mine, "go", conversation_id="crash-helper")
+        assert files("crash-helper") == {"a": "1", "b": "by the helper"}
+        [entry] = trove.client("crash-helper").history("b")
+        assert (entry.step.thread, entry.step.call) == ("crash-helper", "1-0")
+        await mine.run(message_history=history)
+        assert files("crash-helper") == {"a": "1"}
+
     async def test_a_second_time_there_is_nothing_to_undo(self, agent, files, heard):
         mine = agent([put("a", "1")], [("half", {"path": "a"})])
         history = await crashed(mine, "go", conversation_id="crash-twice")
