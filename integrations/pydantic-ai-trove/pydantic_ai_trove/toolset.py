@@ -11,10 +11,11 @@ from pydantic_ai.toolsets import ToolsetTool
 from pydantic_ai_trove.acting import marked, step_of
 from pydantic_ai_trove.backend import TroveWorkspaceBackend
 from pydantic_ai_trove.errors import translated
-from trove_agents import AsyncTroveClient, TroveClient
+from trove_agents import AsyncTroveClient, Step, TroveClient
 from trove_agents.tools import CATALOG, DEFAULT, MAX_CHARACTERS, Attachment, ToolContext, ToolResult, ToolSpec
 
-Whose: TypeAlias = Callable[[RunContext[Any]], Awaitable[AsyncTroveClient]]
+Calls: TypeAlias = Callable[[RunContext[Any], str, dict[str, Any], ToolContext], Awaitable[ToolReturn]]
+"""Carries out a call of a tool."""
 
 
 class TroveToolset(FunctionToolset[Any]):
@@ -40,18 +41,20 @@ class TroveToolset(FunctionToolset[Any]):
 
     def __init__(
         self,
-        client: TroveClient | AsyncTroveClient | Whose | None = None,
+        client: TroveClient | AsyncTroveClient | None = None,
         *,
         tools: Iterable[str] = DEFAULT,
         max_characters: int = MAX_CHARACTERS,
         id: str | None = None,  # noqa: A002 (as Pydantic AI's toolsets name it)
+        _calls: Calls | None = None,
     ) -> None:
         names = tuple(tools)
         if unknown := set(names) - set(CATALOG):
             raise ValueError(f"no tool {min(unknown)!r}; there are: {', '.join(CATALOG)}")
         context = ToolContext(max_characters)
-        super().__init__([_tool(CATALOG[name], client or of_run, context) for name in names], id=id)
-        self._of_run = client is None or not isinstance(client, TroveClient | AsyncTroveClient)
+        calls = _calls or (_in_run if client is None else _with(client))
+        super().__init__([_tool(CATALOG[name], calls, context) for name in names], id=id)
+        self._of_run = client is None
 
     async def get_tools(self, ctx: RunContext[Any]) -> dict[str, ToolsetTool[Any]]:
         """Those that the run may use."""
@@ -61,8 +64,23 @@ class TroveToolset(FunctionToolset[Any]):
         return found
 
 
-async def of_run(ctx: RunContext[Any]) -> AsyncTroveClient:
-    """A client for the workspace of a run.
+async def called(
+    client: AsyncTroveClient, name: str, arguments: dict[str, Any], context: ToolContext, step: Step
+) -> ToolReturn:
+    """A call of a tool, its changes marked where the server takes that.
+
+    Raises:
+        ModelRetry, ToolFailed: what the model can act on.
+        TroveError: what it cannot.
+    """
+    with translated():
+        if await client.run(context.has("steps")):
+            client = marked(client, step)
+        return _returned(await client.run(CATALOG[name].call(arguments, context)))
+
+
+def backend_of(ctx: RunContext[Any]) -> TroveWorkspaceBackend:
+    """The workspace of a run.
 
     Raises:
         UserError: it is not one of ours.
@@ -72,20 +90,30 @@ async def of_run(ctx: RunContext[Any]) -> AsyncTroveClient:
         raise UserError(
             "these tools need a workspace of Trove: give the agent the capability TroveWorkspace, or the toolset a client"
         )
-    return await backend.client()
+    return backend
 
 
-def _tool(
-    spec: ToolSpec[Any, Any], client: TroveClient | AsyncTroveClient | Whose, context: ToolContext
-) -> Tool[Any]:
+async def _in_run(
+    ctx: RunContext[Any], name: str, arguments: dict[str, Any], context: ToolContext
+) -> ToolReturn:
+    return await called(await backend_of(ctx).client(), name, arguments, context, step_of(ctx))
+
+
+def _with(client: TroveClient | AsyncTroveClient) -> Calls:
+    async def carry_out(
+        ctx: RunContext[Any], name: str, arguments: dict[str, Any], context: ToolContext
+    ) -> ToolReturn:
+        step = step_of(ctx)
+        if isinstance(client, AsyncTroveClient):
+            return await called(client, name, arguments, context, step)
+        return await run_sync(_called, client, name, arguments, context, step)
+
+    return carry_out
+
+
+def _tool(spec: ToolSpec[Any, Any], calls: Calls, context: ToolContext) -> Tool[Any]:
     async def run(ctx: RunContext[Any], **arguments: Any) -> ToolReturn:
-        with translated():
-            if isinstance(client, TroveClient):
-                return _returned(await run_sync(_called, client, spec, arguments, context, ctx))
-            mine = client if isinstance(client, AsyncTroveClient) else await client(ctx)
-            if await mine.run(context.has("steps")):
-                mine = marked(mine, step_of(ctx))
-            return _returned(await mine.run(spec.call(arguments, context)))
+        return await calls(ctx, spec.name, arguments, context)
 
     return Tool.from_schema(
         run, spec.name, spec.description, spec.parameters, takes_ctx=True, sequential=spec.changes_files
@@ -93,15 +121,13 @@ def _tool(
 
 
 def _called(
-    client: TroveClient,
-    spec: ToolSpec[Any, Any],
-    arguments: dict[str, Any],
-    context: ToolContext,
-    ctx: RunContext[Any],
-) -> ToolResult[Any]:
-    if client.run(context.has("steps")):
-        client = marked(client, step_of(ctx))
-    return client.run(spec.call(arguments, context))
+    client: TroveClient, name: str, arguments: dict[str, Any], context: ToolContext, step: Step
+) -> ToolReturn:
+    """As ``called``."""
+    with translated():
+        if client.run(context.has("steps")):
+            client = marked(client, step)
+        return _returned(client.run(CATALOG[name].call(arguments, context)))
 
 
 def _returned(result: ToolResult[Any]) -> ToolReturn:

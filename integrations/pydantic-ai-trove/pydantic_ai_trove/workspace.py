@@ -8,7 +8,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from anyio import Lock
-from pydantic_ai import AgentRunResult, RunContext
+from pydantic_ai import AgentRunResult, RunContext, ToolReturn
 from pydantic_ai.agent import CallToolsNode
 from pydantic_ai.capabilities import (
     AbstractCapability,
@@ -19,8 +19,14 @@ from pydantic_ai.capabilities import (
     WrapToolExecuteHandler,
     durable_operation,
 )
-from pydantic_ai.exceptions import ToolFailedError, ToolRetryError, UserError
-from pydantic_ai.messages import InstructionPart, ModelMessage, ModelResponse, ToolCallPart
+from pydantic_ai.exceptions import ModelRetry, ToolFailed, ToolFailedError, ToolRetryError, UserError
+from pydantic_ai.messages import (
+    InstructionPart,
+    ModelMessage,
+    ModelResponse,
+    ToolCallPart,
+    ToolReturnContent,
+)
 from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.toolsets import AbstractToolset
 from pydantic_ai.workspaces import WorkspaceBackend, WorkspaceRef
@@ -41,9 +47,9 @@ from pydantic_ai_trove.records import (
     steps_of,
     write,
 )
-from pydantic_ai_trove.toolset import TroveToolset, of_run
-from trove_agents import AsyncTroveClient
-from trove_agents.tools import DEFAULT, MAX_CHARACTERS, namespace_of
+from pydantic_ai_trove.toolset import TroveToolset, backend_of, called
+from trove_agents import AsyncTroveClient, Step
+from trove_agents.tools import DEFAULT, MAX_CHARACTERS, ToolContext, namespace_of
 
 NOTE: Final = "workspace/.trove/agent.md"
 """What one session leaves for the next."""
@@ -72,6 +78,18 @@ class Forked:
     """For ``workspace``. Needed only where no message of the model says it: before the first tool call."""
     conversation_id: str
     """The messages have it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a tool call came to, as a durable run keeps it."""
+
+    content: ToolReturnContent = ""
+    metadata: dict[str, Any] | None = None
+    refusal: str | None = None
+    """For the model, instead."""
+    retry: bool = False
+    """Other arguments may help."""
 
 
 @dataclass
@@ -157,7 +175,9 @@ class TroveWorkspace(AbstractCapability[Any]):
         """The tools of the catalogue."""
         if not self.tools:
             return None
-        return TroveToolset(self._of, tools=self.tools, max_characters=self.max_characters, id=self.id)
+        return TroveToolset(
+            tools=self.tools, max_characters=self.max_characters, id=self.id, _calls=self._call
+        )
 
     def get_instructions(self) -> list[Any]:
         """That there is a workspace, and what is in it."""
@@ -419,15 +439,35 @@ class TroveWorkspace(AbstractCapability[Any]):
         self._backend = backend
         return backend.namespace
 
-    async def _of(self, ctx: RunContext[Any]) -> AsyncTroveClient:
-        """The client of the tools."""
+    async def _call(
+        self, ctx: RunContext[Any], name: str, arguments: dict[str, Any], context: ToolContext
+    ) -> ToolReturn:
+        """A call of a tool. In a durable run it is an operation of its own, which a recovery does not repeat."""
         if not ctx.in_durable_context:
-            return await of_run(ctx)
+            client = await backend_of(ctx).client()
+            return await called(client, name, arguments, context, step_of(ctx))
         await ctx.workspace.working_dir()
         ref = ctx.workspace.ref
         if ref is None or ref.provider != PROVIDER:
             raise UserError("the run works in a workspace of another provider")
-        return self._at(ref.id)
+        at = step_of(ctx)
+        step = {"thread": at.thread, "run": at.run, "step": at.step, "call": at.call}
+        outcome = await self._carry_out(ref.id, name, arguments, step)
+        if outcome.refusal is None:
+            return ToolReturn(outcome.content, metadata=outcome.metadata)
+        raise (ModelRetry if outcome.retry else ToolFailed)(outcome.refusal)
+
+    @durable_operation(name="call")
+    async def _carry_out(
+        self, namespace: str, name: str, arguments: dict[str, Any], step: dict[str, str | None]
+    ) -> Outcome:
+        context = ToolContext(self.max_characters)
+        try:
+            async with self._reaching(namespace) as client:
+                made = await called(client, name, arguments, context, Step(**step))
+        except (ModelRetry, ToolFailed) as refusal:  # results, which no engine should try again
+            return Outcome(refusal=str(refusal), retry=isinstance(refusal, ModelRetry))
+        return Outcome(content=made.return_value, metadata=made.metadata)
 
     def _at(self, namespace: str) -> AsyncTroveClient:
         """The client of a run, for what it notes: that of its workspace, unless that cannot be reached from here."""
