@@ -6,11 +6,12 @@ from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware, ToolRetryMiddleware
 from langchain.tools import tool
 from langchain_core.messages import SystemMessage
-from langchain_trove import TroveToolkit, WorkspaceMiddleware
+from langchain_trove import TroveToolkit, WalletMiddleware, WorkspaceMiddleware
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from langgraph_trove import NotBindable, NotBound, bind, files_at, workspace_node
 from trove_agents import WorkspaceLeased
+from trove_agents.guard import Guard
 
 NOTE = "workspace/.trove/agent.md"
 CONFIG = {"configurable": {"thread_id": "t-1"}}
@@ -336,3 +337,23 @@ def test_notes_as_one_likes(scripted, workspace):
 def test_unknown_tools_are_refused():
     with pytest.raises(ValueError, match="no tool 'rm'"):
         WorkspaceMiddleware(tools=["rm"])
+
+
+# Paid
+
+
+def test_a_paid_call_has_a_receipt_and_a_reference(scripted, trove, workspace, namespace, tmp_path):
+    wallet = trove.wallet(namespace, budget_usd="0.25")
+    with Guard(wallet, journal=tmp_path / "payments.db") as guard:
+        paid = WalletMiddleware(guard, prices={"bash": "0.10"})
+        calls = [[bash(f"echo {n} > {n}")] for n in range(3)]
+        app = agent(scripted(*calls, "done"), workspace, before=[paid], handoff=False)
+        result = app.invoke(GO, CONFIG)
+        first, second, refused = [each for each in result["messages"] if each.type == "tool"]
+        for message in (first, second):
+            assert message.artifact["receipt"]["charged_usd"] == "0.1"
+            assert len(message.artifact["files_changed"]) == 1
+        assert (refused.status, refused.artifact) == ("error", None)
+        there = [each.name for each in workspace.list_dir(at=result["workspace"]["reference"])]
+        assert there == ["0", "1"]
+        assert str(wallet.balance().remaining_budget) == "0.05"
