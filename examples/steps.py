@@ -8,10 +8,10 @@ from rich.table import Table
 from langgraph_trove import files_at, history
 
 
-def steps(app: Any, config: RunnableConfig) -> Table:
-    """What a thread did to its files, up to a checkpoint: one row for each step that changed some, or ended a turn."""
+def steps(app: Any, config: RunnableConfig, *, branch: bool = False) -> Table:
+    """What a thread, or one branch of it, did to its files: one row for each step that changed some, or ended a turn."""
     table = Table("what was done", "changed", "files then")
-    for each in reversed(list(history(app, config))):
+    for each in reversed(list(history(app, config, branch=branch))):
         if each.state.next and not each.files:
             continue
         said = each.state.values["messages"][-1].text.strip().partition("\n")[0]

@@ -18,6 +18,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 DATA = EXAMPLES / "data"
 REWIND = EXAMPLES / "01_rewind.py"
 PAID = EXAMPLES / "02_paid_tools.py"
+TIME_TRAVEL = EXAMPLES / "03_langgraph_time_travel.py"
 LANGCHAIN = EXAMPLES / "04_langchain_agent.py"
 PYDANTIC_AI = EXAMPLES / "06_pydantic_ai.py"
 DEEP = EXAMPLES / "05_deep_agent.py"  # tested where it can run: by `make deepagents`
@@ -56,7 +57,7 @@ def figures(text, column, *keys):
 
 
 def test_every_numbered_example_is_tested_here():
-    assert sorted(EXAMPLES.glob("[0-9]*.py")) == [REWIND, PAID, LANGCHAIN, DEEP, PYDANTIC_AI]
+    assert sorted(EXAMPLES.glob("[0-9]*.py")) == [REWIND, PAID, TIME_TRAVEL, LANGCHAIN, DEEP, PYDANTIC_AI]
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +224,23 @@ def test_the_vendors_books_are_those_of_the_wallet(tmp_path):
     with Trove.local(tmp_path / "kept" / "state", sandbox="none") as trove:
         balance = trove.wallet("researcher", budget_usd="0.10").balance()
         assert (balance.total_spent, balance.held_usd, balance.in_doubt_usd) == (usd, 0, 0)
+
+
+def test_a_graph_goes_back_and_both_branches_keep_their_files(tmp_path):
+    done = run(TIME_TRAVEL, cwd=tmp_path, options=[])
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout
+    assert "It asks: Lisbon or Oslo? Files: ideas.txt\n" in printed
+    assert "does not answer. Nothing half is left: choice.txt, days.txt, ideas.txt\n" in printed
+    first, second = printed.split("\nBack to the question, when there was ideas.txt.")
+    for part, city in ((first, "Lisbon"), (second, "Oslo")):
+        assert re.search(rf"│ {city} it is. +│ added choice.txt +│ 2 +│", part)
+        assert part.count("Two cities to choose from.") == 1
+    assert second.endswith(
+        "About 420 euros\n\n" + re.search(r"\[trip-.*", second)[0] + "\n# Oslo\n\n"
+        "The opera's roof\nSauna in the fjord\nAbout 690 euros\n"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_agent_is_taken_back_with_its_files(tmp_path):

@@ -79,20 +79,25 @@ class AsyncFilesAt:
         return await self.client.read_bytes(path, at=self.at)
 
 
-def history(app: Graph, config: RunnableConfig) -> Iterator[StepFiles]:
+def history(app: Graph, config: RunnableConfig, *, branch: bool = False) -> Iterator[StepFiles]:
     """The checkpoints of a thread, newest first, each with what changed in the files on the way to it.
+
+    Args:
+        app: A bound graph.
+        config: Names the thread.
+        branch: Only the checkpoints that led to the one that ``config`` names, or to the last; not other branches.
 
     Raises:
         UnknownReference: a checkpoint's reference is gone.
     """
-    past: _Past = flows.run(_past(app, config))
+    past: _Past = flows.run(_past(app, config, branch=branch))
     for state in past.states:
         yield flows.run(past.step(state))
 
 
-async def ahistory(app: Graph, config: RunnableConfig) -> AsyncIterator[StepFiles]:
+async def ahistory(app: Graph, config: RunnableConfig, *, branch: bool = False) -> AsyncIterator[StepFiles]:
     """As :func:`history`."""
-    past: _Past = await flows.arun(_past(app, config))
+    past: _Past = await flows.arun(_past(app, config, branch=branch))
     for state in past.states:
         yield await flows.arun(past.step(state))
 
@@ -150,12 +155,27 @@ class _Past:
         return StepFiles(state, ref, files)
 
 
-def _past(app: Graph, config: RunnableConfig) -> Flow[_Past]:
-    states: list[StateSnapshot] = yield read(app, "get_state_history", config)
+def _past(app: Graph, config: RunnableConfig, *, branch: bool) -> Flow[_Past]:
+    thread = {"configurable": {"thread_id": config["configurable"]["thread_id"]}} if branch else config
+    states: list[StateSnapshot] = yield read(app, "get_state_history", thread)
+    if branch:
+        states = _branch(states, config["configurable"].get("checkpoint_id"))
     refs = {}
     for state in states:
         refs[_id(state.config)] = yield from _ref(app, state)
     return _Past(binding_of(app).clients, states, refs)
+
+
+def _branch(states: list[StateSnapshot], end: str | None) -> list[StateSnapshot]:
+    """Those that led to a checkpoint, or to the last; newest first, as they are given."""
+    found, wanted = [], end
+    for state in states:
+        if wanted in (None, _id(state.config)):
+            found.append(state)
+            if state.parent_config is None:
+                break
+            wanted = _id(state.parent_config)
+    return found
 
 
 def _at(app: Graph, config: RunnableConfig) -> Flow[tuple[Clients, WorkspaceRef]]:

@@ -17,14 +17,14 @@ from langgraph_trove.runs import here, reference
 from langgraph_trove.state import WorkspaceRef
 from trove_agents import Difference
 
-F = TypeVar("F", bound=Callable[..., Any])
+R = TypeVar("R")
 N = TypeVar("N")
 _WORKS: Final = "__trove_workspace__"
 _WORKSPACE: Final = "workspace"
 """The parameter that gets the client."""
 
 
-def workspace_node(function: F) -> F:
+def workspace_node(function: Callable[..., R]) -> Callable[..., R]:
     """A node, or a task of the functional API, that works in the graph's workspace: ``def node(state, workspace): ...``.
 
     ``workspace`` is a client, a ``TroveClient`` or, in an ``async def``, an ``AsyncTroveClient``; all else is passed as
@@ -67,7 +67,7 @@ def workspace_node(function: F) -> F:
     kept = [each for name, each in signature.parameters.items() if name != _WORKSPACE]
     node.__signature__ = signature.replace(parameters=kept)
     node.__annotations__ = {name: each for name, each in node.__annotations__.items() if name != _WORKSPACE}
-    made: F = working(node)
+    made: Callable[..., R] = working(node)
     return made
 
 

@@ -48,8 +48,12 @@ def test_each_step_with_its_files(client):
         (("__start__",), [("workspace/upload.txt", "added")]),
         *first,
     ]
-    app.invoke(None, before(app, "b"), keep_both=True)
+    old = before(app, "b")
+    app.invoke(None, old, keep_both=True)
     assert shown(history(app, config()))[:2] == [turn[0], (("b",), [])]
+    branch = [turn[0], (("b",), []), *turn[1:]]
+    assert shown(history(app, config(), branch=True))[:4] == branch
+    assert shown(history(app, old, branch=True))[:2] == turn[1:]
 
 
 def test_a_past_step_is_read_and_the_present_left_alone(client):
