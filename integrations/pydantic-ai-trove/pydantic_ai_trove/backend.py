@@ -28,7 +28,7 @@ from pydantic_ai.workspaces import (
 from pydantic_ai_trove.acting import current, marked
 from pydantic_ai_trove.clients import Source, client_of, own_namespace
 from pydantic_ai_trove.records import PROVIDER
-from pydantic_ai_trove.verbatim import LIMIT, SCRIPT, outputs, script_of
+from pydantic_ai_trove.verbatim import LIMIT, carrier_of, outputs, script_of
 from trove_agents import (
     AsyncTroveClient,
     FileStat,
@@ -153,17 +153,18 @@ class TroveWorkspaceBackend(WorkspaceBackend, SupportsCommands, SupportsFilesyst
             TypeError, ValueError: the command is in the wrong form, or cannot be sent.
         """
         script = script_of(command, shell=shell)
+        carrier = carrier_of(script)
         if timeout is not None and not (math.isfinite(timeout) and timeout > 0):
             raise ValueError("timeout must be a positive finite number or None")
         client = await self.client()
         seconds = self._timeout if timeout is None else timeout
         with _command_errors():
             try:
-                result = await client.exec_detailed(SCRIPT, stdin=script, timeout=seconds, env=env)
+                result = await client.exec_detailed(carrier, stdin=script, timeout=seconds, env=env)
             except NotSupported:
                 if timeout is not None or env is not None:
                     raise
-                result = await client.exec_detailed(SCRIPT, stdin=script)
+                result = await client.exec_detailed(carrier, stdin=script)
         stdout, stderr = outputs(result.stdout)
         if result.stdout_truncated:
             raise WorkspaceOutputLimitError(

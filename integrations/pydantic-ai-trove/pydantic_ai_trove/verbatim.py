@@ -11,7 +11,7 @@ from typing import Final
 
 from pydantic_ai.workspaces import WorkspaceCommand
 
-SCRIPT: Final = """\
+_SCRIPT: Final = """\
 cd workspace/ || exit 126
 IFS= read -r -d '' REPLY
 _output=$(mktemp -d) || exit 126
@@ -23,8 +23,14 @@ rm -rf -- "$_output"
 exit "$REPLY"
 """
 """Runs what is given on standard input, in the shell that ``init.sh`` has set up, and prints both streams encoded."""
+_TOLD: Final = 200
 LIMIT: Final = 700_000
 """Bytes that both streams may have together: a server keeps 1 MB of text."""
+
+
+def carrier_of(script: str) -> str:
+    """The command that runs a script given on standard input. How that begins stands in it, for whoever reads events."""
+    return f"# {script.partition(chr(10))[0][:_TOLD]}\n{_SCRIPT}"
 
 
 def script_of(command: WorkspaceCommand, *, shell: bool) -> str:

@@ -117,6 +117,11 @@ class TestCommands:
         echoed = await workspace.run(["printf", "%s\n", "workspace/x", "", "/workspace", "'"])
         assert echoed.stdout == "workspace/x\n\n/workspace\n'\n"
 
+    async def test_events_say_what_was_run(self, workspace, trove):
+        await workspace.run("echo 'first line'\necho second", shell=True)
+        events = trove.admin().list_events(types=["exec.completed"], namespace=workspace.ref.id)
+        assert [event.data["command"].startswith("# echo 'first line'\n") for event in events] == [True]
+
     async def test_init_sh_holds_but_for_the_directory(self, workspace):
         await workspace.write_text(".trove/init.sh", "export WHO=me\nhi() { echo hi; }\ncd /tmp\n")
         assert (await workspace.run("echo $WHO; hi; pwd", shell=True)).stdout == "me\nhi\n/workspace\n"
