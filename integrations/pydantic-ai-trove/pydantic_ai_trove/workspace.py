@@ -103,7 +103,8 @@ class TroveWorkspace(AbstractCapability[Any]):
     Before and after each response that calls tools a reference to the files is taken and written into the response's
     metadata, so **whoever stores the messages stores what the files were**. A run that starts from a history puts the
     files back first, to where that history has them: what a run did that was killed, or whose messages were dropped, is
-    undone, and kept under a reference that the event ``FilesFound`` names. What others changed meanwhile stays.
+    undone, and kept under a reference that the event ``FilesFound`` names. What others changed meanwhile stays as long as
+    nothing of the conversation's own before it has to be undone.
 
     One run at a time goes on with a conversation. Servers without references, history and steps are refused
     (``NotSupported``). In realtime sessions there are the tools, and nothing is recorded.
@@ -130,7 +131,8 @@ class TroveWorkspace(AbstractCapability[Any]):
     on_foreign_change: OnForeignChange = "keep"
     """What becomes of files that others changed since the history that a run starts from: ``"keep"``; ``"restore"``:
     they are put back too, and kept under a reference; ``"refuse"``: the run raises ``ForeignChanges``. Where something
-    of the conversation itself has to be undone, ``"keep"`` puts back all of it: a reference is for the whole."""
+    of the conversation itself has to be undone, ``"keep"`` keeps what others changed before that; what they changed later
+    is put back with it, since a state is always of the whole."""
 
     max_characters: int = MAX_CHARACTERS
     """Of one tool result's text for the model."""
@@ -421,9 +423,8 @@ class TroveWorkspace(AbstractCapability[Any]):
             return fixed
         last = next((each for each in reversed(ctx.messages) if isinstance(each, ModelResponse)), None)
         if last is not None and last.workspace_ref is not None and last.workspace_ref.provider == PROVIDER:
-            return (
-                f"ws-{uuid.uuid4().hex}"  # the history's is not asked for: the run is to start in a new one
-            )
+            # The history's is not asked for: the run is to start in a new one
+            return f"ws-{uuid.uuid4().hex}"
         return namespace_of(ctx.conversation_id or "")
 
     def _working(self, ctx: RunContext[Any]) -> str | None:
