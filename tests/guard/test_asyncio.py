@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from trove_agents import BudgetExceededError
-from trove_agents.guard import AsyncGuard, SqliteJournal
+from trove_agents.guard import AsyncGuard, Guard, SqliteJournal
 
 
 class Slow:
@@ -95,3 +95,41 @@ async def test_a_guard_opens_and_closes_the_journal_it_was_told_of(handle, tmp_p
             paid = await guard.pay(tool, "0.3", key="k")
             assert (paid.result, paid.repeated) == ([1], repeated)
     SqliteJournal(tmp_path / "own.db").close()
+
+
+class Stopped(BaseException):
+    """As the interrupt of a framework."""
+
+
+@pytest.mark.parametrize("by", ["AsyncGuard", "Guard"])
+async def test_a_tool_that_is_called_off_before_it_goes_on_waits_as_before(handle, trove, journal, by):
+    """It may have been charged when it ran before it waited: its money is not given back."""
+    loop, goes_on = asyncio.get_running_loop(), []
+
+    def moments(name):
+        if name == "after replace" and goes_on:
+            loop.call_soon_threadsafe(goes_on.pop().cancel)
+
+    if by == "AsyncGuard":
+        authorize = AsyncGuard(handle, journal=Slow(journal, moments), signals=(Stopped,)).authorize
+    else:
+        wallet = await asyncio.to_thread(trove.wallet, handle.agent_id, budget_usd=1)
+        authorize = Guard(wallet, journal=Slow(journal, moments), signals=(Stopped,)).aauthorize
+
+    async def paying(then):
+        async with authorize("0.3", key="k"):
+            then()
+
+    def stops():
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        await paying(stops)
+    goes_on.append(asyncio.create_task(paying(lambda: pytest.fail("ran"))))
+    await asyncio.wait({*goes_on})
+    assert (journal.find(handle.id, "k").state, await counted(handle)) == (
+        "waiting",
+        (0, Decimal("0.3"), 0),
+    )
+    await paying(lambda: None)
+    assert await counted(handle) == (Decimal("0.3"), 0, 0)

@@ -4,10 +4,12 @@ import asyncio
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from trove_agents import BudgetExceededError, Step, TroveConnectionError
 from trove_agents.guard import (
     AlreadyPaid,
+    Guard,
     Metered,
     NotCharged,
     PaymentConflict,
@@ -342,3 +344,70 @@ def test_recover_leaves_alone_what_another_process_may_be_making(guard, numbers)
         assert guard.recover(older_than=60) == []
         assert [receipt.key for receipt in guard.recover(older_than=0)] == ["k"]
     assert numbers() == ("0.3", "0", "0")
+
+
+def test_what_its_tool_knows_is_booked_though_the_other_says_so_is_not_told_yet(guard, road, numbers, state):
+    """Somebody said that nothing was charged, and the wallet has not heard of it when the tool ends."""
+    with guard.authorize("0.30", key="k"):
+        guard.recover()
+        road.lose("void", done=False)
+        with pytest.raises(TroveConnectionError):
+            guard.resolve("k", "not-charged")
+        assert state() == "settling"
+    assert (numbers(), state()) == (("0.3", "0", "0"), "captured")
+
+
+def test_also_when_it_ends_while_the_wallet_is_told(guard, wallet, journal, road, numbers, state):
+    tool = Guard(wallet, journal=journal).authorize("0.30", key="k")
+    tool.__enter__()
+    guard.recover()
+    road.meet("void", lambda: tool.__exit__(None, None, None))
+    assert guard.resolve("k", "not-charged").state == "captured"
+    assert (numbers(), state()) == (("0.3", "0", "0"), "captured")
+
+
+def test_a_hold_without_an_answer_that_somebody_captured_is_taken_over(guard, wallets, wallet, road, state):
+    road.lose("holds", done=True)
+    with pytest.raises(TroveConnectionError):
+        guard.pay(lambda: pytest.fail("ran"), "0.30", key="k")
+    (held,) = wallets.list_holds(wallet.id)
+    wallets.capture(held.id)
+    assert [receipt.state for receipt in guard.recover()] == ["captured"]
+    assert state() == "captured"
+
+
+def test_a_hold_that_the_wallet_does_not_know_keeps_nobody_from_recovering(guard, journal, wallet, state):
+    for key in ("k", "l"):
+        with pytest.raises(TimeoutError), guard.authorize("0.30", key=key):
+            raise TimeoutError
+    there = journal.find(wallet.id, "k")
+    journal.replace(there, replace(there, hold_id=10**9))
+    with guard.authorize("0.30", key="m"):
+        assert [receipt.key for receipt in guard.recover()] == ["m"]
+    assert (state("k"), state("l"), state("m")) == ("in_doubt", "in_doubt", "captured")
+
+
+class Stale:
+    """A journal in which a payment is found as it was."""
+
+    def __init__(self, inner, entry):
+        self.inner, self.entry = inner, entry
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+    def find(self, wallet_id, key):
+        return self.entry
+
+
+def test_a_tool_that_goes_on_meanwhile_is_not_written_off(guarding, wallet, journal, numbers):
+    guard = guarding(signals=(Stopped,))
+    with pytest.raises(Stopped), guard.authorize("0.30", key="k"):
+        raise Stopped
+    waiting = journal.find(wallet.id, "k")
+    assert waiting.note == "its tool waits for somebody"
+    with guard.authorize("0.30", key="k"):
+        with pytest.raises(PaymentInDoubt, match="meanwhile"):
+            guarding(journal=Stale(journal, waiting)).resolve("k", "write-off")
+        assert numbers() == ("0", "0.3", "0")
+    assert (numbers(), journal.find(wallet.id, "k").note) == (("0.3", "0", "0"), None)

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from trove_agents.guard import ApprovalNeeded, AsyncGuard, PaymentInDoubt
+from trove_agents.guard import ApprovalNeeded, AsyncGuard, PaymentInDoubt, UnsettledWarning
 
 
 @pytest.fixture
@@ -98,4 +98,15 @@ def test_what_a_crash_left_running_is_asked_for_at_once(guarding, guard, journal
         assert [receipt.state for receipt in guarding(resolvers={"acme": lambda _: said["k"]}).recover()] == [
             "captured"
         ]
+    assert numbers() == ("0.1", "0", "0")
+
+
+def test_what_the_tool_said_it_did_cost_is_what_was_charged(guard, wallets, wallet, numbers, said):
+    with pytest.warns(UnsettledWarning), guard.authorize("0.30", key="k", vendor="acme") as payment:
+        payment.capture("0.1")
+        wallets.void(payment.receipt.hold_id)
+        wallets.update_wallet(wallet.id, budget_limit_usd="0")
+    wallets.update_wallet(wallet.id, budget_limit_usd=1)
+    said["k"] = "charged"
+    assert [receipt.state for receipt in guard.recover()] == ["captured"]
     assert numbers() == ("0.1", "0", "0")

@@ -35,6 +35,7 @@ RESULT_BYTES: Final = 1_000_000
 KEY_CHARACTERS: Final = 255
 HOLD_SECONDS: Final = 900
 QUIET_SECONDS: Final = 600
+_WAITS: Final = "its tool waits for somebody"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Payment:
         self._charged = None if entry is None else entry.micros
         self._result: bytes | None = None
         self._doubt: str | None = None
-        self._waits = False
+        self._waits: str | None = None
 
     @property
     def receipt(self) -> Receipt | None:
@@ -87,9 +88,14 @@ class Payment:
             except Exception as error:  # noqa: BLE001 (the result is paid for, and the caller's)
                 self.doubt(f"its cost cannot be told: {_said(error)}")
 
-    def wait(self) -> None:
+    @property
+    def waited(self) -> str | None:
+        """Why the tool stopped before, if it runs again after a wait."""
+        return None if self._entry is None or self._entry.state != "running" else self._entry.note
+
+    def wait(self, why: str = _WAITS) -> None:
         """Says that the tool stopped to wait for somebody, and will run again under the same key; as ``signals`` do."""
-        self._waits = True
+        self._waits = why
 
     def void(self) -> None:
         """Says that nothing was charged, though the tool raises nothing: it reported it."""
@@ -179,8 +185,9 @@ class _Guarding:
         if entry is None:
             return
         charged, result, doubt = payment._charged, payment._result, payment._doubt  # noqa: SLF001
-        if payment._waits or (error is not None and isinstance(error, self._signals)):  # noqa: SLF001
-            ending = self._payments.wait(entry)
+        waits = payment._waits or (_WAITS if isinstance(error, self._signals) else None)  # noqa: SLF001
+        if waits is not None:
+            ending = self._payments.wait(entry, waits)
         elif error is not None and not _proves_no_charge(error, not_charged):
             ending = self._payments.doubt(entry, _said(error))
         elif error is None and doubt is not None:
@@ -314,8 +321,11 @@ class Guard(_Guarding):
         """As :meth:`authorize`, around coroutines: its waits are in threads, and are not cut short by a cancellation."""
         block = self.authorize(price, key=key, **named)
         payment, cancelled = await driving.whole(block.__enter__)
-        if cancelled:
-            payment.void()  # the tool has not run
+        if cancelled:  # the tool has not run
+            if payment.waited is None:
+                payment.void()
+            else:
+                payment.wait(payment.waited)
             await driving.whole(lambda: block.__exit__(None, None, None))
             raise asyncio.CancelledError
         try:

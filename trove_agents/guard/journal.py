@@ -86,7 +86,7 @@ _INSERT: Final = (
 _CHANGING: Final = tuple(name for name in _COLUMNS if name not in ("wallet_id", "key", "created_at"))
 _UPDATE: Final = (
     f"UPDATE payments SET {', '.join(f'{name} = ?' for name in _CHANGING)}"  # noqa: S608 - as above
-    " WHERE wallet_id = ? AND key = ? AND state = ? AND attempt = ?"
+    " WHERE wallet_id = ? AND key = ? AND state = ? AND attempt = ? AND settle_micros IS ?"
 )
 _BOOK: Final = "INSERT OR IGNORE INTO purchases (wallet_id, transaction_id, tag, micros) VALUES (?, ?, ?, ?)"
 _DRAW: Final = (
@@ -115,7 +115,8 @@ class Journal(Protocol):
         ...
 
     def replace(self, before: Entry, after: Entry, *, durable: bool = True) -> bool:
-        """Moves a payment on; False: it is not in the state and attempt of ``before`` any more, nothing was done.
+        """Moves a payment on; False: somebody else has, so nothing was done: it is not in the state and attempt of ``before``
+        any more, or was charged something else.
 
         Not ``durable``: a power failure may undo it, but no end of the process.
         """
@@ -192,7 +193,7 @@ class SqliteJournal:
         """See :meth:`Journal.replace`."""
         now = replace(after, updated_at=time.time())
         changed = (getattr(now, name) for name in _CHANGING)
-        values = (*changed, before.wallet_id, before.key, before.state, before.attempt)
+        values = (*changed, before.wallet_id, before.key, before.state, before.attempt, before.settle_micros)
         return self._write(_UPDATE, values, durable=durable)
 
     def those(self, wallet_id: int, states: Iterable[State], *, intent: str | None = None) -> list[Entry]:

@@ -192,26 +192,26 @@ class Holds:
         return (yield from ask(step))
 
     def _give_back(self, entry: Entry) -> GuardFlow[Entry]:
-        hold_id = entry.hold_id
-        if hold_id is None:
+        if entry.hold_id is None:
             # Whether a hold was made is not known: asked for again by its key it is the same one, or is made now,
             # and a request that is still on its way finds it voided
             try:
-                hold_id = yield from self._hold(entry)
+                entry = replace(entry, hold_id=(yield from self._hold(entry)))
             except TroveError as error:
                 if not isinstance(error, BudgetExceededError) and error.code != _ANOTHERS:
                     raise
                 # Not voided: the next try is the same one, which finds a request that was late, or another journal's
                 return entry.to("denied")
+        assert entry.hold_id is not None, "it was there, or was asked for"
         try:
-            yield from ask(holds.void(hold_id), step=entry.step)
+            yield from ask(holds.void(entry.hold_id), step=entry.step)
         except TroveError as error:
             if not refuses(error):
                 raise
-            if (found := (yield from self.look(replace(entry, hold_id=hold_id)))) is None:
+            if (found := (yield from self.look(entry))) is None:
                 raise
             return found
-        return entry.to("voided", hold_id=hold_id)
+        return entry.to("voided")
 
     def _hold(self, entry: Entry) -> GuardFlow[int]:
         step = holds.hold(

@@ -43,6 +43,8 @@ _UNDER_WAY: Final = "it is under way elsewhere, or was interrupted; after a cras
 _UNKNOWN: Final = "nobody knows whether it was made; `resolve()` it"
 _MOVED: Final = "it was settled elsewhere meanwhile"
 _UNSETTLED: Final[tuple[State, ...]] = ("intended", "running", "settling")
+_GOES_ON: Final[tuple[State, ...]] = ("running", "in_doubt", "voided", "settling")
+"""Where a tool that ran may find its payment when it ends."""
 
 
 class Payments:
@@ -106,7 +108,7 @@ class Payments:
         Where the wallet cannot be reached, ``recover`` tells it later; where it refuses, the payment is in doubt.
         """
         settling = yield from self._move(
-            entry, ("running", "in_doubt", "voided"), "settling", settle_micros=charged, result=result
+            entry, _GOES_ON, "settling", settle_micros=charged, result=result, note=None
         )
         if settling.attempt != entry.attempt and charged:
             # Somebody said wrongly that nothing was charged, and it was paid anew: this one is booked all the same
@@ -133,9 +135,9 @@ class Payments:
             yield from self._of(doubted).doubt(doubted)
         return doubted
 
-    def wait(self, entry: Entry) -> GuardFlow[Entry]:
+    def wait(self, entry: Entry, why: str) -> GuardFlow[Entry]:
         """The tool stopped to wait for somebody: the hold stays for when it runs again."""
-        return (yield from self._move(entry, ("running",), "waiting"))
+        return (yield from self._move(entry, ("running",), "waiting", note=why))
 
     def those(self, *states: State) -> GuardFlow[list[Entry]]:
         """Payments in some states, oldest first."""
@@ -153,13 +155,13 @@ class Payments:
             raise ValueError(f"no payment {key!r} is in doubt")
         if outcome == "write-off":
             if entry.state == "waiting":
-                entry = yield from self.doubt_waiting(entry)
+                entry = yield from self._doubt_waiting(entry)
             ended = yield from self._of(entry).write_off(entry)
             return (yield from self._replace(entry, ended))
         if outcome == "not-charged":
             charged = 0
         elif charged is None:
-            charged = entry.micros if entry.settle_micros is None else entry.settle_micros
+            charged = _all_of(entry)
         elif charged > entry.micros:
             raise ValueError(f"${as_usd(charged)} is more than the ${as_usd(entry.micros)} that were held")
         settling = entry.to("settling", settle_micros=charged)
@@ -167,19 +169,13 @@ class Payments:
             raise PaymentInDoubt(key, _MOVED)
         return (yield from self._finish(settling))
 
-    def doubt_waiting(self, entry: Entry) -> GuardFlow[Entry]:
-        """A payment that waits, as one in doubt."""
-        doubted = yield from self._move(entry, ("waiting",), "in_doubt")
-        yield from self._of(doubted).doubt(doubted)
-        return doubted
-
     def recover(self, older_than: float) -> GuardFlow[list[Entry]]:
         """Sorts out what a crash left some seconds ago or earlier, and returns what changed."""
         until = time.time() - older_than
         done = []
         for entry in (yield from self.those("in_doubt")):
             yield from self._of(entry).doubt(entry)  # the wallet may not have heard of it
-            found = yield from self._of(entry).look(entry)
+            found = yield from self._look(entry)
             known_charged = bool(entry.settle_micros)
             if found is not None and not (known_charged and found.state == "voided"):
                 done.append((yield from self._replace(entry, found)))
@@ -229,7 +225,7 @@ class Payments:
             return entry
         try:
             said = yield Consult(resolver, Receipt.of(entry))
-            charged = _charged(said, entry.micros)
+            charged = _charged(said, entry)
         except Exception as error:  # noqa: BLE001 (then nobody knows, as before)
             _LOG.warning("the resolver of %s failed for %r: %r", entry.vendor, entry.key, error)
             return entry
@@ -239,6 +235,16 @@ class Payments:
         if not (yield from do(_replaced(self._journal, entry, settling))):
             return (yield from self._now(entry))
         return (yield from self._finish_or_doubt(settling))
+
+    def _look(self, entry: Entry) -> GuardFlow[Entry | None]:
+        """A payment in doubt as somebody else ended it in the wallet; None also where the wallet does not tell of it."""
+        try:
+            return (yield from self._of(entry).look(entry))
+        except TroveError as error:
+            if not refuses(error):
+                raise
+            _LOG.warning("the wallet does not say what became of %r: %s", entry.key, error)
+            return None
 
     def _settle_left(self) -> GuardFlow[None]:
         """Settles what an earlier call could not, now that there is another call to the wallet anyway."""
@@ -304,7 +310,8 @@ class Payments:
                 yield from do(_replaced(self._journal, entry, approved))
                 entry = approved
                 running = yield from self._money.take(entry)
-            moved = not (yield from do(_replaced(self._journal, entry, running)))
+            if not (yield from do(_replaced(self._journal, entry, running))):
+                running = None
             yield Pause()
         except GeneratorExit:
             raise
@@ -316,28 +323,51 @@ class Payments:
             if after.state == "settling":
                 self._left[after.key] = after
             raise
-        if moved:
+        if running is None:
             # `recover` of another process took it for left behind, and it gives the hold back, or did
             raise PaymentInDoubt(entry.key, _MOVED)
         return running
 
     def _resume(self, there: Entry) -> GuardFlow[Entry]:
-        running = there.to("running")
-        if not (yield from do(_replaced(self._journal, there, running))):
+        running, resumed = there.to("running"), False
+        try:
+            resumed = yield from do(_replaced(self._journal, there, running))
+            yield Pause()
+        except GeneratorExit:
+            raise
+        except BaseException:
+            if resumed:  # its tool has not run: it waits as before
+                yield from do(_replaced(self._journal, running, there))
+            raise
+        if not resumed:
             raise PaymentInDoubt(there.key, _UNDER_WAY)
         return running
+
+    def _doubt_waiting(self, entry: Entry) -> GuardFlow[Entry]:
+        """A payment that waits, as one in doubt.
+
+        Raises:
+            PaymentInDoubt: its tool runs again, or somebody else has ended it.
+        """
+        doubted = entry.to("in_doubt")
+        if not (yield from do(_replaced(self._journal, entry, doubted))):
+            raise PaymentInDoubt(entry.key, _MOVED)
+        yield from self._of(doubted).doubt(doubted)
+        return doubted
 
     def _move(self, entry: Entry, where: Iterable[State], state: State, **changes: Any) -> GuardFlow[Entry]:
         """Writes down where a payment that we began goes on from, whichever of some states it is in by now.
 
-        `recover` of another process may have taken it for left behind meanwhile. Returned is where it is then.
+        `recover` of another process may have taken it for left behind meanwhile, and somebody may have said that nothing
+        was charged. Returned is where it is then.
         """
-        for before in where:
-            there = replace(entry, state=before)
-            after = there.to(state, **changes)
-            if (yield from do(_replaced(self._journal, there, after))):
+        now = entry
+        while now.attempt == entry.attempt and now.state in where and not _known_charged(now):
+            after = replace(entry, state=now.state).to(state, **changes)
+            if (yield from do(_replaced(self._journal, now, after))):
                 return after
-        return (yield from self._now(entry))
+            now = yield from self._now(entry)
+        return now
 
     def _beside(self, entry: Entry, charged: int, result: bytes | None) -> GuardFlow[Entry]:
         """An attempt that was charged, as a payment of its own: its key belongs to another attempt by now."""
@@ -388,15 +418,25 @@ class Payments:
         return found
 
 
-def _charged(said: object, most: int) -> int | None:
+def _known_charged(entry: Entry) -> bool:
+    """Whether a payment is being settled since it was charged."""
+    return entry.state == "settling" and bool(entry.settle_micros)
+
+
+def _all_of(entry: Entry) -> int:
+    """Micro-USD that a payment did cost of which nothing more is said than that it was charged."""
+    return entry.micros if entry.settle_micros is None else entry.settle_micros
+
+
+def _charged(said: object, entry: Entry) -> int | None:
     """Micro-USD, from what a resolver says."""
     if said is None:
         return None
     if said in ("charged", "not-charged"):
-        return most if said == "charged" else 0
+        return _all_of(entry) if said == "charged" else 0
     if not isinstance(said, Decimal):
         raise TypeError(f"a resolver does not say {said!r}")
-    if (charged := micros(said)) > most:
+    if (charged := micros(said)) > entry.micros:
         raise ValueError(f"${said} is more than was held")
     return charged
 

@@ -19,8 +19,8 @@ FOLLOWS: Final[Mapping[State, frozenset[State]]] = {
     "running": frozenset({"settling", "in_doubt", "waiting"}),
     # The tool stopped to wait for somebody, and runs again under the same key and hold
     "waiting": frozenset({"running", "settling", "in_doubt"}),
-    # "denied": it was to be held, or bought in advance, and was not
-    "settling": frozenset({"captured", "voided", "in_doubt", "written_off", "denied"}),
+    # "denied": it was to be held, or bought in advance, and was not. "settling": as of "voided"
+    "settling": frozenset({"settling", "captured", "voided", "in_doubt", "written_off", "denied"}),
     # Told here, or answered in the wallet by somebody else
     "in_doubt": frozenset({"settling", "captured", "voided", "written_off"}),
     "captured": frozenset(),
@@ -61,7 +61,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     result: bytes | None = None
     """What the tool returned, as JSON."""
     note: str | None = None
-    """Why it is in doubt."""
+    """Why it is in doubt, or waits. Of one that runs, why it waited before."""
     created_at: float = 0.0
     """Seconds since 1970, as the next."""
     updated_at: float = 0.0
@@ -113,7 +113,7 @@ class Receipt:
     hold_id: int | None
     transaction_id: int | None
     note: str | None
-    """Why it is in doubt."""
+    """Why it is in doubt, or waits."""
 
     @classmethod
     def of(cls, entry: Entry) -> "Receipt":
