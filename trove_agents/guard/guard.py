@@ -89,6 +89,11 @@ class Payment:
                 self.doubt(f"its cost cannot be told: {_said(error)}")
 
     @property
+    def approved(self) -> bool:
+        """Whether it makes use of a person's yes in the wallet."""
+        return self._entry is not None and self._entry.approval is not None
+
+    @property
     def waited(self) -> str | None:
         """Why the tool stopped before, if it runs again after a wait."""
         return None if self._entry is None or self._entry.state != "running" else self._entry.note

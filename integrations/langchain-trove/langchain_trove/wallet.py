@@ -21,10 +21,11 @@ from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphInterrupt, ParentCommand
 from langgraph.prebuilt.tool_node import ToolCallRequest
-from langgraph.types import Command, interrupt
+from langgraph.types import Command
 from pydantic import BaseModel, ValidationError
 
 from langgraph_trove import Barrier, NotDurable
+from langgraph_trove.asking import Question
 from trove_agents import NotSupported, Step, TroveAuthError, TroveError
 from trove_agents.guard import (
     AlreadyPaid,
@@ -33,7 +34,6 @@ from trove_agents.guard import (
     Evidence,
     Guard,
     Payment,
-    PaymentDenied,
     Price,
     texts,
 )
@@ -122,10 +122,11 @@ class WalletMiddleware(AgentMiddleware):
         if self._guard is None:
             raise TypeError("there is only an AsyncGuard: use ainvoke, or add a Guard")
         self._barrier.wait(request.runtime)
-        call = _Call(request, priced, again=self._again)
+        call = _Call(request, priced, again=self._again, asks=self._asks)
 
         def attempt(*, approved: bool) -> Reply:
             with self._guarding(call, approved=approved) as payment, call.watching(payment) as seen:
+                call.question.before_tool(payment)
                 seen.reply = handler(request)
             return seen.answer()
 
@@ -133,7 +134,7 @@ class WalletMiddleware(AgentMiddleware):
             try:
                 return attempt(approved=False)
             except ApprovalNeeded as needed:
-                self._ask(call, needed)
+                call.question.ask(needed)
                 return attempt(approved=True)
         except TroveError as error:
             return call.refused(error)
@@ -146,11 +147,12 @@ class WalletMiddleware(AgentMiddleware):
         if priced is None or _invalid(request):
             return await handler(request)
         await self._barrier.await_(request.runtime)
-        call = _Call(request, priced, again=self._again)
+        call = _Call(request, priced, again=self._again, asks=self._asks)
 
         async def attempt(*, approved: bool) -> Reply:
             async with self._aguarding(call, approved=approved) as payment:
                 with call.watching(payment) as seen:
+                    call.question.before_tool(payment)
                     seen.reply = await handler(request)
             return seen.answer()
 
@@ -158,7 +160,7 @@ class WalletMiddleware(AgentMiddleware):
             try:
                 return await attempt(approved=False)
             except ApprovalNeeded as needed:
-                self._ask(call, needed)
+                call.question.ask(needed)
                 return await attempt(approved=True)
         except TroveError as error:
             return call.refused(error)
@@ -172,22 +174,6 @@ class WalletMiddleware(AgentMiddleware):
             return self._async_guard.authorize(call.priced.price, **call.named, approved=approved)
         assert self._guard is not None, "one of them is there"
         return self._guard.aauthorize(call.priced.price, **call.named, approved=approved)
-
-    def _ask(self, call: "_Call", needed: ApprovalNeeded) -> None:
-        """Stops the run with a question; returns when it was answered with yes."""
-        if not self._asks:
-            raise needed
-        question = {
-            "type": "payment",
-            "tool": call.request.tool_call["name"],
-            "arguments": call.request.tool_call["args"],
-            "vendor": call.priced.vendor,
-            "reason": str(needed),
-            "approval_id": None if needed.approval is None else needed.approval.id,
-            "max_amount_usd": None if needed.approval is None else str(needed.approval.max_amount_usd),
-        }
-        if not _is_yes(interrupt(question)):
-            raise PaymentDenied("the payment was refused: a person said no to it") from needed
 
     # What the model sees
 
@@ -234,7 +220,7 @@ class WalletMiddleware(AgentMiddleware):
 class _Call:
     """One call of a paid tool."""
 
-    def __init__(self, request: ToolCallRequest, priced: Priced, *, again: bool) -> None:
+    def __init__(self, request: ToolCallRequest, priced: Priced, *, again: bool, asks: bool) -> None:
         self.request, self.priced = request, priced
         called = request.tool_call
         self.named: dict[str, Any] = {
@@ -245,6 +231,9 @@ class _Call:
             "step": Step(thread=_info(request, "thread_id"), run=_info(request, "run_id"), call=called["id"]),
             "not_charged": priced.not_charged,
         }
+        self.question = Question(
+            asks=asks, tool=called["name"], arguments=called["args"], vendor=priced.vendor
+        )
 
     def watching(self, payment: Payment) -> "_Seen":
         return _Seen(self, payment)
@@ -253,9 +242,11 @@ class _Call:
         """What the model is told instead of a result.
 
         Raises:
-            TroveError: it is nothing that a model can do something about.
+            TroveError: it is the tool's own, or nothing that a model can do something about.
         """
-        if isinstance(error, AlreadyPaid) and error.receipt.key == self.named["key"]:
+        if self.question.over:
+            raise error
+        if isinstance(error, AlreadyPaid):
             if error.result is not None:
                 (kept,) = messages_from_dict([json.loads(error.result)])
                 assert isinstance(kept, ToolMessage), "only these are kept"
@@ -283,7 +274,7 @@ class _Seen:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
         if isinstance(error, GraphInterrupt):
-            self._payment.wait()
+            self._call.question.wait(self._payment)
             return False
         if isinstance(error, ParentCommand):
             self._command = error  # the tool ended with it
@@ -380,13 +371,6 @@ def _with_receipt(message: ToolMessage, receipt: dict[str, Any]) -> ToolMessage:
     if message.artifact is None or isinstance(message.artifact, dict):
         return message.model_copy(update={"artifact": {**(message.artifact or {}), RECEIPT: receipt}})
     return message.model_copy(update={"additional_kwargs": {**message.additional_kwargs, RECEIPT: receipt}})
-
-
-def _is_yes(answer: object) -> bool:
-    """How people and their interfaces say yes to an interrupt: True, "approve", or a dict that says one of them."""
-    if isinstance(answer, dict):
-        answer = answer.get("approved", answer.get("type"))
-    return answer is True or answer == "approve"
 
 
 __all__ = ["NotDurable", "Priced", "WalletMiddleware"]

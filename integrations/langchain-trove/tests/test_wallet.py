@@ -11,7 +11,16 @@ from langchain_core.tools import ToolException, tool
 from langchain_trove import NotDurable, Priced, WalletMiddleware
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
-from trove_agents.guard import AsyncGuard, Guard, Metered, NotCharged, SqliteJournal, ask_above
+from trove_agents import TroveConnectionError
+from trove_agents.guard import (
+    ApprovalNeeded,
+    AsyncGuard,
+    Guard,
+    Metered,
+    NotCharged,
+    SqliteJournal,
+    ask_above,
+)
 
 
 @pytest.fixture
@@ -268,6 +277,35 @@ def test_a_tool_that_interrupts_keeps_its_money_and_goes_on(running, numbers, ve
     assert (numbers(), vendor.calls) == (("0", "0.3", "0"), [])
     assert answers(run(Command(resume="sea")))[0].content == "a page about otters sea"
     assert numbers() == ("0.3", "0", "0")
+
+
+@pytest.mark.parametrize("by", ["an interrupt", "the wallet"])
+def test_a_tool_that_interrupts_gets_its_own_answer_after_a_person_said_yes(
+    running, numbers, vendor, wallet, by
+):
+    @tool
+    def search(query: str) -> str:
+        """Searches."""
+        return vendor(f"{query} {interrupt('which?')}")
+
+    run, _, _ = running(SEARCH, "done", tools=[search], policy=ask_above("0.1"))
+    (asked,) = run(GO)["__interrupt__"]
+    if by == "the wallet":
+        wallet.client.approve(asked.value["approval_id"])
+    assert run(Command(resume=True))["__interrupt__"][0].value == "which?"
+    assert answers(run(Command(resume="sea")))[0].content == "a page about otters sea"
+    assert numbers() == ("0.3", "0", "0")
+
+
+@pytest.mark.parametrize(
+    "error", [TroveConnectionError("gone", may_have_committed=True), ApprovalNeeded("of its own", None)]
+)
+def test_what_the_tool_raises_is_no_refusal_of_the_wallet(running, numbers, vendor, error):
+    run, _, _ = running(SEARCH, "done")
+    vendor.then = [error]
+    with pytest.raises(type(error)):
+        run(GO)
+    assert numbers() == ("0", "0", "0.3")
 
 
 def test_a_tool_that_returns_a_command(running, numbers, vendor):

@@ -4,6 +4,7 @@ The rest of this package uses its documented surface.
 """
 
 import copy
+from binascii import unhexlify
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeVar
@@ -16,11 +17,18 @@ from langgraph._internal._constants import (
     CONFIG_KEY_DURABILITY,
     CONFIG_KEY_SEND,
     CONFIG_KEY_TASK_ID,
+    NS_END,
+    NS_SEP,
     NULL_TASK_ID,
+    PULL,
+    PUSH,
+    TASKS,
 )
 from langgraph.channels import BinaryOperatorAggregate
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.constants import START
 from langgraph.pregel import Pregel
+from langgraph.pregel._algo import _xxhash_str
 from langgraph.types import Command
 
 from langgraph_trove.state import CHANNEL, WorkspaceRef, later
@@ -67,6 +75,45 @@ def lent_saver(config: RunnableConfig) -> BaseCheckpointSaver[Any] | None:
 def checkpoints_around(config: RunnableConfig) -> dict[str, str]:
     """By namespace, the checkpoints that a running node and the graphs around it start from."""
     return dict(config.get("configurable", {}).get(CONFIG_KEY_CHECKPOINT_MAP) or {})
+
+
+def tasks_around(namespace: str, saved: Mapping[str, CheckpointTuple]) -> list[Any]:
+    """The tasks that a graph runs within, from the outermost on, named alike in time travel, where their ids are others.
+
+    Args:
+        namespace: Of the graph.
+        saved: By namespace, the checkpoints that these tasks started from.
+    """
+    parts = namespace.split(NS_SEP) if namespace else []
+    return [
+        _task(NS_SEP.join(parts[:number]), part, saved.get(NS_SEP.join(parts[:number])))
+        for number, part in enumerate(parts)
+    ]
+
+
+def _task(within: str, part: str, saved: CheckpointTuple | None) -> Any:
+    """The name of a task's node; with its number, where the node was sent to, which it may be more than once at a time.
+
+    LangGraph makes the id of a task of these. One that is made otherwise keeps its id, so that it is not taken for another.
+    """
+    name, _, task = part.partition(NS_END)
+    if not task or saved is None:
+        return part
+    at, step = unhexlify(saved.checkpoint["id"].replace("-", "")), str(saved.metadata["step"] + 1)
+    node = f"{within}{NS_SEP}{name}" if within else name
+
+    def made_of(*parts: str) -> bool:
+        return task == _xxhash_str(at, node, step, name, *parts)
+
+    for number, _ in enumerate(saved.checkpoint["channel_values"].get(TASKS, ())):
+        if made_of(PUSH, str(number)):
+            return [name, number]
+    joins = [
+        channel
+        for channel in saved.checkpoint["channel_versions"]
+        if channel.startswith("join:") and channel.endswith(f":{name}")
+    ]
+    return name if made_of(PULL, *sorted([f"branch:to:{name}", *joins])) or made_of(PULL, START) else part
 
 
 def stored_at_exit(config: RunnableConfig) -> bool:

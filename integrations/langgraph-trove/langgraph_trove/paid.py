@@ -13,9 +13,9 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.config import get_config, get_stream_writer
 from langgraph.errors import GraphInterrupt
 from langgraph.runtime import get_runtime
-from langgraph.types import interrupt
 
 from langgraph_trove import inside
+from langgraph_trove.asking import Question
 from langgraph_trove.barrier import Barrier
 from langgraph_trove.position import Place, aplace, place
 from trove_agents import Step, TroveError
@@ -26,7 +26,6 @@ from trove_agents.guard import (
     Evidence,
     Guard,
     Payment,
-    PaymentDenied,
     Price,
 )
 
@@ -90,7 +89,7 @@ class PaidNode(Runnable[Any, Any]):
         self._guard = guard
         self._async_guard = async_guard
         self._arguments = arguments
-        self._tool = tool or getattr(function, "__name__", "node")
+        self._tool: str = tool or getattr(function, "__name__", "node")
         self._vendor = vendor
         self._not_charged = not_charged
         self._refused = refused
@@ -108,14 +107,16 @@ class PaidNode(Runnable[Any, Any]):
         around = inside.checkpoints_around(runtime.config)
         there = None if saver is None else place(saver, runtime.execution_info.thread_id, around)
         named = self._named(input, runtime, there)
+        question = self._question(named)
 
         def attempt(*, approved: bool) -> Any:
             assert self._guard is not None, "asked before"
             with self._guard.authorize(self._price, **named, approved=approved) as payment:
                 try:
+                    question.before_tool(payment)
                     update = self.func(input)
                 except GraphInterrupt:
-                    payment.wait()
+                    question.wait(payment)
                     raise
                 self._keep(payment, update)
             return self._told(payment, update)
@@ -124,10 +125,10 @@ class PaidNode(Runnable[Any, Any]):
             try:
                 return attempt(approved=False)
             except ApprovalNeeded as needed:
-                self._ask(needed, named)
+                self._ask(question, needed)
                 return attempt(approved=True)
         except TroveError as error:
-            return self._instead(error, named["key"])
+            return self._instead(error, question)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002, ARG002 - as above
         """As ``invoke``."""
@@ -137,16 +138,18 @@ class PaidNode(Runnable[Any, Any]):
         around = inside.checkpoints_around(runtime.config)
         there = None if saver is None else await aplace(saver, runtime.execution_info.thread_id, around)
         named = self._named(input, runtime, there)
+        question = self._question(named)
 
         async def attempt(*, approved: bool) -> Any:
             async with self._authorize(**named, approved=approved) as payment:
                 try:
+                    question.before_tool(payment)
                     if self._is_async:
                         update = await self.func(input)
                     else:
                         update = await asyncio.to_thread(self.func, input)
                 except GraphInterrupt:
-                    payment.wait()
+                    question.wait(payment)
                     raise
                 self._keep(payment, update)
             return self._told(payment, update)
@@ -155,10 +158,10 @@ class PaidNode(Runnable[Any, Any]):
             try:
                 return await attempt(approved=False)
             except ApprovalNeeded as needed:
-                self._ask(needed, named)
+                self._ask(question, needed)
                 return await attempt(approved=True)
         except TroveError as error:
-            return self._instead(error, named["key"])
+            return self._instead(error, question)
 
     def _authorize(self, **named: Any) -> AbstractAsyncContextManager[Payment]:
         if self._async_guard is not None:
@@ -197,26 +200,19 @@ class PaidNode(Runnable[Any, Any]):
             get_stream_writer()({"type": "spent", "receipt": payment.receipt.as_json()})
         return update
 
-    def _ask(self, needed: ApprovalNeeded, named: Mapping[str, Any]) -> None:
-        """Stops the run with a question; returns when it was answered with yes."""
-        if not self._asks:
-            raise needed
-        approval = needed.approval
-        question = {
-            "type": "payment",
-            "tool": self._tool,
-            "arguments": named["arguments"],
-            "vendor": self._vendor,
-            "reason": str(needed),
-            "approval_id": None if approval is None else approval.id,
-            "max_amount_usd": None if approval is None else str(approval.max_amount_usd),
-        }
-        get_stream_writer()({**question, "type": "waiting for approval"})
-        if interrupt(question) is not True:
-            raise PaymentDenied("the payment was refused: a person said no to it") from needed
+    def _question(self, named: Mapping[str, Any]) -> Question:
+        return Question(asks=self._asks, tool=self._tool, arguments=named["arguments"], vendor=self._vendor)
 
-    def _instead(self, error: TroveError, key: str) -> Any:
-        if isinstance(error, AlreadyPaid) and error.receipt.key == key and error.result is not None:
+    def _ask(self, question: Question, needed: ApprovalNeeded) -> None:
+        """Stops the run with a question; returns when it was answered with yes."""
+        if self._asks and not question.over:
+            get_stream_writer()({**question.said(needed), "type": "waiting for approval"})
+        question.ask(needed)
+
+    def _instead(self, error: TroveError, question: Question) -> Any:
+        if question.over:
+            raise error  # the function's own
+        if isinstance(error, AlreadyPaid) and error.result is not None:
             return json.loads(error.result)
         if self._refused is None:
             raise error

@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
+from langgraph_trove import inside
+
 Place: TypeAlias = list[Any]
 
 
@@ -75,17 +77,17 @@ _COPIES = {"source": "fork"}
 
 def _asking(thread: str, checkpoints: Mapping[str, str]) -> Asking:
     found: Place = []
+    around: dict[str, CheckpointTuple] = {}
     for namespace, checkpoint in checkpoints.items():
         within: dict[str, Any] = {"thread_id": thread, "checkpoint_ns": namespace}
         saved = yield _Get({"configurable": {**within, "checkpoint_id": checkpoint}})
         assert saved is not None, "it was waited for"
+        around[namespace] = saved
         step = saved.metadata["step"]
         # Most threads have none, and need no more than this one look
         if (yield _Copy({"configurable": within})) is not None:
             while saved is not None:
                 step -= saved.metadata["source"] == "fork"
                 saved = None if saved.parent_config is None else (yield _Get(saved.parent_config))
-        # Namespaces hold the ids of tasks, which are others in time travel
-        names = [part.partition(":")[0] for part in namespace.split("|") if namespace]
-        found.append([names, step])
+        found.append([inside.tasks_around(namespace, around), step])
     return found

@@ -8,7 +8,16 @@ from langgraph.graph import StateGraph
 from langgraph.types import Command, RetryPolicy, Send, interrupt
 from langgraph_trove import NotDurable, PaidNode
 from trove_agents import BudgetExceededError
-from trove_agents.guard import AsyncGuard, Guard, NotCharged, PaymentInDoubt, SqliteJournal, ask_above
+from trove_agents.guard import (
+    AlreadyPaid,
+    ApprovalNeeded,
+    AsyncGuard,
+    Guard,
+    NotCharged,
+    PaymentInDoubt,
+    SqliteJournal,
+    ask_above,
+)
 
 THREAD = {"configurable": {"thread_id": "t"}}
 
@@ -190,6 +199,37 @@ def test_a_function_that_interrupts_keeps_its_money_and_goes_on(guard, saver, nu
     assert numbers() == ("0.3", "0", "0")
 
 
+@pytest.mark.parametrize("by", ["an interrupt", "the wallet"])
+def test_a_function_that_interrupts_gets_its_own_answer_after_a_person_said_yes(
+    wallet, journal, saver, numbers, trove, by
+):
+    def search(state):
+        return {"found": f"{interrupt('which?')}, {interrupt('how?')}"}
+
+    app = graph(PaidNode(search, "0.3", guard=Guard(wallet, journal=journal, policy=ask_above("0.1"))), saver)
+    (asked,) = app.invoke({"query": "otters"}, THREAD)["__interrupt__"]
+    if by == "the wallet":
+        wallet.client.approve(asked.value["approval_id"])
+    for answer, question in [(True, "which?"), ("sea", "how?")]:
+        assert app.invoke(Command(resume=answer), THREAD)["__interrupt__"][0].value == question
+    assert app.invoke(Command(resume="raw"), THREAD)["found"] == "sea, raw"
+    assert numbers() == ("0.3", "0", "0")
+
+
+def test_what_the_function_raises_is_no_refusal(wallet, journal, saver, vendor, numbers):
+    """Also where it has paid for something of its own."""
+    refused = lambda error: {"found": "refused"}
+    inner = Guard(wallet, journal=journal, policy=ask_above("0.01"))
+    inner.pay(lambda: 1, "0.02", key="paid", approved=True)
+    inner_paid = lambda state: inner.authorize("0.02", key=state["query"]).__enter__()
+    outer = Guard(wallet, journal=journal)
+    app = graph(PaidNode(inner_paid, "0.3", guard=outer, arguments=by_query, refused=refused), saver)
+    for query, error in [("paid", AlreadyPaid), ("asked", ApprovalNeeded)]:
+        with pytest.raises(error):
+            app.invoke({"query": query}, {"configurable": {"thread_id": query}})
+    assert numbers() == ("0.02", "0", "0.6")
+
+
 def test_a_run_that_would_forget_does_not_pay(running, numbers, vendor):
     run, _ = running()
     with pytest.raises(NotDurable, match="exit"):
@@ -216,6 +256,29 @@ def test_rounds_and_equal_branches_are_payments_of_their_own(guard, saver, vendo
     flow.add_conditional_edges("search", lambda state: "start" if state["rounds"] < 2 else "__end__")
     flow.compile(checkpointer=saver).invoke({}, THREAD)
     assert (numbers(), len(vendor.calls)) == (("0.8", "0", "0"), 4)
+
+
+class Asked(TypedDict, total=False):
+    query: str
+
+
+@pytest.mark.parametrize("join", [False, True])
+def test_graphs_that_run_beside_one_another_are_not_one(guard, saver, vendor, numbers, join):
+    """Their nodes differ in nothing but the graph that they are in, and in time travel they are the same again."""
+    paid = PaidNode(lambda state: vendor(state) and {}, "0.1", guard=guard, tool="search")
+    inner = StateGraph(Asked).add_node("search", paid).set_entry_point("search").compile()
+    flow = StateGraph(Asked, output_schema=State).add_node("one", inner, input_schema=Asked)
+    for name in ("start", "aside"):
+        flow.add_node(name, lambda state: {}).add_edge("__start__", name)
+    flow.add_node("sent", lambda state: inner.invoke(state) and {})
+    flow.add_conditional_edges("start", lambda _: [Send("sent", {"query": each}) for each in ("a", "b")])
+    flow.add_edge(["start", "aside"] if join else "start", "one")
+    app = flow.compile(checkpointer=saver)
+    app.invoke({"query": "c"}, THREAD)
+    assert (numbers(), sorted(vendor.calls)) == (("0.3", "0", "0"), ["a", "b", "c"])
+    for state in [each for each in app.get_state_history(THREAD) if each.next]:
+        app.invoke(None, state.config)
+    assert (numbers(), len(vendor.calls)) == (("0.3", "0", "0"), 3)
 
 
 def test_guards_that_do_not_fit_are_told_at_once(vendor):
