@@ -4,7 +4,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
@@ -40,6 +40,7 @@ from trove_agents.guard import (
     AsyncGuard,
     Evidence,
     Guard,
+    NotCharged,
     Payment,
     PaymentDenied,
     Price,
@@ -74,8 +75,9 @@ class Priced:
     not_charged: Evidence | None = None
     """Which exceptions prove that nothing was charged, beside ``NotCharged``."""
     retry_charges: bool = False
-    """Whether a tool that raises ``ModelRetry`` may have been charged: then such a payment is in doubt. A tool that ran
-    out of time is in doubt in any case, though the framework reports it in the same way."""
+    """Whether a tool that raises ``ModelRetry`` may have been charged: then such a payment is in doubt. In any case it is
+    where the tool raises it for another exception that does not prove the contrary, and where it ran out of time, which
+    the framework reports in the same way."""
 
 
 Prices: TypeAlias = Mapping[str, Price | Priced] | Callable[[ToolDefinition], Price | Priced | None]
@@ -135,24 +137,22 @@ class _Till:
             ApprovalRequired: a person has to say yes first.
         """
         approved = ctx.tool_call_approved and call.covered(ctx)
-        try:
-            return await self._attempt(ctx, call, run, approved=approved)
-        except ApprovalNeeded as needed:
-            if self.tells:
-                price = call.shown_price()
-                await ctx.emit(PaymentWaits(tool=call.tool.name, reason=str(needed), price_usd=price))
-            raise ApprovalRequired(metadata=call.question(needed)) from needed
-        except AlreadyPaid as paid:
-            return call.repeated(paid)
-        except TroveError as error:
-            if isinstance(error, TroveAuthError | NotSupported):
-                raise
-            raise ToolFailed(texts.refusal(error)) from error
-
-    async def _attempt(
-        self, ctx: RunContext[Any], call: "_Call", run: Callable[[], Awaitable[Any]], *, approved: bool
-    ) -> Any:
-        async with self.authorize(call.priced.price, **call.named(ctx), approved=approved) as payment:
+        async with AsyncExitStack() as paying:
+            try:
+                payment = await paying.enter_async_context(
+                    self.authorize(call.priced.price, **call.named(ctx), approved=approved)
+                )
+            except ApprovalNeeded as needed:
+                if self.tells:
+                    price = call.shown_price()
+                    await ctx.emit(PaymentWaits(tool=call.tool.name, reason=str(needed), price_usd=price))
+                raise ApprovalRequired(metadata=call.question(needed)) from needed
+            except AlreadyPaid as paid:
+                return call.repeated(paid)
+            except TroveError as error:
+                if isinstance(error, TroveAuthError | NotSupported):
+                    raise
+                raise ToolFailed(texts.refusal(error)) from error
             try:
                 result = await run()
             except (ApprovalRequired, CallDeferred):
@@ -233,11 +233,13 @@ class _Call:
             return None
 
     def _retries(self, error: BaseException) -> bool:
-        """A ``ModelRetry`` of the tool's own: not the one that the framework makes of a timeout."""
-        if self.priced.retry_charges:
-            return False
+        """A ``ModelRetry`` of the tool's own: not of a timeout, or of another failure that it only passes on."""
         retry = error.__cause__ if isinstance(error, ToolRetryError) else error
-        return isinstance(retry, ModelRetry) and not isinstance(retry.__context__, TimeoutError)
+        if self.priced.retry_charges or not isinstance(retry, ModelRetry):
+            return False
+        failed = retry.__context__
+        proves = self.priced.not_charged
+        return failed is None or isinstance(failed, NotCharged) or (proves is not None and proves(failed))
 
 
 @dataclass

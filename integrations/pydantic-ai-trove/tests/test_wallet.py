@@ -25,7 +25,17 @@ from pydantic_ai.models.function import DeltaToolCall, FunctionModel
 from pydantic_ai.usage import RequestUsage
 from pydantic_ai_trove import PaymentWaits, Priced, Spent, TroveWallet, UnpricedModelWarning, WalletToolset
 from trove_agents import BudgetExceededError, Trove
-from trove_agents.guard import AsyncGuard, Guard, Metered, NotCharged, SqliteJournal, ask_above
+from trove_agents.guard import (
+    AlreadyPaid,
+    ApprovalNeeded,
+    AsyncGuard,
+    Guard,
+    Metered,
+    NotCharged,
+    SqliteJournal,
+    ask_above,
+    not_sent,
+)
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +167,44 @@ async def test_a_retry_that_may_have_been_charged_is_in_doubt(guarding, shop, nu
     wallet = TroveWallet(guarding(), {"buy": Priced("0.3", retry_charges=True)})
     await agent_of(Script([call("a", "c1")], [call("b", "c2")], "done"), shop, wallet).run("go")
     assert numbers() == ("0.3", "0", "0.3")
+
+
+@pytest.mark.parametrize(
+    ("error", "then"),
+    [
+        (ConnectionResetError(), ("0", "0", "0.3")),
+        (ConnectionRefusedError(), ("0", "0", "0")),
+        (NotCharged(), ("0", "0", "0")),
+    ],
+)
+async def test_a_retry_that_passes_a_failure_on_is_what_the_failure_is(guarding, shop, numbers, error, then):
+    async def buy(sku: str) -> str:
+        """Buys."""
+        try:
+            return await Shop.buy(shop, sku)
+        except (ConnectionError, NotCharged):
+            raise ModelRetry("try again") from None
+
+    shop.then, shop.buy = [error], buy
+    wallet = TroveWallet(guarding(), {"buy": Priced("0.3", not_charged=not_sent)})
+    await agent_of(Script([call("a")], "done"), shop, wallet).run("go")
+    assert numbers() == then
+
+
+@pytest.mark.parametrize("key", ["paid", "asked"])
+async def test_what_the_tool_raises_is_its_own(guarding, shop, numbers, wallet, journal, key):
+    """Also where it has paid for something of its own: that result is not this tool's, and that question not of it."""
+    inner = Guard(wallet, journal=journal, policy=ask_above("0.01"))
+    inner.pay(lambda: "something else", "0.02", key="paid", approved=True)
+
+    async def buy(sku: str) -> str:
+        """Buys."""
+        return inner.authorize("0.02", key=key).__enter__()
+
+    shop.buy = buy
+    with pytest.raises(AlreadyPaid if key == "paid" else ApprovalNeeded):
+        await agent_of(Script([call("a")], "done"), shop, TroveWallet(guarding(), {"buy": "0.3"})).run("go")
+    assert numbers() == ("0.02", "0", "0.3")
 
 
 async def test_a_timeout_is_no_retry_it_is_in_doubt_and_the_same_again_needs_a_person(
