@@ -62,3 +62,30 @@ def test_what_did_not_fit_when_it_was_sorted_out_is_tried_again_under_the_same_h
     assert guarding().pay(lambda: 1, "0.8", key="k").result == 1
     assert len(list(wallet.client.list_holds(wallet.id))) == 2
     assert numbers() == ("0.8", "0", "0")
+
+
+def test_a_hold_that_its_payment_never_heard_of_is_given_back_though_holds_last_longer_by_now(
+    guarding, road, numbers, state
+):
+    road.lose("holds", done=True)
+    with pytest.raises(TroveConnectionError):
+        guarding(hold_seconds=60).pay(fails, "0.3", key="k")
+    assert numbers() == ("0", "0.3", "0")
+    guarding(hold_seconds=900).recover()
+    assert (numbers(), state()) == (("0", "0", "0"), "voided")
+
+
+def test_what_was_left_to_one_process_is_not_given_back_once_another_has_it_anew(
+    guarding, wallet, road, numbers, state
+):
+    left = guarding()
+    road.lose("holds", done=False)
+    with pytest.raises(TroveConnectionError):
+        left.pay(fails, "0.8", key="k")
+    other = wallet.client.hold(wallet.id, "0.5")
+    assert [receipt.state for receipt in guarding().recover()] == ["denied"]
+    wallet.client.void(other.id)
+    with guarding().authorize("0.8", key="k"):
+        left.pay(lambda: 1, "0.1", key="l")  # settles what was left to it
+        assert numbers() == ("0.1", "0.8", "0")
+    assert (numbers(), state()) == (("0.9", "0", "0"), "captured")

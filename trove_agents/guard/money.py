@@ -16,10 +16,11 @@ from trove_agents.guard.driving import GuardFlow, ask
 from trove_agents.guard.errors import ApprovalNeeded, PaymentConflict, PaymentDenied
 from trove_agents.guard.prices import micros
 from trove_agents.guard.states import Entry, as_usd
+from trove_agents.wire.wallets import HoldState
 
 _APPROVAL: Final = msgspec.json.Decoder(WalletApproval)
 _ANOTHERS: Final = "idempotency-mismatch"
-"""The code where the hold of a key was asked for otherwise: by another journal, since ours always asks the same."""
+"""The code where the hold of a key was asked for otherwise: by another journal, or by ours with other ``seconds``."""
 _ENDED: Final = frozenset({"captured", "written_off", "voided", "expired"})
 
 
@@ -200,9 +201,10 @@ class Holds:
             except TroveError as error:
                 if not isinstance(error, BudgetExceededError) and error.code != _ANOTHERS:
                     raise
-                # Not voided: the next try is the same one, which finds a request that was late, or another journal's
-                return entry.to("denied")
-        assert entry.hold_id is not None, "it was there, or was asked for"
+                entry = replace(entry, hold_id=(yield from self._open_hold(entry)))
+        if entry.hold_id is None:
+            # Not voided: the next try is the same one, which finds a request that was late, or another journal's
+            return entry.to("denied")
         try:
             yield from ask(holds.void(entry.hold_id), step=entry.step)
         except TroveError as error:
@@ -213,6 +215,23 @@ class Holds:
             return found
         return entry.to("voided")
 
+    def _open_hold(self, entry: Entry) -> GuardFlow[int | None]:
+        """The hold of a payment that was asked for with other ``seconds``, before the program was changed."""
+        states: tuple[HoldState, ...] = ("held", "in_doubt")
+        for state in states:
+            cursor = None
+            while True:
+                page = yield from ask(holds.holds_page(entry.wallet_id, state, cursor))
+                for each in page.holds:
+                    if each.metadata == self._whose(entry):
+                        return each.id
+                if (cursor := page.next_cursor) is None:
+                    break
+        return None
+
+    def _whose(self, entry: Entry) -> dict[str, str]:
+        return {"payment": entry.key, "journal": self._journal}
+
     def _hold(self, entry: Entry) -> GuardFlow[int]:
         step = holds.hold(
             entry.wallet_id,
@@ -221,7 +240,7 @@ class Holds:
             on_expiry="doubt",
             vendor=entry.vendor,
             tool=entry.tool,
-            metadata={"payment": entry.key, "journal": self._journal},
+            metadata=self._whose(entry),
             approval=None if entry.approval is None else _APPROVAL.decode(entry.approval),
         )
         return (yield from ask(step, key=operation(entry, "hold"), step=entry.step)).id

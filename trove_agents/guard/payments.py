@@ -317,10 +317,11 @@ class Payments:
             raise
         except BaseException as error:
             after = self._money.untaken(entry, error)
-            if not (yield from do(_replaced(self._journal, entry, after))) and running is not None:
+            ours = yield from do(_replaced(self._journal, entry, after))
+            if not ours and running is not None:
                 after = running.to("settling", settle_micros=0)
-                yield from do(_replaced(self._journal, running, after))
-            if after.state == "settling":
+                ours = yield from do(_replaced(self._journal, running, after))
+            if ours and after.state == "settling":
                 self._left[after.key] = after
             raise
         if running is None:
@@ -388,6 +389,11 @@ class Payments:
 
     def _finish(self, entry: Entry) -> GuardFlow[Entry]:
         """Tells the wallet how a payment ended, as often as needed: it books it once."""
+        if entry.hold_id is None and not entry.drawn:
+            # What would be given back may be held by now for the next try, which is the same to the wallet
+            there = yield from self._now(entry)
+            if (there.state, there.attempt) != ("settling", entry.attempt):
+                return there
         try:
             ended = yield from self._of(entry).settle(entry)
         except TroveError as error:
