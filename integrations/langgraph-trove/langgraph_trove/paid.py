@@ -89,7 +89,7 @@ class PaidNode(Runnable[Any, Any]):
         self._guard = guard
         self._async_guard = async_guard
         self._arguments = arguments
-        self._tool: str = tool or getattr(function, "__name__", "node")
+        self._tool: str = getattr(function, "__name__", "node") if tool is None else tool
         self._vendor = vendor
         self._not_charged = not_charged
         self._refused = refused
