@@ -23,10 +23,12 @@ from trove_agents.guard.faults import (
     Run,
     Scenario,
     Sheet,
+    Stem,
     Step,
     Vendor,
     history,
     jobs,
+    killed,
     markdown,
     play,
     played,
@@ -300,6 +302,26 @@ def test_the_command_replays(tmp_path, capsys):
     assert lost.split() == ["lost", "GET", "/api/capabilities"]
     assert crash.startswith("crash")
     assert said.startswith("sound [lost GET /api/capabilities; crash")
+
+
+def test_the_command_plays_kills_and_prints_the_sheet(capsys):
+    options = ["--endings", "--histories", "3", "--kills", "2", "--workers", "1", "--seed", "1", "--markdown"]
+    assert main([*options, "--bench", "trove_agents.guard.faults.ours:GuardBench"]) == 0
+    seed, _, head, _, row = capsys.readouterr().out.splitlines()
+    assert seed.startswith("seed 1, in ")
+    assert head.startswith("| subject | runs |")
+    cells = row.strip("| ").split(" | ")
+    assert cells[0] == "trove-agents Guard"
+    assert int(cells[1]) > 3
+    assert cells[7:10] == ["0", "0", "0"]
+
+
+def test_a_life_that_fails_by_itself_says_so(tmp_path, capfd):
+    (tmp_path / "kill-1").write_text("no folder")
+    with Stem("trove_agents.guard.faults.ours:GuardBench", tmp_path) as stem:
+        with pytest.raises(RuntimeError, match="kill-1 failed"):
+            list(killed(stem, 1, 1))
+    assert "FileExistsError" in capfd.readouterr().err
 
 
 def test_the_command_says_what_is_wrong_with_a_name():

@@ -12,7 +12,7 @@ from typing import Final
 from trove_agents.guard.faults import draw, kit
 from trove_agents.guard.faults.kills import Stem, killed
 from trove_agents.guard.faults.lives import played
-from trove_agents.guard.faults.scenario import Scenario
+from trove_agents.guard.faults.scenario import ENDINGS, Scenario
 from trove_agents.guard.faults.sheet import Sheet, markdown, table
 
 OURS: Final = ("trove_agents.guard.faults.ours:GuardBench", "trove_agents.guard.faults.ours:AsyncGuardBench")
@@ -48,6 +48,13 @@ def _parser() -> argparse.ArgumentParser:
         help="what is tried; by default both guards of this package",
     )
     parser.add_argument("--histories", type=int, default=2000, metavar="N", help="drawn at random (2,000)")
+    parser.add_argument(
+        "--endings",
+        nargs="*",
+        choices=ENDINGS,
+        default=ENDINGS,
+        help="of a tool, for which every moment is tried; by default all, none for histories alone",
+    )
     parser.add_argument("--kills", type=int, default=200, metavar="N", help="processes to kill -9 (200)")
     parser.add_argument(
         "--seed", type=int, default=secrets.randbelow(10**9), metavar="N", help="draws the same again"
@@ -68,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
 def _sheet(name: str, asked: argparse.Namespace, folder: Path) -> Sheet:
     began = time.monotonic()
     sheet = Sheet(name)
-    for done in kit.play_beside(name, draw.jobs(asked.seed, asked.histories), folder, asked.workers):
+    jobs = draw.jobs(asked.seed, asked.histories, asked.endings)
+    for done in kit.play_beside(name, jobs, folder, asked.workers):
         sheet.subject = done.subject
         sheet.add_all(done)
         _progress(f"{name}: {sheet.runs:,} runs, {sheet.crashes:,} crashes, {sheet.unsound:,} unsound")
