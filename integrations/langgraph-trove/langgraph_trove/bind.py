@@ -218,7 +218,10 @@ class _Beginning:
         if place.notice is not None:
             warnings.warn(place.notice, ForeignChangeWarning, stacklevel=4)
         run = Run(self._binding, self._thread, place.clients, place.ref, self._events)
-        config = inside.with_run(self._config, run)
+        again = self._start.again
+        config = inside.with_run(
+            self._config if again is None else inside.at_checkpoint(self._config, again), run
+        )
         if not place.new or (self._given is None and not self._start.known):
             return _Begun(run, self._graph, self._given, config)
         fresh = self._start.fresh and not isinstance(self._given, Command)

@@ -60,6 +60,11 @@ def task_of(config: RunnableConfig) -> str:
     return task
 
 
+def superstep_of(config: RunnableConfig) -> str:
+    """What the running task has in common with those that run beside it."""
+    return max(checkpoints_around(config).items(), key=lambda found: len(found[0]), default=("", ""))[1]
+
+
 def saver_of(graph: Pregel[Any, Any, Any, Any], config: RunnableConfig) -> BaseCheckpointSaver[Any] | None:
     """The saver that a run uses: the graph's own, or one that its surroundings lend it."""
     found = config["configurable"].get(CONFIG_KEY_CHECKPOINTER, graph.checkpointer)
@@ -152,6 +157,27 @@ def stored(saved: CheckpointTuple, *, pending: bool) -> WorkspaceRef | None:
         if channel == CHANNEL and (pending or task == NULL_TASK_ID):
             ref = later(ref, value)
     return ref
+
+
+def broken(saved: CheckpointTuple) -> bool:
+    """Whether of parallel tasks a later one's result was stored, and that of one before it was not: the process died in
+    between. The files of the later have what both did, and only one of them would run again.
+    """
+    refs = [
+        value
+        for task, channel, value in saved.pending_writes or ()
+        if channel == CHANNEL and task != NULL_TASK_ID
+    ]
+    there = {ref["reference"] for ref in refs}
+    return any("after" in ref and ref["after"] not in there for ref in refs)
+
+
+def at_checkpoint(config: RunnableConfig | None, saved: CheckpointTuple) -> RunnableConfig:
+    """The configuration of a run that begins at a checkpoint, and does all that comes after it again."""
+    given: RunnableConfig = config or {}
+    names = ("thread_id", "checkpoint_ns", "checkpoint_id")
+    place = {name: saved.config["configurable"][name] for name in names}
+    return {**given, "configurable": {**given.get("configurable", {}), **place}}
 
 
 def functions(runnable: object) -> Iterator[object]:

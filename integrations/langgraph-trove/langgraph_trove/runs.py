@@ -70,6 +70,8 @@ class Run:
     """Whether somebody listens to custom events."""
     recorded: dict[str, tuple[WorkspaceRef, WorkspaceRef]] = field(default_factory=dict)
     """What the files were before each task that recorded, and after it."""
+    supersteps: dict[str, str] = field(default_factory=dict)
+    """The last reference that was taken in each."""
     over: bool = False
     """It has ended; a step that still runs, in a thread that cannot be stopped, is to leave nothing behind."""
 

@@ -12,6 +12,7 @@ from langgraph.pregel import Pregel
 from langgraph.types import Command, StateSnapshot
 
 from langgraph_trove import inside
+from langgraph_trove.errors import WorkspaceError
 from langgraph_trove.flows import Flow, read
 from langgraph_trove.inside import stored
 from langgraph_trove.state import CHANNEL, WorkspaceRef, later
@@ -28,6 +29,8 @@ class Start(NamedTuple):
     """Whether the run has new input, and so begins a turn."""
     latest: bool
     """Whether it begins at the end of the thread, and not at an earlier checkpoint."""
+    again: CheckpointTuple | None = None
+    """The checkpoint to begin at, so that what was finished after it is done again; None: as LangGraph would."""
 
 
 def start(
@@ -46,6 +49,14 @@ def start(
         latest = newest is None or newest.checkpoint["id"] == saved.checkpoint["id"]
     travels = addressed and not (isinstance(given, Command) and given.resume is not None)
     takes_over = not fresh and latest and not travels
+    if takes_over and inside.broken(saved):
+        if given is not None:
+            raise WorkspaceError(
+                "the process died while parallel steps were stored, and one is missing that a later one's files depend"
+                " on: go on with None, which does them again, and give the command then"
+            )
+        ref = stored(saved, pending=False)
+        return Start(ref, known=True, fresh=False, latest=False, again=saved)
     ref = stored(saved, pending=takes_over)
     forks = travels and (saved.metadata.get("source") not in ("update", "fork") or not latest)
     if not fresh and not forks and (below := inside.addressed_below(config)) is not None:

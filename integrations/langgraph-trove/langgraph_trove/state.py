@@ -1,6 +1,6 @@
 """The one channel that this integration writes: which state of which workspace a checkpoint goes with."""
 
-from typing import Annotated, Final
+from typing import Annotated, Final, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -19,6 +19,8 @@ class WorkspaceRef(TypedDict):
     the greater is the later."""
     thread: str
     """Which thread took it, by ``thread_name``."""
+    after: NotRequired[str]
+    """The reference before it, where another task of the same superstep took that: this one has what both did."""
 
 
 def later(old: WorkspaceRef | None, new: WorkspaceRef | None) -> WorkspaceRef | None:

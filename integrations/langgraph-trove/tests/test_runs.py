@@ -8,6 +8,7 @@ import threading
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, RetryPolicy, Send
+from langgraph_trove import WorkspaceError
 
 from .graphs import Crash, State, agree, astep, before, bound, config, line, step, text, wide
 
@@ -187,6 +188,38 @@ def test_e8g_what_a_failed_sibling_wrote_is_in_nobodys_reference(client):
         app.invoke(NEW, config())
     app.invoke(None, config())
     assert sorted(agree(app, client)) == list("abdx")
+
+
+def lose(saver, task):
+    """As when the process dies before one of several results is stored, which are stored in no order."""
+    for writes in saver.writes.values():
+        for key in [key for key, (_, channel, value, _) in writes.items() if channel == "log"]:
+            if saver.serde.loads_typed(writes[key][2]) == [task]:
+                for each in [each for each in writes if each[0] == key[0]]:
+                    del writes[each]
+
+
+@pytest.mark.parametrize("lost", ["b", "c"])
+def test_e8h_a_parallel_step_that_was_not_stored_though_a_later_one_was(client, saver, lost):
+    crashes, done = {"x": 1}, []
+    nodes = [step(name, crashes, before=lambda workspace, name=name: done.append(name)) for name in "bcx"]
+    app = bound(wide(step("a"), *nodes, last=step("d")), saver, client)
+    with pytest.raises(Crash):
+        app.invoke(NEW, config(), durability="sync")
+    lose(saver, lost)
+    del done[:]
+    later = done_after(app, lost)
+    if later:
+        with pytest.raises(WorkspaceError, match="go on with None"):
+            app.invoke(Command(resume=1), config())
+    app.invoke(None, config())
+    assert sorted(agree(app, client)) == list("abcdx")
+    assert sorted(done) == (list("bcx") if later else sorted([lost, "x"]))
+
+
+def done_after(app, lost):
+    """Whether a step that is stored builds on one that is not."""
+    return any("after" in (task.result or {}).get("workspace", {}) for task in app.get_state(config()).tasks)
 
 
 def test_e11_the_head_by_its_id_is_time_travel(client, saver):
