@@ -6,7 +6,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Self, TypeAlias, cast
+from typing import Any, Final, Literal, Self, TypeAlias, TypeGuard, cast
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 from langchain_core.messages import (
@@ -311,15 +311,24 @@ class _Seen:
 
 
 def _invalid(request: ToolCallRequest) -> bool:
-    """Whether the tool will not run, since its arguments are wrong: then it says so, and costs nothing."""
-    schema = None if request.tool is None else request.tool.tool_call_schema
-    if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
+    """Whether the tool will not run, since its arguments are wrong: then it says so, and costs nothing.
+
+    They are tried with what the tool itself tries them with, where those that are injected are still missing.
+    """
+    tool = request.tool
+    if tool is None or not _is_model(tool.args_schema):
         return False
     try:
-        schema.model_validate(request.tool_call["args"])
-    except ValidationError:
-        return True
+        tool.args_schema.model_validate(request.tool_call["args"])
+    except ValidationError as error:
+        shown: Any = tool.tool_call_schema
+        injected = tool.args_schema.model_fields.keys() - shown.model_fields.keys()
+        return any(each["loc"] and each["loc"][0] not in injected for each in error.errors())
     return False
+
+
+def _is_model(schema: object) -> TypeGuard[type[BaseModel]]:
+    return isinstance(schema, type) and issubclass(schema, BaseModel)
 
 
 def _key(request: ToolCallRequest, *, again: bool) -> str:

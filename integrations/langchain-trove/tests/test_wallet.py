@@ -2,12 +2,15 @@
 
 import asyncio
 from decimal import Decimal
+from typing import Annotated
 
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import ToolRetryMiddleware
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
-from langchain_core.tools import ToolException, tool
+from langchain.tools import InjectedState, ToolRuntime
+from langchain_core.tools import BaseTool, ToolException, tool
+from pydantic import BaseModel, field_validator
 from langchain_trove import NotDurable, Priced, WalletMiddleware
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
@@ -201,6 +204,52 @@ def test_wrong_arguments_cost_nothing(running, numbers, vendor):
     (told,) = answers(run(GO))
     assert told.status == "error" and "query" in told.content
     assert (numbers(), vendor.calls) == (("0", "0", "0"), [])
+
+
+class Words(BaseModel):
+    query: list[str]
+
+    @field_validator("query", mode="before")
+    @classmethod
+    def split(cls, given):
+        return given.split() if isinstance(given, str) else given
+
+
+def test_arguments_that_only_the_tool_can_read_are_paid_for(running, numbers, vendor):
+    @tool(args_schema=Words)
+    def search(query):
+        """Searches."""
+        return vendor(query)
+
+    run, _, _ = running([("search", {"query": "sea otters"})], "done", tools=[search])
+    run(GO)
+    assert (numbers(), vendor.calls) == (("0.3", "0", "0"), [["sea", "otters"]])
+
+
+def test_arguments_that_the_tool_does_not_try_are_paid_for(running, numbers, vendor):
+    class Searching(BaseTool):
+        name: str = "search"
+        description: str = "Searches."
+
+        def _run(self, query: int) -> str:
+            return vendor(query)
+
+    run, _, _ = running([("search", {"query": "otters"})], "done", tools=[Searching()])
+    run(GO)
+    assert (numbers(), vendor.calls) == (("0.3", "0", "0"), ["otters"])
+
+
+@pytest.mark.parametrize("given", [{"query": "otters"}, {"question": "otters"}])
+def test_what_is_injected_into_a_call_is_not_missed(running, numbers, vendor, given):
+    @tool
+    def search(query: str, state: Annotated[dict, InjectedState], runtime: ToolRuntime) -> str:
+        """Searches."""
+        return vendor(query)
+
+    run, _, _ = running([("search", given)], "done", tools=[search])
+    run(GO)
+    paid = "query" in given
+    assert (numbers(), len(vendor.calls)) == (("0.3" if paid else "0", "0", "0"), int(paid))
 
 
 def test_retries_within_are_one_payment(running, numbers, vendor):
