@@ -1,5 +1,6 @@
 """Paid functions: their keys, and what a repetition of a stretch of work finds."""
 
+from contextlib import suppress
 from decimal import Decimal
 
 import pytest
@@ -156,3 +157,37 @@ def test_not_charged_lets_the_same_stretch_try_again(guard, numbers, runs):
     with paying_for("r"):
         assert search() == 2
     assert numbers() == ("0.1", "0", "0")
+
+
+def test_a_call_that_failed_and_is_made_again_is_the_same_payment(guard, numbers, runs):
+    @paid("0.1", guard=guard)
+    def search():
+        runs.append(1)
+        if len(runs) == 1:
+            raise NotCharged
+        return len(runs)
+
+    for _ in range(2):  # the second time after a crash: the retry was what was paid for
+        with paying_for("r"):
+            with suppress(NotCharged):
+                search()
+            if len(runs) == 1:
+                assert search() == 2
+    assert (numbers(), len(runs)) == (("0.1", "0", "0"), 2)
+
+
+def test_it_is_not_mistaken_for_one_that_was_made_beside_it(guard, numbers):
+    @paid("0.1", guard=guard, fields=())
+    def search(ends):
+        return ends()
+
+    def first():
+        assert search(lambda: "second") == "second"
+        raise NotCharged
+
+    with paying_for("r"):
+        with pytest.raises(NotCharged):
+            search(first)
+        assert search(lambda: "first") == "first"
+        assert search(lambda: "third") == "third"
+    assert numbers() == ("0.3", "0", "0")

@@ -3,11 +3,12 @@
 import functools
 import inspect
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import Any, Final, Generic, ParamSpec, TypeVar, overload
 
 from trove_agents.guard.errors import AlreadyPaid
@@ -24,18 +25,32 @@ _DIGITS: Final = 16
 
 
 class _Scope:
-    """A stretch of an agent's work, in which the n-th of the same calls is always the n-th."""
+    """A stretch of an agent's work, in which the n-th of the same calls is always the n-th.
+
+    One that fails does not count: made again, it is the same payment.
+    """
 
     def __init__(self, name: str, step: Step | None, *, approved: bool) -> None:
         self.name, self.step, self.approved = name, step, approved
         self._calls: Counter[str] = Counter()
+        self._failed: defaultdict[str, list[int]] = defaultdict(list)
         self._lock = threading.Lock()
 
-    def key(self, tool: str, arguments: Mapping[str, Any]) -> str:
+    @contextmanager
+    def key(self, tool: str, arguments: Mapping[str, Any]) -> Iterator[str]:
         call = f"{tool}/{digest(arguments)[:_DIGITS]}"
         with self._lock:
-            self._calls[call] += 1
-            return f"{self.name}/{call}/{self._calls[call]}"
+            if failed := self._failed[call]:
+                number = heappop(failed)
+            else:
+                self._calls[call] += 1
+                number = self._calls[call]
+        try:
+            yield f"{self.name}/{call}/{number}"
+        except BaseException:
+            with self._lock:
+                heappush(self._failed[call], number)
+            raise
 
 
 _SCOPE: ContextVar[_Scope | None] = ContextVar("trove_agents_payments", default=None)
@@ -45,7 +60,8 @@ _SCOPE: ContextVar[_Scope | None] = ContextVar("trove_agents_payments", default=
 def paying_for(name: str, *, step: Step | None = None, approved: bool = False) -> Iterator[None]:
     """What paid functions in the block are paid for: their keys come from it.
 
-    A repetition of the block after a crash, under the same name, makes the same payments again, which are not paid again.
+    A repetition of the block after a crash, under the same name, makes the same payments again, which are not paid again. A
+    call that failed and is made again in the block is the same payment too.
 
     Args:
         name: What is stable over retries and restarts, such as a run and its step. At most about 150 characters.
@@ -78,7 +94,8 @@ class PaidFunction(Generic[P, R]):
     def pay(self, *args: P.args, **kwargs: P.kwargs) -> Paid[R]:
         """The result and the receipt."""
         call = functools.partial(self._function, *args, **kwargs)
-        return self._guard.pay(call, self._terms.price, **self._terms.of(self._function, args, kwargs))
+        with self._terms.of(self._function, args, kwargs) as named:
+            return self._guard.pay(call, self._terms.price, **named)
 
 
 class AsyncPaidFunction(Generic[P, R]):
@@ -95,7 +112,8 @@ class AsyncPaidFunction(Generic[P, R]):
     async def pay(self, *args: P.args, **kwargs: P.kwargs) -> Paid[R]:
         """The result and the receipt."""
         call = functools.partial(self._function, *args, **kwargs)
-        return await self._guard.pay(call, self._terms.price, **self._terms.of(self._function, args, kwargs))
+        with self._terms.of(self._function, args, kwargs) as named:
+            return await self._guard.pay(call, self._terms.price, **named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +127,9 @@ class _Terms:
     fields: Sequence[str] | None
     not_charged: Evidence | None
 
-    def of(self, function: Callable[..., Any], args: Any, kwargs: Any) -> dict[str, Any]:
-        """What the guard is told of a call."""
+    @contextmanager
+    def of(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Iterator[dict[str, Any]]:
+        """What the guard is told of a call, which is made within."""
         bound = inspect.signature(function).bind(*args, **kwargs)
         bound.apply_defaults()
         arguments = {
@@ -121,22 +140,23 @@ class _Terms:
         tool = self.tool or function.__name__
         scope = _SCOPE.get()
         if self.key is not None:
-            key = self.key(arguments)
+            keyed: AbstractContextManager[str] = nullcontext(self.key(arguments))
         elif scope is not None:
-            key = scope.key(tool, arguments)
+            keyed = scope.key(tool, arguments)
         else:
             raise LookupError(
                 f"{tool} has no key to be paid under: call it within `paying_for`, or give it `key=`"
             )
-        return {
-            "key": key,
-            "tool": tool,
-            "vendor": self.vendor,
-            "arguments": arguments,
-            "step": scope and scope.step,
-            "approved": scope is not None and scope.approved,
-            "not_charged": self.not_charged,
-        }
+        with keyed as key:
+            yield {
+                "key": key,
+                "tool": tool,
+                "vendor": self.vendor,
+                "arguments": arguments,
+                "step": scope and scope.step,
+                "approved": scope is not None and scope.approved,
+                "not_charged": self.not_charged,
+            }
 
 
 class _Decorator:
