@@ -2,7 +2,8 @@
 
 They go wherever the messages go, through any store that keeps ``ModelResponse.metadata``, and are never sent to a model.
 A response that calls tools says what the files were ``before`` and ``after`` all of its calls, and, where there are
-several, after each. Nothing here does I/O.
+several, after each. Where a response cannot be reached when its calls are made, at the end of a streamed run, the
+request that it answers says it. Nothing here does I/O.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,15 +67,15 @@ class WorkspaceStep:
 
 def record_of(message: ModelMessage) -> Record | None:
     """What a message says; None for nothing, or nothing that can be read."""
-    found = (message.metadata or {}).get(KEY) if isinstance(message, ModelResponse) else None
+    found = (message.metadata or {}).get(KEY)
     try:
         return None if found is None else _read(found)
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 
-def write(response: ModelResponse, record: Record) -> None:
-    """Lets a response say it. The metadata becomes another object: the former may be shared with the caller's."""
+def write(message: ModelMessage, record: Record) -> None:
+    """Lets a message say it. The metadata becomes another object: the former may be shared with the caller's."""
     written: dict[str, Any] = {"namespace": record.namespace, "run": record.run}
     if record.before is not None:
         written["before"] = record.before._asdict()
@@ -82,7 +83,7 @@ def write(response: ModelResponse, record: Record) -> None:
         written["after"] = record.after._asdict()
     if record.calls:
         written["calls"] = {call: point._asdict() for call, point in record.calls.items()}
-    response.metadata = {**(response.metadata or {}), KEY: written}
+    message.metadata = {**(message.metadata or {}), KEY: written}
 
 
 def standing(history: Sequence[ModelMessage], namespace: str) -> Point | None:
@@ -92,12 +93,14 @@ def standing(history: Sequence[ModelMessage], namespace: str) -> Point | None:
     to come do not either; what the others of the same response did does.
     """
     for index in reversed(range(len(history))):
-        response = history[index]
-        record = record_of(response)
+        record = record_of(history[index])
         if record is None or record.namespace != namespace:
             continue
-        assert isinstance(response, ModelResponse)
-        later = history[index + 1 :]
+        at = index if isinstance(history[index], ModelResponse) else index + 1
+        response = history[at] if at < len(history) else None
+        if not isinstance(response, ModelResponse):
+            return record.before
+        later = history[at + 1 :]
         if not response.tool_calls or any(isinstance(message, ModelResponse) for message in later):
             return record.after or record.latest(set(record.calls or ()))
         if not later:
@@ -119,8 +122,10 @@ def steps_of(history: Sequence[ModelMessage]) -> list[WorkspaceStep]:
     found: list[WorkspaceStep] = []
     count = 0
     for index, response in enumerate(history):
-        record = record_of(response)
-        if record is None or not isinstance(response, ModelResponse) or not response.tool_calls:
+        if not isinstance(response, ModelResponse) or not response.tool_calls:
+            continue
+        record = record_of(response) or (record_of(history[index - 1]) if index else None)
+        if record is None:
             continue
         if record.before is not None and not count:
             found.append(WorkspaceStep(0, index, (), record.namespace, record.before.reference_id))
@@ -145,7 +150,7 @@ def moved(
     ]
     for message in reversed(copies):
         record = record_of(message)
-        if record is not None and isinstance(message, ModelResponse):
+        if record is not None:
             write(message, Record(namespace, record.run, after=now))
             break
     return copies

@@ -23,6 +23,7 @@ from pydantic_ai.exceptions import ModelRetry, ToolFailed, ToolFailedError, Tool
 from pydantic_ai.messages import (
     InstructionPart,
     ModelMessage,
+    ModelRequest,
     ModelResponse,
     ToolCallPart,
     ToolReturnContent,
@@ -31,7 +32,7 @@ from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.toolsets import AbstractToolset
 from pydantic_ai.workspaces import WorkspaceBackend, WorkspaceRef
 
-from pydantic_ai_trove.acting import acting, label, step_of
+from pydantic_ai_trove.acting import acting, current, label, step_of
 from pydantic_ai_trove.aligning import Alignment, OnForeignChange, align, go_back
 from pydantic_ai_trove.backend import TroveWorkspaceBackend
 from pydantic_ai_trove.clients import Source, client_of, own_namespace
@@ -150,6 +151,8 @@ class TroveWorkspace(AbstractCapability[Any]):
     _backend: TroveWorkspaceBackend | None = field(init=False, repr=False, compare=False, default=None)
     _client: AsyncTroveClient | None = field(init=False, repr=False, compare=False, default=None)
     _noting: Lock = field(init=False, repr=False, compare=False, default_factory=Lock)
+    _open: list[ModelMessage] = field(init=False, repr=False, compare=False, default_factory=list)
+    """Messages that say what the files were before their calls."""
     _told: str | None = field(init=False, repr=False, compare=False, default=None)
 
     @classmethod
@@ -235,7 +238,7 @@ class TroveWorkspace(AbstractCapability[Any]):
         """Takes references before and after the calls of a response."""
         if isinstance(node, CallToolsNode):
             await self._note_after(ctx, node.model_response)
-        if isinstance(result, CallToolsNode):
+        if isinstance(result, CallToolsNode) and result.model_response.tool_calls:
             await self._note_before(ctx, result.model_response)
         return result
 
@@ -249,17 +252,17 @@ class TroveWorkspace(AbstractCapability[Any]):
         handler: WrapToolExecuteHandler,
     ) -> Any:
         """Marks what a call changes, and takes a reference after each of several."""
-        response = _response_of(ctx.messages, call)
-        if response is None or self._working(ctx) is None:
-            return await handler(args)
-        await self._note_before(ctx, response)
+        place = _place_of(ctx.messages, call)
+        if current() is not None or place is None or self._working(ctx) is None:
+            return await handler(args)  # part of another call
+        await self._note_before(ctx, place)
         with acting(step_of(ctx)):
             try:
                 result = await handler(args)
             except (ToolFailedError, ToolRetryError):  # these, too, are results that the model hears of
-                await self._note_call(ctx, response, call)
+                await self._note_call(ctx, place, call)
                 raise
-        await self._note_call(ctx, response, call)
+        await self._note_call(ctx, place, call)
         return result
 
     async def after_run(self, ctx: RunContext[Any], *, result: AgentRunResult[Any]) -> AgentRunResult[Any]:
@@ -268,10 +271,8 @@ class TroveWorkspace(AbstractCapability[Any]):
         responses = [each for each in result.all_messages() if isinstance(each, ModelResponse)]
         if namespace is None or not responses:
             return result
-        for response in responses:
-            record = record_of(response)
-            if record is not None and record.run == ctx.run_id and record.after is None:
-                await self._note_after(ctx, response)
+        for place in self._open:
+            await self._note_after(ctx, place)
         if self.hand_off is not None and (text := self.hand_off(result)) is not None:
             point = await self._leave(namespace, text, _thread(ctx), label(ctx.run_id) or "")
             record = record_of(responses[-1]) or Record(namespace, ctx.run_id or "")
@@ -378,33 +379,34 @@ class TroveWorkspace(AbstractCapability[Any]):
         return await self._refer(namespace, thread, f"{run} hand-off")
 
     # Its own
-    async def _note_before(self, ctx: RunContext[Any], response: ModelResponse) -> None:
+    async def _note_before(self, ctx: RunContext[Any], place: ModelMessage) -> None:
         namespace = self._working(ctx)
-        if namespace is None or not response.tool_calls:
+        if namespace is None:
             return
         async with self._noting:
-            record = record_of(response)
+            record = record_of(place)
             if record is not None and (record.namespace, record.run) == (namespace, ctx.run_id):
                 return
             await ctx.workspace.working_dir()  # so that it is there
             point = await self._refer(namespace, _thread(ctx), _step(ctx, "before"))
-            write(response, Record(namespace, ctx.run_id or "", before=point))
+            write(place, Record(namespace, ctx.run_id or "", before=point))
+            self._open.append(place)
 
-    async def _note_call(self, ctx: RunContext[Any], response: ModelResponse, call: ToolCallPart) -> None:
-        if len(response.tool_calls) < 2:
+    async def _note_call(self, ctx: RunContext[Any], place: ModelMessage, call: ToolCallPart) -> None:
+        if isinstance(place, ModelResponse) and len(place.tool_calls) < 2:
             return
         async with self._noting:
-            record = record_of(response)
+            record = record_of(place)
             assert record is not None, "written before the first call"
             point = await self._refer(record.namespace, _thread(ctx), _step(ctx, label(call.tool_call_id)))
-            write(response, replace(record, calls={**(record.calls or {}), call.tool_call_id: point}))
+            write(place, replace(record, calls={**(record.calls or {}), call.tool_call_id: point}))
 
-    async def _note_after(self, ctx: RunContext[Any], response: ModelResponse) -> None:
-        record = record_of(response)
-        if record is None or record.run != ctx.run_id or record.before is None:
+    async def _note_after(self, ctx: RunContext[Any], place: ModelMessage) -> None:
+        record = record_of(place)
+        if record is None or record.run != ctx.run_id or record.before is None or record.after is not None:
             return
         point = await self._refer(record.namespace, _thread(ctx), _step(ctx, "after"))
-        write(response, replace(record, after=point))
+        write(place, replace(record, after=point))
         if point.version == record.before.version:
             return
         changed = await self._compare(record.namespace, record.before.reference_id, point.reference_id)
@@ -488,13 +490,14 @@ class TroveWorkspace(AbstractCapability[Any]):
                 await client.aclose()
 
 
-def _response_of(messages: Sequence[ModelMessage], call: ToolCallPart) -> ModelResponse | None:
-    """The response that a call stands in; None: a tool made it."""
-    for message in reversed(messages):
-        if isinstance(message, ModelResponse):
-            ids = {each.tool_call_id for each in message.tool_calls}
-            return message if call.tool_call_id in ids else None
-    return None
+def _place_of(messages: Sequence[ModelMessage], call: ToolCallPart) -> ModelMessage | None:
+    """Where to note what a call does: the response that it stands in, or the request that this one answers, where it is
+    not there yet. None: a tool made the call.
+    """
+    last = next((each for each in reversed(messages) if isinstance(each, ModelResponse)), None)
+    if last is not None and any(each.tool_call_id == call.tool_call_id for each in last.tool_calls):
+        return last
+    return messages[-1] if messages and isinstance(messages[-1], ModelRequest) else None
 
 
 def _thread(ctx: RunContext[Any]) -> str:

@@ -17,7 +17,7 @@ import pytest
 from pydantic_ai import Agent, ModelMessagesTypeAdapter, capture_run_messages
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
-from pydantic_ai.models.function import FunctionModel
+from pydantic_ai.models.function import DeltaToolCall, FunctionModel
 from pydantic_ai_trove import ForeignChanges, TroveWorkspace
 from pydantic_ai_trove.records import standing
 from trove_agents import Trove
@@ -118,7 +118,8 @@ class Game:
         workspace = TroveWorkspace(self.source, tools=["write"], on_foreign_change=policy)
         capabilities = [workspace, self.saver]
         self.dice.shuffle(capabilities)
-        agent = Agent(FunctionModel(self.answer), capabilities=capabilities, retries=9)
+        model = FunctionModel(self.answer, stream_function=self.stream)
+        agent = Agent(model, capabilities=capabilities, retries=9)
         player.tools(agent, lambda: self.dice.random() < 0.15, Died)
         return agent, workspace
 
@@ -128,7 +129,31 @@ class Game:
             return ModelResponse([TextPart("said")])
         turn = sum(isinstance(message, ModelResponse) for message in messages)
         calls = [player.call(self.dice, f"{self.runs}-{turn}-{n}") for n in range(self.dice.randint(1, 3))]
-        return ModelResponse(calls)
+        words = [TextPart("said beside")] if self.dice.random() < 0.2 else []
+        return ModelResponse([*words, *calls])
+
+    async def stream(self, messages, info):
+        for n, part in enumerate((await self.answer(messages, info)).parts):
+            if isinstance(part, TextPart):
+                yield part.content
+            else:
+                yield {
+                    n: DeltaToolCall(part.tool_name, part.args_as_json_str(), tool_call_id=part.tool_call_id)
+                }
+
+    async def driven(self, agent, *arguments, **options):
+        """The messages of a run, driven in one of the ways there are."""
+        way = self.dice.choice(["run", "iter", "stream"])
+        if way == "run":
+            return (await agent.run(*arguments, **options)).all_messages()
+        if way == "iter":
+            async with agent.iter(*arguments, **options) as run:
+                async for _ in run:
+                    pass
+            return run.result.all_messages()
+        async with agent.run_stream(*arguments, **options) as streamed:
+            await streamed.get_output()
+        return streamed.all_messages()
 
     async def play(self, rounds):
         for _ in range(rounds):
@@ -173,8 +198,8 @@ class Game:
         prompt = None if waits(history) or (history and self.dice.random() < 0.5) else "go on"
         with capture_run_messages() as messages:
             try:
-                result = await agent.run(
-                    prompt, message_history=load(dump(history)), conversation_id=conversation
+                result = await self.driven(
+                    agent, prompt, message_history=load(dump(history)), conversation_id=conversation
                 )
             except Died:
                 self.deaths += 1
@@ -183,8 +208,8 @@ class Game:
             except ForeignChanges:
                 assert policy == "refuse"
                 return dump(history)
-        player.check(self.trove.client(conversation), result.all_messages())
-        return self.dice.choice([*[dump(result.all_messages())] * 3, self.dice.choice(self.saver.stored)])
+        player.check(self.trove.client(conversation), result)
+        return self.dice.choice([*[dump(result)] * 3, self.dice.choice(self.saver.stored)])
 
     def nothing_is_lost(self):
         """What others wrote is there, or in a reference that was taken before it was put back."""

@@ -15,6 +15,7 @@ from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.exceptions import ModelRetry, ToolFailed, UserError
 from pydantic_ai.messages import InstructionDeltaPart, ModelRequest, ModelResponse, ToolReturnPart
 from pydantic_ai import workspaces
+from pydantic_ai.models.function import DeltaToolCall, FunctionModel
 from pydantic_ai.workspaces import LocalWorkspaceBackend, ReadOnlyWorkspace, Workspace, WorkspaceRef
 from pydantic_ai_trove import (
     FilesChanged,
@@ -164,6 +165,23 @@ class TestRecording:
                 {"a": "1"},
                 {"a": "2"},
             ]
+
+    async def test_calls_beside_the_words_that_end_a_streamed_run(self, agent, files, heard):
+        async def stream(messages, info):
+            yield "said"
+            yield {1: DeltaToolCall("write", '{"path": "a", "content": "1"}', tool_call_id="c1")}
+            yield {2: DeltaToolCall("write", '{"path": "b", "content": "2"}', tool_call_id="c2")}
+
+        mine = agent()
+        async with mine.run_stream("go", model=FunctionModel(stream_function=stream)) as streamed:
+            assert await streamed.get_output() == "said"
+        history = stored(streamed.all_messages())
+        steps = TroveWorkspace.steps(history)
+        assert [(each.messages, each.tools) for each in steps] == [(1, ()), (3, ("write", "write"))]
+        assert files(steps[1].namespace, steps[1].reference_id) == {"a": "1", "b": "2"}
+        await mine.run("on", message_history=history)
+        assert files(steps[1].namespace) == {"a": "1", "b": "2"}
+        assert not [event for event in heard.events if isinstance(event, FilesFound)]
 
     def test_synchronous_runs(self, agent, files):
         with asyncio.Runner() as runner:
