@@ -411,3 +411,23 @@ def test_a_tool_that_goes_on_meanwhile_is_not_written_off(guarding, wallet, jour
             guarding(journal=Stale(journal, waiting)).resolve("k", "write-off")
         assert numbers() == ("0", "0.3", "0")
     assert (numbers(), journal.find(wallet.id, "k").note) == (("0.3", "0", "0"), None)
+
+
+def test_a_tool_that_waits_after_recover_took_it_for_left_behind_goes_on_all_the_same(guarding, numbers):
+    guard = guarding(signals=(Stopped,))
+    with pytest.raises(Stopped), guard.authorize("0.30", key="k"):
+        assert [receipt.state for receipt in guard.recover()] == ["in_doubt"]
+        raise Stopped
+    assert guard.pay(lambda: 7, "0.30", key="k").result == 7
+    assert numbers() == ("0.3", "0", "0")
+
+
+def test_what_the_next_payment_cannot_book_is_loud_too(guard, wallets, wallet, road, state):
+    road.lose("capture", done=False)
+    with guard.authorize("0.30", key="k") as payment:
+        pass
+    wallets.void(payment.receipt.hold_id)
+    wallets.update_wallet(wallet.id, budget_limit_usd="0.2")
+    with pytest.warns(UnsettledWarning, match="'k'"):
+        guard.pay(lambda: 1, "0.1", key="l")
+    assert state() == "in_doubt"

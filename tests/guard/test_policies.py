@@ -115,3 +115,18 @@ def test_a_policy_that_denies_is_not_passed_by_a_yes_to_something_else(guarding)
         raise TimeoutError
     with pytest.raises(PaymentDenied, match="too late"):
         guard.pay(ran, "0.30", key="l", tool="t", approved=True)
+
+
+def test_a_payment_whose_approval_has_served_another_meanwhile_is_over(
+    guarding, wallets, wallet, road, numbers
+):
+    guard = guarding(policy=ask_above("0.10"))
+    with pytest.raises(ApprovalNeeded) as needed:
+        guard.pay(ran, "0.30", key="k")
+    given = wallets.approve(needed.value.approval.id)
+    road.lose("holds", done=False)
+    with pytest.raises(TroveConnectionError):
+        guard.pay(ran, "0.30", key="k")
+    wallets.void(wallets.hold(wallet.id, "0.30", approval=given).id)
+    assert [receipt.state for receipt in guard.recover()] == ["denied"]
+    assert numbers() == ("0", "0", "0")

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from trove_agents.client import approvals, holds, wallets
 from trove_agents.client.approvals import WalletApproval
-from trove_agents.errors import BudgetExceededError, NotSupported, TroveError
+from trove_agents.errors import NotSupported, TroveAuthError, TroveError
 from trove_agents.guard.driving import GuardFlow, ask
 from trove_agents.guard.errors import ApprovalNeeded, PaymentConflict, PaymentDenied
 from trove_agents.guard.prices import micros
@@ -199,9 +199,10 @@ class Holds:
             try:
                 entry = replace(entry, hold_id=(yield from self._hold(entry)))
             except TroveError as error:
-                if not isinstance(error, BudgetExceededError) and error.code != _ANOTHERS:
+                if isinstance(error, TroveAuthError) or not refuses(error):
                     raise
-                entry = replace(entry, hold_id=(yield from self._open_hold(entry)))
+                if error.code == _ANOTHERS:
+                    entry = replace(entry, hold_id=(yield from self._open_hold(entry)))
         if entry.hold_id is None:
             # Not voided: the next try is the same one, which finds a request that was late, or another journal's
             return entry.to("denied")

@@ -121,11 +121,7 @@ class Payments:
             if not refuses(error):
                 self._left[settling.key] = settling
                 return settling
-            warnings.warn(
-                f"the payment {entry.key!r} could not be booked and is in doubt: {error}",
-                UnsettledWarning,
-                stacklevel=2,
-            )
+            _warn_unbooked(settling, error)
             return (yield from self._now(settling))
 
     def doubt(self, entry: Entry, why: str, result: bytes | None = None) -> GuardFlow[Entry]:
@@ -137,7 +133,7 @@ class Payments:
 
     def wait(self, entry: Entry, why: str) -> GuardFlow[Entry]:
         """The tool stopped to wait for somebody: the hold stays for when it runs again."""
-        return (yield from self._move(entry, ("running",), "waiting", note=why))
+        return (yield from self._move(entry, ("running", "in_doubt"), "waiting", note=why))
 
     def those(self, *states: State) -> GuardFlow[list[Entry]]:
         """Payments in some states, oldest first."""
@@ -258,6 +254,7 @@ class Payments:
                     if not refuses(error):
                         self._left[key] = entry
                         return
+                    _warn_unbooked(entry, error)
 
     def _needs_a_person(self, wanted: Entry, proposal: Proposal) -> GuardFlow[str]:
         """Why; empty if not.
@@ -445,6 +442,12 @@ def _charged(said: object, entry: Entry) -> int | None:
     if (charged := micros(said)) > entry.micros:
         raise ValueError(f"${said} is more than was held")
     return charged
+
+
+def _warn_unbooked(entry: Entry, error: TroveError) -> None:
+    if entry.settle_micros:
+        said = f"the payment {entry.key!r} could not be booked and is in doubt: {error}"
+        warnings.warn(said, UnsettledWarning, stacklevel=2)
 
 
 def _replaced(journal: Journal, before: Entry, after: Entry, *, durable: bool = True) -> Any:

@@ -21,8 +21,8 @@ FOLLOWS: Final[Mapping[State, frozenset[State]]] = {
     "waiting": frozenset({"running", "settling", "in_doubt"}),
     # "denied": it was to be held, or bought in advance, and was not. "settling": as of "voided"
     "settling": frozenset({"settling", "captured", "voided", "in_doubt", "written_off", "denied"}),
-    # Told here, or answered in the wallet by somebody else
-    "in_doubt": frozenset({"settling", "captured", "voided", "written_off"}),
+    # Told here, or answered in the wallet by somebody else. "waiting": its tool ran all the time, and has stopped now
+    "in_doubt": frozenset({"settling", "captured", "voided", "written_off", "waiting"}),
     "captured": frozenset(),
     "written_off": frozenset(),
     # Nothing was charged, for certain: the same payment may be tried anew. "settling": a tool that ran meanwhile
