@@ -232,7 +232,7 @@ class _Call:
             "not_charged": priced.not_charged,
         }
         self.question = Question(
-            asks=asks, tool=called["name"], arguments=called["args"], vendor=priced.vendor
+            asks=asks, tool=called["name"], arguments=called["args"], vendor=priced.vendor, price=priced.price
         )
 
     def watching(self, payment: Payment) -> "_Seen":

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from langgraph.types import interrupt
 
-from trove_agents.guard import ApprovalNeeded, Payment, PaymentDenied
+from trove_agents.guard import ApprovalNeeded, Payment, PaymentDenied, Price, highest_usd
 
 _ASKED: Final = "its tool waits for somebody; the payment was asked for before"
 
@@ -22,13 +22,26 @@ class Question:
         tool: What is paid for.
         arguments: Of the tool.
         vendor: Who is paid.
+        price: What it costs.
     """
 
     def __init__(
-        self, *, asks: bool, tool: str, arguments: Mapping[str, Any] | None, vendor: str | None
+        self,
+        *,
+        asks: bool,
+        tool: str,
+        arguments: Mapping[str, Any] | None,
+        vendor: str | None,
+        price: Price,
     ) -> None:
         self._asks = asks
-        self._said = {"type": "payment", "tool": tool, "arguments": arguments, "vendor": vendor}
+        self._price = price
+        self._said: dict[str, Any] = {
+            "type": "payment",
+            "tool": tool,
+            "arguments": arguments,
+            "vendor": vendor,
+        }
         self._answered = False
         self.over = False
         """Whether the tool was run: what is raised then is its own."""
@@ -40,7 +53,7 @@ class Question:
             **self._said,
             "reason": str(needed),
             "approval_id": None if approval is None else approval.id,
-            "max_amount_usd": None if approval is None else str(approval.max_amount_usd),
+            "max_amount_usd": str(highest_usd(self._price, self._said["arguments"])),
         }
 
     def ask(self, needed: ApprovalNeeded) -> None:

@@ -201,7 +201,13 @@ class PaidNode(Runnable[Any, Any]):
         return update
 
     def _question(self, named: Mapping[str, Any]) -> Question:
-        return Question(asks=self._asks, tool=self._tool, arguments=named["arguments"], vendor=self._vendor)
+        return Question(
+            asks=self._asks,
+            tool=self._tool,
+            arguments=named["arguments"],
+            vendor=self._vendor,
+            price=self._price,
+        )
 
     def _ask(self, question: Question, needed: ApprovalNeeded) -> None:
         """Stops the run with a question; returns when it was answered with yes."""
