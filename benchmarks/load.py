@@ -30,6 +30,7 @@ class Caller:
         self._post(f"/api/holds/{held['hold']['id']}/capture", {})
 
     def close(self) -> None:
+        """Until the next call, which opens again."""
         self._http.close()
 
     def _post(self, path: str, body: dict[str, object]) -> dict[str, dict[str, int]]:

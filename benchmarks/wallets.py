@@ -240,6 +240,7 @@ class Served(Payer):
     def together(
         self, operation: str, *, wallets: int, clients: int, seconds: float
     ) -> tuple[float, list[float]]:
+        self._alone.close()  # it opens again by itself, where the server would not wait so long
         each = clients // PROCESSES
         command = [sys.executable, str(Path(__file__).with_name("load.py")), self._url, self._key, operation]
         command += [str(number) for number in (each, seconds, self.first, wallets)]
