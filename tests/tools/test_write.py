@@ -32,11 +32,35 @@ def test_edits_that_fit_nothing_change_nothing(client, use, old, words):
 
 def test_edits_of_what_is_no_text_to_edit(client, use):
     client.upload("a.bin", b"\0\xff")
-    client.write("b.txt", "x" * 1_100_000)
-    for path, words in [("a.bin", "is binary"), ("b.txt", "is over 1 MB")]:
-        with pytest.raises(TroveError, match=words) as caught:
-            use("edit", path=path, old="x", new="y")
+    client.upload("b.txt", b"x" * 1_100_000 + b"\xff")
+    for path in ("a.bin", "b.txt"):
+        with pytest.raises(TroveError, match="is binary") as caught:
+            use("edit", path=path, old="x", new="y", all=True)
         assert "with a command" in for_model(caught.value)
+    assert client.read_bytes("b.txt").endswith(b"x\xff")
+
+
+@pytest.mark.parametrize("size", [1_100_000, 10_500_000])
+def test_edits_of_long_texts(client, use, size):
+    client.upload("a.txt", b"x" * size + b"end")
+    assert use("edit", path="a.txt", old="end", new="END").value.size_bytes == size + 3
+    assert client.read_bytes("a.txt") == b"x" * size + b"END"
+
+
+def test_edits_keep_the_ends_of_lines(client, use):
+    client.write("a.txt", "one\r\ntwo\r\n")
+    use("edit", path="a.txt", old="one\ntwo", new="1\n2")
+    assert client.read_text("a.txt") == "1\r\n2\r\n"
+    client.write("a.txt", "one\ntwo\n")
+    use("edit", path="a.txt", old="one\r\ntwo", new="1\r\n2")
+    assert client.read_text("a.txt") == "1\n2\n"
+
+
+def test_text_that_utf8_cannot_carry_is_the_models_to_change(client, use):
+    client.write("a.txt", "one")
+    with pytest.raises(TroveError, match="lone surrogate") as caught:
+        use("edit", path="a.txt", old="one", new="\ud800")
+    assert for_model(caught.value)
 
 
 def between(client, change, *, times):

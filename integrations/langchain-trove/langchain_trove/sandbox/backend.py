@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from deepagents.backends.protocol import (
     DeleteResult,
@@ -26,7 +26,7 @@ from langchain_trove import exchange
 from langchain_trove.clients import Clients, Source
 from langchain_trove.exchange import Exchange, call
 from langchain_trove.sandbox.places import OUTSIDE, ROOT, place_of, refusal, relative
-from langchain_trove.sandbox.results import code, edited, info, lines_of, told, with_absolute_paths
+from langchain_trove.sandbox.results import code, edit_refused, info, lines_of, told, with_absolute_paths
 from trove_agents import (
     BytesContent,
     ExecResult,
@@ -36,16 +36,16 @@ from trove_agents import (
     NotSupported,
     TroveError,
     TroveNotFoundError,
-    TrovePreconditionError,
     TroveTimeoutError,
 )
+from trove_agents.tools import CATALOG, ToolResult
 
 T = TypeVar("T")
 
 _TIMED_OUT: Final = 124
 """As the command ``timeout`` says it."""
-_EDITS: Final = 5
-"""How often an edit is made anew because another changed the file meanwhile."""
+_WRITTEN: Final = 2_500_000
+"""Characters of a text that is written as text; longer ones are uploaded."""
 
 
 class TroveSandbox(BaseSandbox):
@@ -235,9 +235,17 @@ class TroveSandbox(BaseSandbox):
         return read
 
     def _write(self, path: str, content: str) -> Exchange[WriteResult]:
-        result = yield from self._upload(path, content.encode("utf-8"))
-        if result.error is not None:
-            return WriteResult(error=f"Failed to write file '{path}': {result.error}")
+        place = relative(path)
+        failed = f"Failed to write file '{path}'"
+        if place is None:
+            return WriteResult(error=f"{failed}: {refusal(path)}")
+        try:
+            if len(content) > _WRITTEN:
+                yield call("upload", place, content.encode())
+            else:
+                yield call("write", place, content)
+        except TroveError as error:
+            return WriteResult(error=f"{failed}: {code(error)}")
         return WriteResult(path=path)
 
     def _edit(self, path: str, old: str, new: str, *, replace_all: bool) -> Exchange[EditResult]:
@@ -246,13 +254,12 @@ class TroveSandbox(BaseSandbox):
         place = relative(path)
         if place is None:
             return EditResult(error=f"Error: Permission denied editing file '{path}': {OUTSIDE}")
+        wanted = {"path": place, "old": old, "new": new, "all": replace_all}
         try:
-            done = yield from _edit_at(place, old, new, replace_all=replace_all)
-        except TroveNotFoundError:
-            return EditResult(error=f"Error: File '{path}' not found")
+            done: ToolResult[Any] = yield call("run", CATALOG["edit"].call(wanted))
         except TroveError as error:
-            return EditResult(error=f"Error editing file '{path}': {told(error)}")
-        return EditResult(error=done) if isinstance(done, str) else EditResult(path=path, occurrences=done)
+            return EditResult(error=edit_refused(error, path, old))
+        return EditResult(path=path, occurrences=done.value.replaced)
 
     def _delete(self, path: str) -> Exchange[DeleteResult]:
         place = relative(path)
@@ -331,30 +338,3 @@ def _unreadable(place: str) -> Exchange[bool]:
     except NotSupported:
         return False
     return stat.kind == "file" and not stat.mode & 0o444
-
-
-def _edit_at(place: str, old: str, new: str, *, replace_all: bool) -> Exchange[int | str]:
-    """How often it was replaced, or why it cannot be."""
-    for left in reversed(range(_EDITS)):
-        found: FileContent = yield call("read_file", place)
-        if found.encoding == "binary":
-            return f"Error: File '/{place}' is not a text file"
-        data = (yield from _whole(place)) if found.truncated else (found.content or "").encode()
-        if data is None:
-            return f"Error: File '/{place}' is over 100 MB"
-        try:
-            text = data.decode()
-        except UnicodeDecodeError:  # further on than the server looked
-            return f"Error: File '/{place}' is not a text file"
-        result = edited(text, old, new, replace_all=replace_all)
-        if isinstance(result, str):
-            return result
-        after, count = result
-        try:
-            yield call("upload", place, after.encode(), if_match=found.etag)
-        except TrovePreconditionError:
-            if not left:
-                raise
-        else:
-            return count
-    raise AssertionError("the last attempt returns or raises")

@@ -86,20 +86,17 @@ def _fitting(lines: list[str]) -> tuple[str, int]:
     return content + TRUNCATION_MSG, max(content.count("\n"), 1)
 
 
-def edited(text: str, old: str, new: str, *, replace_all: bool) -> tuple[str, int] | str:
-    """The text after an edit and how often it was made, or why it cannot be.
-
-    Reading shows no carriage returns, so what is to be replaced is looked for with the file's own ends of lines as well.
-    """
-    unix = old.replace("\r\n", "\n"), new.replace("\r\n", "\n")
-    dos = unix[0].replace("\n", "\r\n"), unix[1].replace("\n", "\r\n")
-    for wanted, instead in ((old, new), dos, unix):
-        count = text.count(wanted)
-        if count > 1 and not replace_all:
-            return f"Error: String '{old}' appears multiple times. Use replace_all=True to replace all occurrences."
-        if count:
-            return text.replace(wanted, instead), count
-    return f"Error: String not found in file: '{old}'"
+def edit_refused(error: TroveError, path: str, old: str) -> str:
+    """Why an edit was not made."""
+    if error.code == "text-missing":
+        return f"Error: String not found in file: '{old}'"
+    if error.code == "text-ambiguous":
+        return (
+            f"Error: String '{old}' appears multiple times. Use replace_all=True to replace all occurrences."
+        )
+    if isinstance(error, TroveNotFoundError):
+        return f"Error: File '{path}' not found"
+    return f"Error editing file '{path}': {told(error)}"
 
 
 def with_absolute_paths(result: GrepResult) -> GrepResult:

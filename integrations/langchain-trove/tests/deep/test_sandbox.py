@@ -155,14 +155,16 @@ def test_edits_of_large_files(sandbox, client):
     assert sandbox.edit("/workspace/a.txt", "end", "END").occurrences == 1
     assert client.read_bytes("a.txt").endswith(b"xEND")
     client.upload("a.txt", b"x" * 2_000_000 + b"\xff")
-    assert "is not a text file" in sandbox.edit("/workspace/a.txt", "x", "y", replace_all=True).error
+    assert "is binary" in sandbox.edit("/workspace/a.txt", "x", "y", replace_all=True).error
     assert client.read_bytes("a.txt").endswith(b"x\xff")
     assert sandbox.read("/workspace/a.txt", 0, 2).file_data["content"].startswith("xxx")
 
 
 def test_edits_that_cannot_be(sandbox, client):
     client.upload("a.bin", b"\0\xff")
-    assert "is not a text file" in sandbox.edit("/workspace/a.bin", "a", "b").error
+    assert "is binary" in sandbox.edit("/workspace/a.bin", "a", "b").error
+    assert "lone surrogate" in sandbox.write("/workspace/a.txt", "\ud800").error
+    assert sandbox.edit("/workspace/none", "a", "b").error == "Error: File '/workspace/none' not found"
     assert "cannot be empty" in sandbox.edit("/workspace/a.bin", "", "b").error
 
 
@@ -232,7 +234,8 @@ class PublicServer:
         answers = {
             "/v1/files": b'{"entries": [], "truncated": true, "path": "workspace"}',
             "/v1/files/content": b'{"path": "workspace/a", "size_bytes": 3, "modified_at": "", "encoding": "utf-8", "content": "one"}',
-            "/files/a": b'{"path": "workspace/a", "size_bytes": 3}' if request.method == "PUT" else b"one",
+            "/write": b'{"path": "workspace/a", "size_bytes": 3}',
+            "/files/a": b"one",
         }
         return Reply(200, {}, answers[request.path])
 
