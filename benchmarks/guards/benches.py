@@ -4,6 +4,7 @@ Each has two benches: as documented, and ``...Careful``, with what an applicatio
 unknown: it keeps what was reserved as spent, except where the tool says that nothing was charged.
 """
 
+import asyncio
 import contextvars
 import json
 import logging
@@ -24,6 +25,8 @@ from trove_agents.guard.faults.ours import AsyncGuardBench, GuardBench
 logging.disable()  # each tool that raises would be told of
 
 CRASH = frozenset({"crash"})
+RAISED = (Exception, asyncio.CancelledError)
+"""By a tool. A crash is neither."""
 
 
 class Ours(GuardBench):
@@ -174,7 +177,7 @@ class FiGuardSubject(Subject):
         ).raise_if_denied()
         try:
             result = tool()
-        except Exception as error:
+        except RAISED as error:
             if not self.keeps(error):
                 self.told("fail", lambda: self.client.fail_event(asked.event_id, reason="TOOL_ERROR"))
             else:
@@ -298,7 +301,7 @@ class CyclesSubject(Subject):
         def call():
             try:
                 return tool()
-            except Exception as error:
+            except RAISED as error:
                 if self.keeps(error):
                     return error  # it returns, so the estimate is committed
                 raise
@@ -307,7 +310,7 @@ class CyclesSubject(Subject):
         self.moments.reached("before the reservation")
         result = guarded()
         self.moments.reached("after the commit")
-        if isinstance(result, Exception):
+        if isinstance(result, RAISED):
             raise result
         return result
 

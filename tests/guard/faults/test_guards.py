@@ -11,6 +11,7 @@ import pytest
 from trove_agents.guard.faults import (
     ENDINGS,
     Crashes,
+    Pairs,
     Sheet,
     Stem,
     jobs,
@@ -56,6 +57,19 @@ def test_ten_thousand_crashes(bench, name, folder):
     if not SOAK:
         assert sheet.crashes >= ENOUGH[name]
         assert sheet.took and sheet.spent and sheet.in_doubt
+
+
+def test_payments_in_advance(folder):
+    asked = [
+        *jobs(SEED, 20 * SOAK or 150, ()),
+        *(Pairs("returns", what) for what in ("lost", "twice", "garbled", "rival-pays")),
+    ]
+    sheet = Sheet("PrepaidGuardBench")
+    for done in play_beside(OURS + "PrepaidGuardBench", asked, folder, 2):
+        sheet.add_all(done)
+    print(f"seed {SEED}\n{sheet}")
+    assert sheet.sound, sheet.examples[0]
+    assert sheet.took and sheet.spent and sheet.in_doubt
 
 
 @pytest.mark.parametrize("half", [0, 1])

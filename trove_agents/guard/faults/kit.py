@@ -1,8 +1,10 @@
 """The kit at work: many scenarios in this process and others, and processes that are really killed."""
 
 import importlib
+import logging
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import count
@@ -79,6 +81,8 @@ _here: list[tuple[Bench, Path]] = []
 
 def _begin(name: str, folder: Path) -> None:
     """In a new process: its bench."""
+    logging.disable()  # thousands of guards would say the same; what they warn of, the sheet counts
+    warnings.simplefilter("ignore")
     own = Path(tempfile.mkdtemp(dir=folder))
     _here.append((maker(name)(own / "bench"), own))
 

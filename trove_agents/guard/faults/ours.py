@@ -4,12 +4,16 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from decimal import Decimal
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from trove_agents.client.clients import AsyncWalletClient, WalletClient
 from trove_agents.client.retry import Retries
+from trove_agents.client.transport import Outgoing, Reply, StreamedReply, Transport
 from trove_agents.client.wallets import AsyncWallet, Wallet
 from trove_agents.embedded import (
     Trove,
@@ -19,7 +23,7 @@ from trove_agents.guard.faults.scenario import PRICES
 from trove_agents.guard.faults.seams import AsyncFaultyTransport, FaultyJournal, FaultyTransport, Late
 from trove_agents.guard.faults.subject import Books, Declined, Place
 from trove_agents.guard.guard import AsyncGuard, Guard
-from trove_agents.guard.journal import SqliteJournal
+from trove_agents.guard.journal import Journal, SqliteJournal
 from trove_agents.guard.states import Receipt
 
 T = TypeVar("T")
@@ -27,6 +31,7 @@ T = TypeVar("T")
 _JOURNAL: Final = "payments.db"
 _KEY: Final = "key-of-the-cases"
 _AT_ONCE: Final = Retries(attempts=3, first_wait=0.0)
+_NOT_THERE: Final = b'{"success":false,"message":"not found"}'
 _JUMP_NS: Final = 2 * 3600 * 10**9
 """Longer than any hold of the guard's lasts."""
 
@@ -71,7 +76,7 @@ class _Served:
         found = self._wallet.balance()
         return Books(found.total_spent, found.held_usd, found.in_doubt_usd)
 
-    def _transport(self) -> Any:
+    def _transport(self) -> Transport:
         return self._trove.transport()
 
     def _begin(self, place: Place) -> None:
@@ -105,6 +110,36 @@ class GuardBench(_Served):
         journal = SqliteJournal(place.folder / _JOURNAL)
         guard = Guard(Wallet(client, self._wallet.id, place.name), journal=FaultyJournal(journal, moments))
         return GuardSubject(guard, journal, self.books)
+
+
+class PrepaidGuardBench(GuardBench):
+    """``Guard`` on a server with the public wallet service's calls alone, where it buys in advance.
+
+    What it does not promise there is left out: requests that are late for longer than ``quiet_seconds``, another
+    journal. Nor is the power cut, since what is drawn from credit cannot be undone at the seam.
+    """
+
+    name = "trove-agents Guard, in advance"
+    faults = ALL - {"late", "arrives", "stranger-pays", "power-fails"}
+
+    def open(self, place: Place, moments: Moments) -> "GuardSubject":
+        """See :meth:`Bench.open`."""
+        self._begin(place)
+        journal = SqliteJournal(place.folder / _JOURNAL)
+        looking = self._guard(place, Moments(), journal)
+
+        def books() -> Books:
+            bought, in_doubt = self._wallet.balance().total_spent, looking.in_doubt_usd()
+            return Books(bought - looking.credit_usd() - in_doubt, in_doubt=in_doubt)
+
+        return GuardSubject(self._guard(place, moments, FaultyJournal(journal, moments)), journal, books)
+
+    def _guard(self, place: Place, moments: Moments, journal: Journal) -> Guard:
+        transport = FaultyTransport(
+            lambda: _Plain(self._transport()), moments, self._late, retries=place.resends
+        )
+        client = WalletClient(self._key, transport=transport, retries=_AT_ONCE)
+        return Guard(Wallet(client, self._wallet.id, place.name), journal=journal, quiet_seconds=0)
 
 
 class GuardSubject:
@@ -226,6 +261,27 @@ class AsyncGuardSubject:
     def close(self) -> None:
         """See :meth:`Subject.close`."""
         self._journal.close()
+
+
+class _Plain:
+    """The server as if it had the public calls alone: it says nothing of itself, and knows no key of a call."""
+
+    retries = False
+
+    def __init__(self, inner: Transport) -> None:
+        self._inner = inner
+
+    def send(self, request: Outgoing) -> Reply:
+        if request.path == "/api/capabilities":
+            return Reply(HTTPStatus.NOT_FOUND, {"content-type": "application/json"}, _NOT_THERE)
+        kept = tuple(pair for pair in request.headers if pair[0].lower() != "idempotency-key")
+        return self._inner.send(replace(request, headers=kept))
+
+    def stream(self, request: Outgoing) -> AbstractContextManager[StreamedReply]:
+        return self._inner.stream(request)
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 def _serve(folder: Path) -> Trove:
