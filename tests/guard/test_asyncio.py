@@ -133,3 +133,28 @@ async def test_a_tool_that_is_called_off_before_it_goes_on_waits_as_before(handl
     )
     await paying(lambda: None)
     assert await counted(handle) == (Decimal("0.3"), 0, 0)
+
+
+@pytest.mark.parametrize("by", ["AsyncGuard", "Guard"])
+async def test_a_cancellation_is_not_lost_in_a_refusal(handle, trove, journal, by):
+    loop, paying = asyncio.get_running_loop(), []
+
+    def moments(name):
+        if name == "after find" and paying:
+            loop.call_soon_threadsafe(paying[0].cancel)
+
+    if by == "AsyncGuard":
+        authorize = AsyncGuard(handle, journal=Slow(journal, moments)).authorize
+    else:
+        wallet = await asyncio.to_thread(trove.wallet, handle.agent_id, budget_usd=1)
+        authorize = Guard(wallet, journal=Slow(journal, moments)).aauthorize
+
+    async def pay():
+        async with authorize("0.3", key="k"):
+            pass
+
+    await pay()
+    paying.append(asyncio.create_task(pay()))
+    await asyncio.wait(paying)
+    assert paying[0].cancelled()
+    assert await counted(handle) == (Decimal("0.3"), 0, 0)

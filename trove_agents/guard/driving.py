@@ -98,11 +98,13 @@ async def arun(client: AsyncWalletClient, flow: GuardFlow[T]) -> T:
                 step = flow.throw(error)
             else:
                 step = flow.send(result)
-    except StopIteration as stop:
+    except Exception as end:
         if cancelled:
             raise asyncio.CancelledError from None
-        value: T = stop.value
-        return value
+        if isinstance(end, StopIteration):
+            value: T = end.value
+            return value
+        raise
 
 
 def _done(client: WalletClient, step: Do[Any] | Ask[Any] | Consult | Pause) -> Any:
@@ -130,7 +132,7 @@ async def _adone(client: AsyncWalletClient, step: Ask[Any] | Consult | Pause) ->
 
 
 async def whole(action: Callable[[], T]) -> tuple[T, bool]:
-    """What an action returns, and whether a cancellation came meanwhile."""
+    """What an action returns, and whether a cancellation came meanwhile. Where it fails, that is raised instead."""
     task = asyncio.ensure_future(asyncio.to_thread(action))
     cancelled = False
     while not task.done():
@@ -138,6 +140,8 @@ async def whole(action: Callable[[], T]) -> tuple[T, bool]:
             await asyncio.wait({task})
         except asyncio.CancelledError:
             cancelled = True
+    if cancelled and (error := task.exception()) is not None:
+        raise asyncio.CancelledError from error
     return task.result(), cancelled
 
 

@@ -158,7 +158,8 @@ class _Till:
             except (ApprovalRequired, CallDeferred):
                 payment.wait()
                 raise
-            payment.keep(to_jsonable_python(_value(result)))
+            with suppress(Exception):  # what the result looks like must not put the payment in doubt
+                payment.keep(to_jsonable_python(_value(result)))
             payment.meter(call.priced.price, _value(result))
         if (receipt := payment.receipt) is None:
             return result

@@ -22,6 +22,7 @@ from pydantic_ai import (
 from pydantic_ai.capabilities import HandleDeferredToolCalls
 from pydantic_ai.exceptions import UserError
 from pydantic_ai.models.function import DeltaToolCall, FunctionModel
+from pydantic_ai.toolsets import WrapperToolset
 from pydantic_ai.usage import RequestUsage
 from pydantic_ai_trove import PaymentWaits, Priced, Spent, TroveWallet, UnpricedModelWarning, WalletToolset
 from trove_agents import BudgetExceededError, Trove
@@ -364,6 +365,29 @@ async def test_a_metered_tool_that_returns_more_than_a_value(guarding, shop, num
     (part,) = returned(await agent_of(Script([call("a")], "done"), shop, wallet).run("go"))
     assert (part.metadata["own"], part.metadata["receipt"]["charged_usd"]) == (1, "0.05")
     assert numbers() == ("0.05", "0", "0")
+
+
+async def test_a_result_that_is_no_json_is_paid_all_the_same(guarding, wallet, numbers):
+    class Page:
+        """What only the program can use."""
+
+    async def buy(name, args, ctx, tool):
+        return Page()
+
+    inner = FunctionToolset(id="shop")
+    inner.add_function(Shop().buy, name="buy")
+    inner.call_tool = buy
+    toolset = WalletToolset(inner, guarding(), {"buy": "0.3"})
+    given = []
+
+    class Watching(WrapperToolset):
+        async def call_tool(self, *args):
+            given.append(await super().call_tool(*args))
+            return "done"
+
+    await Agent(FunctionModel(Script([call("a")], "done")), toolsets=[Watching(toolset)]).run("go")
+    assert type(given[0].return_value) is Page
+    assert numbers() == ("0.3", "0", "0")
 
 
 async def test_the_model_sees_prices_and_what_is_left(guarding, shop):
