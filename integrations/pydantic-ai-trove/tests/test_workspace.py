@@ -132,6 +132,20 @@ class TestRecording:
         assert step.call == "0-0"
         assert (step.thread, step.run, step.step) == (client.namespace, result.run_id, "1")
 
+    async def test_calls_at_the_same_time(self, agent, files):
+        mine = agent([("slow", {"path": "a"}), ("slow", {"path": "b"}), ("slow", {"path": "c"})])
+        begun = asyncio.Barrier(3)
+
+        @mine.tool
+        async def slow(ctx: RunContext[None], path: str) -> str:
+            await begun.wait()
+            await ctx.workspace.write_text(path, path)
+            return path
+
+        result = await mine.run("go")
+        _, step = TroveWorkspace.steps(stored(result.all_messages()))
+        assert files(step.namespace, step.reference_id) == {"a": "a", "b": "b", "c": "c"}
+
     async def test_what_changes_nothing_is_no_news(self, agent, heard):
         mine = agent([("look", {})], [put("a", "1")], [("look", {})])
 
