@@ -2,8 +2,8 @@
 
 They go wherever the messages go, through any store that keeps ``ModelResponse.metadata``, and are never sent to a model.
 A response that calls tools says what the files were ``before`` and ``after`` all of its calls, and, where there are
-several, after each. Where a response cannot be reached when its calls are made, at the end of a streamed run, the
-request that it answers says it. Nothing here does I/O.
+several, after each. Where a response cannot be reached when its calls are made, at the end of a streamed run, a message
+before it says it. Nothing here does I/O.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,9 @@ from pydantic_ai.messages import (
 PROVIDER: Final = "trove"
 """Of the references to workspaces; their ``id`` is the namespace."""
 KEY: Final = "trove"
-"""In the metadata of a response."""
+"""In the metadata of a response: what it says of its own calls."""
+NEXT: Final = "trove_next"
+"""In the metadata of a message: what it says of the calls of the response that comes next."""
 
 
 class Point(NamedTuple):
@@ -65,16 +67,16 @@ class WorkspaceStep:
     """What the files were, for ``at=`` of what reads, ``diff``, ``fork`` and ``restore_to``."""
 
 
-def record_of(message: ModelMessage) -> Record | None:
+def record_of(message: ModelMessage, key: str = KEY) -> Record | None:
     """What a message says; None for nothing, or nothing that can be read."""
-    found = (message.metadata or {}).get(KEY)
+    found = (message.metadata or {}).get(key)
     try:
         return None if found is None else _read(found)
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 
-def write(message: ModelMessage, record: Record) -> None:
+def write(message: ModelMessage, record: Record, key: str = KEY) -> None:
     """Lets a message say it. The metadata becomes another object: the former may be shared with the caller's."""
     written: dict[str, Any] = {"namespace": record.namespace, "run": record.run}
     if record.before is not None:
@@ -83,7 +85,7 @@ def write(message: ModelMessage, record: Record) -> None:
         written["after"] = record.after._asdict()
     if record.calls:
         written["calls"] = {call: point._asdict() for call, point in record.calls.items()}
-    message.metadata = {**(message.metadata or {}), KEY: written}
+    message.metadata = {**(message.metadata or {}), key: written}
 
 
 def standing(history: Sequence[ModelMessage], namespace: str) -> Point | None:
@@ -93,14 +95,12 @@ def standing(history: Sequence[ModelMessage], namespace: str) -> Point | None:
     to come do not either; what the others of the same response did does.
     """
     for index in reversed(range(len(history))):
-        record = record_of(history[index])
+        response = history[index]
+        record = _said_of(history, index)
         if record is None or record.namespace != namespace:
             continue
-        at = index if isinstance(history[index], ModelResponse) else index + 1
-        response = history[at] if at < len(history) else None
-        if not isinstance(response, ModelResponse):
-            return record.before
-        later = history[at + 1 :]
+        assert isinstance(response, ModelResponse)
+        later = history[index + 1 :]
         if not response.tool_calls or any(isinstance(message, ModelResponse) for message in later):
             return record.after or record.latest(set(record.calls or ()))
         if not later:
@@ -114,7 +114,8 @@ def standing(history: Sequence[ModelMessage], namespace: str) -> Point | None:
         ):
             return record.latest(ended)
         return record.after
-    return None
+    begun = record_of(history[0], NEXT) if history else None
+    return None if begun is None or begun.namespace != namespace else begun.before
 
 
 def steps_of(history: Sequence[ModelMessage]) -> list[WorkspaceStep]:
@@ -124,7 +125,7 @@ def steps_of(history: Sequence[ModelMessage]) -> list[WorkspaceStep]:
     for index, response in enumerate(history):
         if not isinstance(response, ModelResponse) or not response.tool_calls:
             continue
-        record = record_of(response) or (record_of(history[index - 1]) if index else None)
+        record = _said_of(history, index)
         if record is None:
             continue
         if record.before is not None and not count:
@@ -148,10 +149,10 @@ def moved(
         else replace(message, conversation_id=conversation)
         for message in messages
     ]
-    for message in reversed(copies):
-        record = record_of(message)
+    for index in reversed(range(len(copies))):
+        record = _said_of(copies, index)
         if record is not None:
-            write(message, Record(namespace, record.run, after=now))
+            write(copies[index], Record(namespace, record.run, after=now))
             break
     return copies
 
@@ -161,11 +162,25 @@ def without_references(history: Sequence[ModelMessage]) -> list[ModelMessage]:
     return [_silent(message) for message in history]
 
 
+def _said_of(history: Sequence[ModelMessage], index: int) -> Record | None:
+    """What is said of the calls of a response, by itself or before it; None of a request."""
+    response = history[index]
+    if not isinstance(response, ModelResponse):
+        return None
+    if (own := record_of(response)) is not None:
+        return own
+    for message in reversed(history[:index]):
+        if (said := record_of(message, NEXT)) is not None:
+            ids = {call.tool_call_id for call in response.tool_calls}
+            return said if ids & set(said.calls or ()) else None  # not of a response that was dropped
+        if isinstance(message, ModelResponse):
+            break
+    return None
+
+
 def _silent(message: ModelMessage) -> ModelMessage:
-    if KEY not in (message.metadata or {}):
-        return message
-    kept = {key: value for key, value in (message.metadata or {}).items() if key != KEY}
-    return replace(message, metadata=kept or None)
+    kept = {key: value for key, value in (message.metadata or {}).items() if key not in {KEY, NEXT}}
+    return message if kept == (message.metadata or {}) else replace(message, metadata=kept or None)
 
 
 def _read(found: Mapping[str, Any]) -> Record:

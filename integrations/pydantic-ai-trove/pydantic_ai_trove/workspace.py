@@ -38,6 +38,8 @@ from pydantic_ai_trove.backend import TroveWorkspaceBackend
 from pydantic_ai_trove.clients import Source, client_of, own_namespace
 from pydantic_ai_trove.events import FilesChanged, FilesFound
 from pydantic_ai_trove.records import (
+    KEY,
+    NEXT,
     PROVIDER,
     Point,
     Record,
@@ -151,8 +153,8 @@ class TroveWorkspace(AbstractCapability[Any]):
     _backend: TroveWorkspaceBackend | None = field(init=False, repr=False, compare=False, default=None)
     _client: AsyncTroveClient | None = field(init=False, repr=False, compare=False, default=None)
     _noting: Lock = field(init=False, repr=False, compare=False, default_factory=Lock)
-    _open: list[ModelMessage] = field(init=False, repr=False, compare=False, default_factory=list)
-    """Messages that say what the files were before their calls."""
+    _open: list[tuple[ModelMessage, str]] = field(init=False, repr=False, compare=False, default_factory=list)
+    """Messages of this run that say what the files were before calls, and under which key."""
     _told: str | None = field(init=False, repr=False, compare=False, default=None)
 
     @classmethod
@@ -252,17 +254,17 @@ class TroveWorkspace(AbstractCapability[Any]):
         handler: WrapToolExecuteHandler,
     ) -> Any:
         """Marks what a call changes, and takes a reference after each of several."""
-        place = _place_of(ctx.messages, call)
+        place, key = _place_of(ctx.messages, call)
         if current() is not None or place is None or self._working(ctx) is None:
             return await handler(args)  # part of another call
-        await self._note_before(ctx, place)
+        await self._note_before(ctx, place, key)
         with acting(step_of(ctx)):
             try:
                 result = await handler(args)
             except (ToolFailedError, ToolRetryError):  # these, too, are results that the model hears of
-                await self._note_call(ctx, place, call)
+                await self._note_call(ctx, place, key, call)
                 raise
-        await self._note_call(ctx, place, call)
+        await self._note_call(ctx, place, key, call)
         return result
 
     async def after_run(self, ctx: RunContext[Any], *, result: AgentRunResult[Any]) -> AgentRunResult[Any]:
@@ -271,8 +273,8 @@ class TroveWorkspace(AbstractCapability[Any]):
         responses = [each for each in result.all_messages() if isinstance(each, ModelResponse)]
         if namespace is None or not responses:
             return result
-        for place in self._open:
-            await self._note_after(ctx, place)
+        for place, key in self._open:
+            await self._note_after(ctx, place, key)
         if self.hand_off is not None and (text := self.hand_off(result)) is not None:
             point = await self._leave(namespace, text, _thread(ctx), label(ctx.run_id) or "")
             record = record_of(responses[-1]) or Record(namespace, ctx.run_id or "")
@@ -379,34 +381,36 @@ class TroveWorkspace(AbstractCapability[Any]):
         return await self._refer(namespace, thread, f"{run} hand-off")
 
     # Its own
-    async def _note_before(self, ctx: RunContext[Any], place: ModelMessage) -> None:
+    async def _note_before(self, ctx: RunContext[Any], place: ModelMessage, key: str = KEY) -> None:
         namespace = self._working(ctx)
         if namespace is None:
             return
         async with self._noting:
-            record = record_of(place)
+            record = record_of(place, key)
             if record is not None and (record.namespace, record.run) == (namespace, ctx.run_id):
                 return
             await ctx.workspace.working_dir()  # so that it is there
             point = await self._refer(namespace, _thread(ctx), _step(ctx, "before"))
-            write(place, Record(namespace, ctx.run_id or "", before=point))
-            self._open.append(place)
+            write(place, Record(namespace, ctx.run_id or "", before=point), key)
+            self._open.append((place, key))
 
-    async def _note_call(self, ctx: RunContext[Any], place: ModelMessage, call: ToolCallPart) -> None:
-        if isinstance(place, ModelResponse) and len(place.tool_calls) < 2:
+    async def _note_call(
+        self, ctx: RunContext[Any], place: ModelMessage, key: str, call: ToolCallPart
+    ) -> None:
+        if key == KEY and isinstance(place, ModelResponse) and len(place.tool_calls) < 2:
             return
         async with self._noting:
-            record = record_of(place)
+            record = record_of(place, key)
             assert record is not None, "written before the first call"
             point = await self._refer(record.namespace, _thread(ctx), _step(ctx, label(call.tool_call_id)))
-            write(place, replace(record, calls={**(record.calls or {}), call.tool_call_id: point}))
+            write(place, replace(record, calls={**(record.calls or {}), call.tool_call_id: point}), key)
 
-    async def _note_after(self, ctx: RunContext[Any], place: ModelMessage) -> None:
-        record = record_of(place)
+    async def _note_after(self, ctx: RunContext[Any], place: ModelMessage, key: str = KEY) -> None:
+        record = record_of(place, key)
         if record is None or record.run != ctx.run_id or record.before is None or record.after is not None:
             return
         point = await self._refer(record.namespace, _thread(ctx), _step(ctx, "after"))
-        write(place, replace(record, after=point))
+        write(place, replace(record, after=point), key)
         if point.version == record.before.version:
             return
         changed = await self._compare(record.namespace, record.before.reference_id, point.reference_id)
@@ -490,14 +494,18 @@ class TroveWorkspace(AbstractCapability[Any]):
                 await client.aclose()
 
 
-def _place_of(messages: Sequence[ModelMessage], call: ToolCallPart) -> ModelMessage | None:
-    """Where to note what a call does: the response that it stands in, or the request that this one answers, where it is
-    not there yet. None: a tool made the call.
+def _place_of(messages: Sequence[ModelMessage], call: ToolCallPart) -> tuple[ModelMessage | None, str]:
+    """Where to note what a call does: the response that it stands in, or a message before that, where it is not there yet.
+    None: a tool made the call.
     """
-    last = next((each for each in reversed(messages) if isinstance(each, ModelResponse)), None)
-    if last is not None and any(each.tool_call_id == call.tool_call_id for each in last.tool_calls):
-        return last
-    return messages[-1] if messages and isinstance(messages[-1], ModelRequest) else None
+    responses = [each for each in messages if isinstance(each, ModelResponse)]
+    if responses and any(each.tool_call_id == call.tool_call_id for each in responses[-1].tool_calls):
+        return responses[-1], KEY
+    if not messages or isinstance(messages[-1], ModelResponse):
+        return None, NEXT
+    # Of requests in a row one is made later, which loses what they say
+    in_a_row = len(messages) > 1 and isinstance(messages[-2], ModelRequest)
+    return responses[-1] if in_a_row and responses else messages[-1], NEXT
 
 
 def _thread(ctx: RunContext[Any]) -> str:
