@@ -5,7 +5,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final, Literal
 
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -13,6 +13,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.config import get_config, get_stream_writer
 from langgraph.errors import GraphInterrupt
 from langgraph.runtime import get_runtime
+from langgraph.types import Command
 
 from langgraph_trove import inside
 from langgraph_trove.asking import Question
@@ -30,6 +31,8 @@ from trove_agents.guard import (
 )
 
 _PATH: Final = "langgraph_path"
+_COMMAND: Final = "__trove_command"
+"""How a ``Command`` is told from an update, as JSON."""
 
 
 class PaidNode(Runnable[Any, Any]):
@@ -40,8 +43,8 @@ class PaidNode(Runnable[Any, Any]):
     thread, it is another.
 
     Args:
-        function: From the state to an update of it, which is kept if it is JSON of at most 1 MB. Synchronous, or a
-            coroutine function for graphs that are run so.
+        function: From the state to an update of it, or to a ``Command`` with one, which is kept if it is JSON of at most
+            1 MB. Synchronous, or a coroutine function for graphs that are run so.
         price: USD: an amount, a function of the arguments, or ``Metered``, whose ``cost`` is given the update.
         guard: Whose wallet pays; for coroutine functions too, with waits in threads.
         async_guard: For coroutine functions.
@@ -192,7 +195,8 @@ class PaidNode(Runnable[Any, Any]):
         }
 
     def _keep(self, payment: Payment, update: Any) -> None:
-        payment.keep(update)
+        with suppress(TypeError, ValueError):  # what is no JSON would not be written again as it was
+            payment.keep(json.loads(json.dumps(_packed(update))))
         payment.meter(self._price, update)
 
     def _told(self, payment: Payment, update: Any) -> Any:
@@ -219,7 +223,7 @@ class PaidNode(Runnable[Any, Any]):
         if question.over:
             raise error  # the function's own
         if isinstance(error, AlreadyPaid) and error.result is not None:
-            return json.loads(error.result)
+            return _unpacked(json.loads(error.result))
         if self._refused is None:
             raise error
         return self._refused(error)
@@ -234,3 +238,13 @@ class _Here:
 
 def _runtime() -> _Here:
     return _Here(get_config(), get_runtime().execution_info)
+
+
+def _packed(update: Any) -> Any:
+    if not isinstance(update, Command):
+        return update
+    return {_COMMAND: {"graph": update.graph, "update": update.update, "goto": update.goto}}
+
+
+def _unpacked(kept: Any) -> Any:
+    return Command(**kept[_COMMAND]) if isinstance(kept, dict) and _COMMAND in kept else kept

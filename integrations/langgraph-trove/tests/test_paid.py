@@ -137,6 +137,41 @@ def test_from_an_older_checkpoint_it_is_the_same_payment(running, numbers, vendo
     assert (numbers(), vendor.calls) == (("0.6", "0", "0"), ["otters", "seals"])
 
 
+def test_also_where_it_says_where_the_graph_goes_on(guard, saver, vendor, numbers):
+    def search(state):
+        return Command(update=vendor(state), goto="after")
+
+    flow = StateGraph(State).add_node("search", PaidNode(search, "0.3", guard=guard), destinations=("after",))
+    flow.add_node("after", lambda state: {"rounds": 1}).set_entry_point("search")
+    app = flow.compile(checkpointer=saver)
+    app.invoke({"query": "otters"}, THREAD)
+    before = next(state for state in app.get_state_history(THREAD) if state.next == ("search",))
+    assert app.invoke(None, before.config) == {
+        "query": "otters",
+        "found": "a page about otters",
+        "rounds": 1,
+    }
+    assert (numbers(), vendor.calls) == (("0.3", "0", "0"), ["otters"])
+
+
+def test_what_could_not_be_written_again_as_it_was_is_not_kept(guard, saver, numbers):
+    """Such as where it is sent on to with something of its own."""
+
+    def search(state):
+        return Command(goto=Send("after", state))
+
+    refused = lambda error: {"found": type(error).__name__}
+    flow = StateGraph(State).add_node(
+        "search", PaidNode(search, "0.3", guard=guard, refused=refused), destinations=("after",)
+    )
+    flow.add_node("after", lambda state: {"rounds": 1}).set_entry_point("search")
+    app = flow.compile(checkpointer=saver)
+    app.invoke({"query": "otters"}, THREAD)
+    before = next(state for state in app.get_state_history(THREAD) if state.next == ("search",))
+    assert app.invoke(None, before.config)["found"] == "AlreadyPaid"
+    assert numbers() == ("0.3", "0", "0")
+
+
 def test_another_turn_is_another_payment(running, numbers, vendor):
     run, _ = running()
     run({"query": "otters"})
