@@ -1,6 +1,8 @@
 """The guard on the real wallet service: every ending of a tool, and what a repetition of its key finds."""
 
 import asyncio
+import time
+from contextlib import suppress
 from decimal import Decimal
 
 import pytest
@@ -431,3 +433,25 @@ def test_what_the_next_payment_cannot_book_is_loud_too(guard, wallets, wallet, r
     with pytest.warns(UnsettledWarning, match="'k'"):
         guard.pay(lambda: 1, "0.1", key="l")
     assert state() == "in_doubt"
+
+
+def test_a_wallet_that_is_not_reached_denies_and_nothing_is_written_down(
+    guard, road, journal, wallet, numbers
+):
+    road.lose("capabilities", done=False)
+    with pytest.raises(TroveConnectionError):
+        guard.pay(lambda: pytest.fail("ran"), "0.30", key="k")
+    assert journal.find(wallet.id, "k") is None
+    assert guard.pay(lambda: 1, "0.30", key="k").result == 1
+    assert numbers() == ("0.3", "0", "0")
+
+
+@pytest.mark.parametrize(("ends", "spent"), [(None, "0.3"), (NotCharged, "0")])
+def test_a_tool_that_takes_longer_than_its_hold_ends_as_it_does(guarding, wallet, numbers, ends, spent):
+    with suppress(NotCharged), guarding(hold_seconds=1).authorize("0.30", key="k"):
+        while wallet.balance().held_usd:
+            time.sleep(0.05)
+        assert numbers() == ("0", "0", "0.3")
+        if ends is not None:
+            raise ends
+    assert numbers() == (spent, "0", "0")
