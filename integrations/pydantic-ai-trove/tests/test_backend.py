@@ -75,8 +75,8 @@ class TestConformance(WorkspaceBackendSuite):
     async def test_destroying_environment_during_command_raises_unavailable(
         self, backend, attach_backend, trove
     ):
-        running = asyncio.create_task(backend.run("sleep 0.3604; echo", shell=True))
-        await there("0.3604")
+        running = asyncio.create_task(backend.run("sleep 1.3604; echo", shell=True))
+        await there("1.3604")
         await asyncio.to_thread(trove.admin().delete_namespace, backend.ref.id)  # waits for the command
         assert (await running).exit_code == 0
         with pytest.raises(WorkspaceUnavailableError):
