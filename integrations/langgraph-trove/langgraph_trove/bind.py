@@ -217,7 +217,14 @@ class _Beginning:
         assert place.ref is not None
         if place.notice is not None:
             warnings.warn(place.notice, ForeignChangeWarning, stacklevel=4)
-        run = Run(self._binding, self._thread, place.clients, place.ref, self._events)
+        run = Run(
+            self._binding,
+            self._thread,
+            place.clients,
+            place.ref,
+            self._events,
+            supersteps=dict(self._start.supersteps),
+        )
         again = self._start.again
         config = inside.with_run(
             self._config if again is None else inside.at_checkpoint(self._config, again), run

@@ -60,9 +60,12 @@ def task_of(config: RunnableConfig) -> str:
     return task
 
 
-def superstep_of(config: RunnableConfig) -> str:
-    """What the running task has in common with those that run beside it."""
-    return max(checkpoints_around(config).items(), key=lambda found: len(found[0]), default=("", ""))[1]
+def superstep_of(config: RunnableConfig) -> tuple[str, bool]:
+    """The checkpoint that the running task, or the one of the whole graph that it is inside of, comes after; and whether it
+    is one of the whole graph's own.
+    """
+    around = checkpoints_around(config)
+    return around.get("", ""), around.keys() <= {""}
 
 
 def saver_of(graph: Pregel[Any, Any, Any, Any], config: RunnableConfig) -> BaseCheckpointSaver[Any] | None:
@@ -160,16 +163,35 @@ def stored(saved: CheckpointTuple, *, pending: bool) -> WorkspaceRef | None:
 
 
 def broken(saved: CheckpointTuple) -> bool:
-    """Whether of parallel tasks a later one's result was stored, and that of one before it was not: the process died in
-    between. The files of the later have what both did, and only one of them would run again.
+    """Whether the results of parallel tasks that were stored do not have one line of files: the process died when a later
+    one was stored and one before it was not, or they are of several attempts at one checkpoint. Only some of the tasks
+    would run again, on files that have too much or too little.
     """
-    refs = [
+    first, refs = stored(saved, pending=False), _line(saved)
+    if not refs:
+        return False
+    before = {ref["reference"]: ref["after"] for ref in refs if ref["after"] != ref["reference"]}
+    at, line = max(refs, key=lambda ref: ref["version"])["reference"], set()
+    while at in before:
+        line.add(at)
+        at = before.pop(at)
+    began = None if first is None else first["reference"]
+    return at != began or not {ref["reference"] for ref in refs} <= {*line, began}
+
+
+def line_end(saved: CheckpointTuple) -> str | None:
+    """The reference that the next of the tasks after a checkpoint builds on, of those that are the graph's own."""
+    refs = _line(saved)
+    ref = max(refs, key=lambda ref: ref["version"]) if refs else stored(saved, pending=False)
+    return None if ref is None else ref["reference"]
+
+
+def _line(saved: CheckpointTuple) -> list[WorkspaceRef]:
+    return [
         value
         for task, channel, value in saved.pending_writes or ()
-        if channel == CHANNEL and task != NULL_TASK_ID
+        if channel == CHANNEL and task != NULL_TASK_ID and "after" in value
     ]
-    there = {ref["reference"] for ref in refs}
-    return any("after" in ref and ref["after"] not in there for ref in refs)
 
 
 def at_checkpoint(config: RunnableConfig | None, saved: CheckpointTuple) -> RunnableConfig:

@@ -109,11 +109,11 @@ def left(held: Hold, config: RunnableConfig) -> Flow[tuple[WorkspaceRef, list[Di
     changed: list[Difference] = []
     if run.events and ref["version"] != run.ref["version"]:
         changed = yield Ask(held.clients, lambda client: client.diff(run.ref["version"], ref["reference"]))
-    superstep = inside.superstep_of(config)
-    before = run.supersteps.get(superstep)
-    if before is not None and before != ref["reference"]:
+    superstep, directly = inside.superstep_of(config)
+    before = run.supersteps.setdefault(superstep, run.ref["reference"])
+    if directly:
         ref["after"] = before
-    run.supersteps[superstep] = ref["reference"]
+        run.supersteps[superstep] = ref["reference"]
     run.recorded[inside.task_of(config)] = run.ref, ref
     run.ref = ref
     return ref, changed

@@ -71,7 +71,7 @@ class Run:
     recorded: dict[str, tuple[WorkspaceRef, WorkspaceRef]] = field(default_factory=dict)
     """What the files were before each task that recorded, and after it."""
     supersteps: dict[str, str] = field(default_factory=dict)
-    """The last reference that was taken in each."""
+    """By checkpoint: the last reference that one of the tasks after it took, or what they began with."""
     over: bool = False
     """It has ended; a step that still runs, in a thread that cannot be stopped, is to leave nothing behind."""
 

@@ -4,6 +4,8 @@ They are those of ``PregelLoop._first``: a run goes on with what is stored when 
 what finished tasks wrote, unless it is sent back to an earlier checkpoint.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
@@ -31,6 +33,8 @@ class Start(NamedTuple):
     """Whether it begins at the end of the thread, and not at an earlier checkpoint."""
     again: CheckpointTuple | None = None
     """The checkpoint to begin at, so that what was finished after it is done again; None: as LangGraph would."""
+    supersteps: Mapping[str, str] = MappingProxyType({})
+    """Of the checkpoint whose finished tasks are taken over: what those that are left build on."""
 
 
 def start(
@@ -68,7 +72,9 @@ def start(
     if takes_over and next(iter(graph.get_subgraphs()), None) is not None:
         state: StateSnapshot = yield read(graph, "get_state", _newest(place), subgraphs=True)
         ref = _in_subgraphs(state, ref)
-    return Start(ref, known=True, fresh=fresh, latest=latest)
+    end = inside.line_end(saved) if takes_over else None
+    supersteps = {} if end is None else {saved.checkpoint["id"]: end}
+    return Start(ref, known=True, fresh=fresh, latest=latest, supersteps=supersteps)
 
 
 def _in_subgraphs(state: StateSnapshot, ref: WorkspaceRef | None) -> WorkspaceRef | None:

@@ -20,7 +20,7 @@ class WorkspaceRef(TypedDict):
     thread: str
     """Which thread took it, by ``thread_name``."""
     after: NotRequired[str]
-    """The reference before it, where another task of the same superstep took that: this one has what both did."""
+    """The reference before it: of a task beside it, or what its superstep began with. This one has what that has."""
 
 
 def later(old: WorkspaceRef | None, new: WorkspaceRef | None) -> WorkspaceRef | None:

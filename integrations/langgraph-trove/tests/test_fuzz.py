@@ -29,7 +29,7 @@ def name(client, seed):
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["threads", "asyncio"])
 def test_whatever_happens_the_files_are_what_the_log_says(client, async_client, durability, asynchronous):
-    for seed in seeds(6):
+    for seed in seeds(12):
         print("TROVE_FUZZ_SEED=", seed, sep="")
         space = name(client, seed)
         other = async_client.for_namespace(space.namespace) if asynchronous else None

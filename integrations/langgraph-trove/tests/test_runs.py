@@ -57,6 +57,25 @@ def test_e3_parallel_steps_and_one_that_crashes(client, saver, durability):
     assert sorted(agree(app, client)) == list("abdx")
 
 
+def test_e3c_what_was_finished_is_not_done_again_however_often_another_fails(client, saver):
+    done, crashes = [], {"x": 1, "y": 2}
+    nodes = [step(name, crashes, before=lambda _, name=name: done.append(name)) for name in "bxy"]
+    inner = line(step("1"), step("2")).compile()
+    builder = wide(step("a"), *nodes, last=step("d"))
+    builder.add_node("sub", inner).add_edge("a", "sub")
+    app = bound(builder, saver, client)
+    for given in (NEW, None):
+        with pytest.raises(Crash):
+            app.invoke(given, config())
+    while app.get_state(config()).next:
+        try:
+            app.invoke(None, config())
+        except Crash:
+            continue
+    assert done.count("b") == 1
+    assert sorted(text(client)) == sorted("abxyd12")
+
+
 def test_e3b_parallel_crash_and_new_input(client, saver, durability):
     app = bound(wide(step("a"), step("b"), step("x", {"x": 1}), last=step("d")), saver, client)
     with pytest.raises(Crash):
@@ -219,7 +238,25 @@ def test_e8h_a_parallel_step_that_was_not_stored_though_a_later_one_was(client, 
 
 def done_after(app, lost):
     """Whether a step that is stored builds on one that is not."""
-    return any("after" in (task.result or {}).get("workspace", {}) for task in app.get_state(config()).tasks)
+    refs = [task.result["workspace"] for task in app.get_state(config()).tasks if task.result]
+    start = app.get_state(before(app, "x")).values["workspace"]["reference"]
+    return any(ref["after"] != start for ref in refs)
+
+
+def test_e8i_results_of_two_attempts_at_one_checkpoint(client, saver):
+    """Sent back to a checkpoint that is a fork and the last, LangGraph runs its tasks again, on the same checkpoint."""
+    crashes = {"x": 1}
+    app = bound(wide(step("a"), *(step(name, crashes) for name in "bcx"), last=step("d")), saver, client)
+    with pytest.raises(Crash):
+        app.invoke(NEW, config())
+    crashes |= {"x": 1, "b": 0, "c": 0}
+    with pytest.raises(Crash):
+        app.invoke(None, before(app, "x"))
+    crashes |= {"x": 1, "b": 1}
+    with pytest.raises(Crash):
+        app.invoke(None, before(app, "x"))
+    app.invoke(None, config())
+    assert sorted(agree(app, client)) == list("abcdx")
 
 
 def test_e11_the_head_by_its_id_is_time_travel(client, saver):
