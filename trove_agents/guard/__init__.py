@@ -11,7 +11,7 @@ from trove_agents.guard.errors import (
     PaymentInDoubt,
     UnsettledWarning,
 )
-from trove_agents.guard.evidence import Evidence, answered, any_of, not_sent
+from trove_agents.guard.evidence import Evidence, answered, any_of, not_sent, turned_away
 from trove_agents.guard.guarantees import Guarantees
 from trove_agents.guard.guard import AsyncGuard, Guard, Paid, Payment
 from trove_agents.guard.journal import Journal, SqliteJournal
@@ -64,4 +64,5 @@ __all__ = [
     "not_sent",
     "paid",
     "paying_for",
+    "turned_away",
 ]

@@ -49,3 +49,7 @@ def answered(*statuses: int) -> Evidence:
 def any_of(*evidence: Evidence) -> Evidence:
     """One of these proves it."""
     return lambda error: any(proves(error) for proves in evidence)
+
+
+turned_away: Final[Evidence] = any_of(not_sent, answered(*range(400, 500)))
+"""The request never left, or was refused with a 4xx: providers of models do not charge for it."""

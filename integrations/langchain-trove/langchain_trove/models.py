@@ -4,17 +4,14 @@ import warnings
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 from uuid import uuid4
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 from langchain_core.messages import AIMessage
 
 from trove_agents import Step
-from trove_agents.guard import AsyncGuard, Evidence, Guard, Payment, answered, any_of, at_rate, not_sent
-
-NOT_CHARGED: Final[Evidence] = any_of(not_sent, answered(*range(400, 500)))
-"""What providers do not charge for: requests that they turned away."""
+from trove_agents.guard import AsyncGuard, Guard, Payment, at_rate, turned_away
 
 
 class UnpricedModelWarning(UserWarning):
@@ -102,7 +99,7 @@ def _named(request: ModelRequest[Any]) -> dict[str, Any]:
         "key": f"model-{uuid4()}",
         "tool": "model",
         "step": Step(thread=getattr(info, "thread_id", None), run=getattr(info, "run_id", None)),
-        "not_charged": NOT_CHARGED,
+        "not_charged": turned_away,
         "approved": True,
     }
 

@@ -32,30 +32,32 @@ class Barrier:
     def __init__(self, saver: BaseCheckpointSaver[Any] | None = None) -> None:
         self._saver = saver
 
-    def wait(self, runtime: Any) -> None:
-        """Until they are written, for synchronous runs. A run without a checkpointer has nothing to be resumed from, and
-        passes.
+    def wait(self, runtime: Any) -> BaseCheckpointSaver[Any] | None:
+        """Until they are written, for synchronous runs. Returned is what wrote them; a run without a checkpointer has nothing
+        to be resumed from, and passes with None.
 
         Raises:
             NotDurable: they will not be, or were not in time.
         """
-        if (saver := self.saver(runtime)) is not None:
+        if (saver := self._saver_of(runtime)) is not None:
             until = time.monotonic() + SECONDS
             for config in _checkpoints(runtime):
                 while saver.get_tuple(config) is None:
                     _check(until)
                     time.sleep(_POLL)
+        return saver
 
-    async def await_(self, runtime: Any) -> None:
+    async def await_(self, runtime: Any) -> BaseCheckpointSaver[Any] | None:
         """As ``wait``, for asynchronous runs."""
-        if (saver := self.saver(runtime)) is not None:
+        if (saver := self._saver_of(runtime)) is not None:
             until = time.monotonic() + SECONDS
             for config in _checkpoints(runtime):
                 while await saver.aget_tuple(config) is None:
                     _check(until)
                     await asyncio.sleep(_POLL)
+        return saver
 
-    def saver(self, runtime: Any) -> BaseCheckpointSaver[Any] | None:
+    def _saver_of(self, runtime: Any) -> BaseCheckpointSaver[Any] | None:
         """What stores the run's checkpoints; None: nothing does.
 
         Raises:

@@ -105,8 +105,7 @@ class PaidNode(Runnable[Any, Any]):
         if self._is_async or self._guard is None:
             raise TypeError(f"{self._tool} is a coroutine function: run the graph with ainvoke or astream")
         runtime = _runtime()
-        self._barrier.wait(runtime)
-        saver = self._barrier.saver(runtime)
+        saver = self._barrier.wait(runtime)
         around = inside.checkpoints_around(runtime.config)
         there = None if saver is None else place(saver, runtime.execution_info.thread_id, around)
         named = self._named(input, runtime, there)
@@ -136,8 +135,7 @@ class PaidNode(Runnable[Any, Any]):
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002, ARG002 - as above
         """As ``invoke``."""
         runtime = _runtime()
-        await self._barrier.await_(runtime)
-        saver = self._barrier.saver(runtime)
+        saver = await self._barrier.await_(runtime)
         around = inside.checkpoints_around(runtime.config)
         there = None if saver is None else await aplace(saver, runtime.execution_info.thread_id, around)
         named = self._named(input, runtime, there)

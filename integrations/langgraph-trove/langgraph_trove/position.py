@@ -6,7 +6,7 @@ a copy of the old checkpoint in between. Its place is its number without those c
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
@@ -14,6 +14,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph_trove import inside
 
 Place: TypeAlias = list[Any]
+_COPIES: Final = {"source": "fork"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,6 @@ async def aplace(saver: BaseCheckpointSaver[Any], thread: str, checkpoints: Mapp
     except StopIteration as done:
         there: Place = done.value
         return there
-
-
-_COPIES = {"source": "fork"}
 
 
 def _asking(thread: str, checkpoints: Mapping[str, str]) -> Asking:

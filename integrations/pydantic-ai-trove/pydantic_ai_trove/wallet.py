@@ -44,12 +44,11 @@ from trove_agents.guard import (
     Payment,
     PaymentDenied,
     Price,
-    answered,
     any_of,
     at_rate,
     highest_usd,
-    not_sent,
     texts,
+    turned_away,
 )
 
 RECEIPT: Final = "receipt"
@@ -58,10 +57,6 @@ PRICE: Final = "price_usd"
 VENDOR: Final = "vendor"
 APPROVED: Final = "approved_usd"
 """In the metadata of an approval: the most that it is for."""
-
-
-_TURNED_AWAY: Final[Evidence] = any_of(not_sent, answered(*range(400, 500)))
-"""Requests to models that providers do not charge for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +300,7 @@ class TroveWallet(AbstractCapability[Any]):
         handler: WrapToolExecuteHandler,
     ) -> Any:
         """Pays for a call, if it costs something."""
-        till = _Till(self.guard, self.prices)
+        till = self._till
         if (priced := till.priced(tool_def)) is None:
             return await handler(args)
         paid = _Call(tool_def, priced, call.tool_call_id, to_jsonable_python(args))
@@ -327,11 +322,15 @@ class TroveWallet(AbstractCapability[Any]):
             return await handler(request_context)
         # Each request is a purchase of its own, whatever it is a repetition of: so is its key
         key = f"model-{ctx.run_id}-{ctx.run_step}-{uuid4()}"
-        till = _Till(self.guard, self.prices)
-        named: dict[str, Any] = {"key": key, "step": Step(thread=ctx.conversation_id, run=ctx.run_id)}
         most = Decimal(self.models)
-        named |= {"tool": "model", "not_charged": _TURNED_AWAY, "approved": True}
-        async with till.authorize(self.models, **named) as payment:
+        named: dict[str, Any] = {
+            "key": key,
+            "tool": "model",
+            "step": Step(thread=ctx.conversation_id, run=ctx.run_id),
+            "not_charged": turned_away,
+            "approved": True,
+        }
+        async with self._till.authorize(self.models, **named) as payment:
             response = await handler(request_context)
             if (cost := _cost(response)) is None:
                 payment.void()
@@ -342,13 +341,16 @@ class TroveWallet(AbstractCapability[Any]):
             warnings.warn(message, UnpricedModelWarning, stacklevel=2)
         return response
 
+    @property
+    def _till(self) -> _Till:
+        return _Till(self.guard, self.prices)
+
     async def _left(self, ctx: RunContext[Any]) -> InstructionPart | None:  # noqa: ARG002 (as it is called)
-        line = await _Till(self.guard, self.prices).balance_line()
+        line = await self._till.balance_line()
         return None if line is None else InstructionPart(line, on_change="append", name="budget")
 
     def _tagged(self, tool: ToolDefinition) -> ToolDefinition:
-        priced = _Till(self.guard, self.prices).priced(tool)
-        if priced is None:
+        if (priced := self._till.priced(tool)) is None:
             return tool
         return replace(tool, description=f"{tool.description or ''} {texts.price_tag(priced.price)}".strip())
 
