@@ -13,7 +13,9 @@ from trove_agents.embedded.loop import LoopThread
 from trove_agents.errors import TroveConnectionError, TroveConnectionTimeoutError
 from trove_agents.server.auth import Principal
 from trove_agents.server.errors import NotFound
-from trove_agents.server.http import Edge, Reply, Route
+from trove_agents.server.http import Edge
+from trove_agents.server.replies import Reply
+from trove_agents.server.routing import Route
 
 SECONDS = 20.0  # only guards against hanging
 

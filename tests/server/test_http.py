@@ -12,7 +12,9 @@ import pytest
 from trove_agents.server.auth import Principal
 from trove_agents.server.db.commit import Closed
 from trove_agents.server.errors import Busy, NotFound, Unauthorized
-from trove_agents.server.http import Edge, Reply, Request, Route, Router, Waits
+from trove_agents.server.http import Edge, Request, Waits
+from trove_agents.server.replies import Reply
+from trove_agents.server.routing import Route, Router
 
 KEYS = {
     "Bearer open": Principal("ws-1", "key-1", "one", "workspace", None),

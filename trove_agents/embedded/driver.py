@@ -14,7 +14,8 @@ from typing import Any, Final, Protocol
 from trove_agents.client.transport import AsyncStreamedReply, Outgoing, Reply, StreamedReply
 from trove_agents.embedded.loop import LoopThread
 from trove_agents.errors import TroveConnectionError, TroveConnectionTimeoutError
-from trove_agents.server.http import Edge, Route, Waits
+from trove_agents.server.http import Edge, Waits
+from trove_agents.server.routing import Route
 
 _MAY_BE_COMMITTED: Final = "the call was interrupted: what it asked for may have been committed"
 _QUEUED_PIECES: Final = 4

@@ -28,7 +28,7 @@ from trove_agents.server.forks import routes as fork_routes
 from trove_agents.server.forks.service import Forks
 from trove_agents.server.history import routes as history_routes
 from trove_agents.server.history.service import History
-from trove_agents.server.http import Edge, Reply, Request, Route
+from trove_agents.server.http import Edge, Request
 from trove_agents.server.idempotency.upkeep import AnswerUpkeep
 from trove_agents.server.jobs import DAY, HOUR, MINUTE, Jobs
 from trove_agents.server.keys import routes as key_routes
@@ -41,6 +41,8 @@ from trove_agents.server.namespaces.locks import ExecLocks
 from trove_agents.server.namespaces.quotas import Quotas
 from trove_agents.server.references import routes as reference_routes
 from trove_agents.server.references.service import References
+from trove_agents.server.replies import Reply
+from trove_agents.server.routing import Route
 from trove_agents.server.sandbox import Sandbox, SandboxUnavailable
 from trove_agents.server.settings import Settings
 from trove_agents.server.snapshots import restore_routes

@@ -12,15 +12,14 @@ a running event loop. Only code in this process can set it, since it is no part 
 """
 
 import asyncio
-import contextlib
 import contextvars
 import logging
 import sys
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, ParamSpec, TypeVar
+from dataclasses import replace
+from typing import Any, Final, ParamSpec, TypeVar
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
@@ -28,113 +27,29 @@ import msgspec
 from trove_agents.server import errors
 from trove_agents.server.auth import Principal
 from trove_agents.server.idempotency import keys
+from trove_agents.server.replies import (
+    JSON,
+    Ambiguous,
+    Disconnected,
+    Headers,
+    Receive,
+    Reply,
+    Scope,
+    Send,
+    failure,
+    send_reply,
+    start,
+)
+from trove_agents.server.routing import Route, Router
 from trove_agents.wire import headers as header_names
 from trove_agents.wire import names, steps
 from trove_agents.wire.errors import ErrorBody
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
-
-Run = Literal["inline", "hop", "loop"]
-Access = Literal["open", "any", "workspace", "admin", "runtime", "family"]
-"""Who may call: anybody; any key; any key of the workspace in the path; its admin keys; a key with a namespace; a key of
-the route's family."""
-
-JSON: Final = b"application/json"
 _UNAUTHENTICATED_BYTES: Final = 64 * 1024
 _DIGITS: Final = 19
 _log = logging.getLogger("trove_agents.server")
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A ready answer: for the routes that do not answer with one JSON value."""
-
-    body: bytes | AsyncGenerator[bytes, None] = b""
-    """Pieces are taken as they are sent; whatever ends the answer closes the generator."""
-    status: int = 200
-    media_type: bytes = JSON
-    headers: Mapping[str, str] = field(default_factory=dict)
-    length: int | None = None
-    """Of a streamed body."""
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """What routes share that have keys of their own, and errors of another form."""
-
-    key: str
-    """The header with the key."""
-    authenticate: Callable[[Mapping[str, str]], Principal]
-    """From the headers, by lower-case name, to who calls; raises as a service does."""
-    refusal: Callable[[errors.ServiceError], tuple[int, bytes]]
-    """Status and body of an error."""
-    error: type[msgspec.Struct]
-    """Of that body."""
-    media_type: bytes
-    """Of that body."""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One operation of the API. The same list makes the router and the OpenAPI document."""
-
-    method: str
-    path: str
-    """``/v1/snapshots/{snapshot_id}/restore``; ``{path...}`` takes all that is left."""
-    endpoint: Callable[..., Any]
-    """``(request)``, ``(request, body)``, ``(request, query)`` or ``(request, body, query)``, as declared."""
-    run: Run
-    access: Access
-    summary: str
-    body: type[msgspec.Struct] | None = None
-    query: type[msgspec.Struct] | None = None
-    reply: type[msgspec.Struct] | None = None
-    """None: the endpoint answers with a `Reply` of its own."""
-    status: int = 200
-    media_type: str = "application/json"
-    errors: Sequence[int] = ()
-    """Statuses of errors beside those that follow from ``access``, ``body`` and ``query``."""
-    attempt: Callable[..., Any] | None = None
-    """Of a ``loop`` route, with the arguments of the endpoint: tried first, in the crossing that finds out who calls.
-    It never waits; None says that it has done nothing, and the endpoint goes on."""
-    request_headers: Sequence[str] = ()
-    """Optional ones that it looks at, for the OpenAPI document."""
-    streams: bool = False
-    """Whether callers who accept ``text/event-stream`` are answered with one."""
-    once: bool = False
-    """Whether it takes an ``Idempotency-Key``: its service does it in one transaction with the answer."""
-    also: Mapping[int, str] = field(default_factory=dict)
-    """Other statuses that are no errors, and what they say."""
-    body_bytes: int = 64 * 1024
-    """A larger body is 413. Streamed bodies count for themselves."""
-    body_optional: bool = False
-    raw_body: bool = False
-    """The body is a file's bytes, whatever its content type says."""
-    capability: str | None = None
-    """The name under which ``/v1/me`` lists it, for features that the public API does not have."""
-    family: Family | None = None
-
-    @property
-    def parameters(self) -> list[str]:
-        """The names of the path's parameters, in order."""
-        return [segment.strip("{.}") for segment in _segments(self.path) if segment.startswith("{")]
-
-    @property
-    def operation(self) -> str:
-        """A name for the OpenAPI document: ``postV1SnapshotsRestore``."""
-        fixed = [segment for segment in _segments(self.path) if not segment.startswith("{")]
-        words = [part for segment in fixed for part in segment.replace(".", "-").split("-")]
-        own = "One" if self.path.endswith("}") and not self.path.endswith("...}") else ""
-        return self.method.lower() + "".join(word.capitalize() for word in words) + own
-
-    @property
-    def decode(self) -> Callable[[bytes], Any] | None:
-        return None if self.body is None else msgspec.json.Decoder(self.body).decode
 
 
 class Request:
@@ -272,74 +187,8 @@ class Request:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-class Ambiguous(errors.BadRequest):
-    """Two readers of the same bytes (a proxy and this server) could take them for different requests. Nothing that
-    follows on the connection can be trusted either, so it is closed (RFC 9112, 6.3).
-    """
-
-
 class Waits(Exception):
     """An ``inline`` call cannot go on without a loop. It has done nothing so far."""
-
-
-class Disconnected(Exception):
-    """The caller closed the connection; there is nobody to answer."""
-
-
-class _Node:
-    """One segment of the paths that share it."""
-
-    __slots__ = ("fixed", "methods", "parameter", "rest")
-
-    def __init__(self) -> None:
-        self.fixed: dict[str, _Node] = {}
-        self.parameter: _Node | None = None
-        self.rest: _Node | None = None
-        self.methods: dict[str, Route] = {}
-
-
-class Router:
-    """Routes by segment: a table lookup per segment instead of a regular expression per route."""
-
-    def __init__(self, routes: Iterable[Route]) -> None:
-        self._root = _Node()
-        self._fixed: dict[str, dict[str, Route]] = {}
-        for route in routes:
-            node = self._root
-            for segment in _segments(route.path):
-                if segment.endswith("...}"):
-                    node.rest = node = node.rest or _Node()
-                elif segment.startswith("{"):
-                    node.parameter = node = node.parameter or _Node()
-                else:
-                    node = node.fixed.setdefault(segment, _Node())
-            if route.method in node.methods:
-                raise ValueError(f"two routes for {route.method} {route.path}")
-            node.methods[route.method] = route
-            if not route.parameters:
-                self._fixed[route.path] = node.methods
-
-    def match(self, path: str) -> tuple[dict[str, Route], list[str]] | None:
-        """The methods of a path and the values of its parameters in order; None when no route has that path."""
-        fixed = self._fixed.get(path)  # most calls: nothing to parse
-        return (fixed, []) if fixed else _match(self._root, _segments(path), 0, [])
-
-
-def _segments(path: str) -> list[str]:
-    return path[1:].split("/")
-
-
-def _match(
-    node: _Node, segments: list[str], at: int, values: list[str]
-) -> tuple[dict[str, Route], list[str]] | None:
-    if at == len(segments):
-        return (node.methods, values) if node.methods else None
-    segment = segments[at]
-    if (below := node.fixed.get(segment)) and (found := _match(below, segments, at + 1, values)):
-        return found
-    if segment and node.parameter and (found := _match(node.parameter, segments, at + 1, [*values, segment])):
-        return found
-    return (node.rest.methods, [*values, "/".join(segments[at:])]) if node.rest else None
 
 
 class Edge:
@@ -430,8 +279,7 @@ class Edge:
             if family is not None and not isinstance(error, errors.Replayed):
                 media_type = family.media_type
         if not started:
-            head = _head(media_type, len(content), extra)
-            await send({"type": "http.response.start", "status": status, "headers": head})
+            await send(start(status, media_type, len(content), extra))
             await send({"type": "http.response.body", "body": content})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> tuple[int, bytes, Headers]:
@@ -466,7 +314,7 @@ class Edge:
         else:
             result = await request.hop(self._perform, request, arguments)
         if isinstance(result, Reply):
-            await _send_reply(scope, receive, send, result)
+            await send_reply(scope, receive, send, result)
             return 0, b"", []
         return route.status, msgspec.json.encode(result), []
 
@@ -513,78 +361,6 @@ def _located(message: str) -> dict[str, str]:
     """What msgspec says, ``Expected `int`, got `str` - at `$.limit``` as a field and a message."""
     text, _, place = message.partition(" - at ")
     return {"field": place.strip("`").removeprefix("$").removeprefix(".") or "$", "message": text}
-
-
-def failure(error: Exception, scope: Scope, family: Family | None = None) -> tuple[int, bytes, Headers]:
-    """The answer instead of a result. What is nobody's refusal goes to the log, and only there in full."""
-    if isinstance(error, errors.ServiceError):
-        return _refusal(error, family)
-    if isinstance(error, errors.Replayed):
-        return error.status, error.body, [(header_names.REPLAYED.lower().encode(), b"true")]
-    if (known := errors.of_storage(error)) is not None:
-        _log.error("%s %r: %s (%r)", scope["method"], scope["path"], known, error)
-        return _refusal(known, family)
-    _log.error("%s %r failed", scope["method"], scope["path"], exc_info=error)
-    return _refusal(errors.Internal("internal error"), family)
-
-
-def _refusal(error: errors.ServiceError, family: Family | None) -> tuple[int, bytes, Headers]:
-    extra: Headers = []
-    if isinstance(error, errors.Busy | errors.WorkspaceLeased | errors.InFlight):
-        extra.append((b"retry-after", str(error.retry_after).encode()))
-    if isinstance(error, Ambiguous):
-        extra.append((b"connection", b"close"))
-    if isinstance(error, errors.RangeNotSatisfiable):
-        extra.append((b"content-range", b"bytes */%d" % error.size))
-    if family is not None:
-        return (*family.refusal(error), extra)
-    if isinstance(error, errors.Unauthorized):
-        extra.append((b"www-authenticate", b"Bearer"))
-    return errors.status(error), msgspec.json.encode(error.body), extra
-
-
-def _head(media_type: bytes, length: int | None, extra: Headers) -> Headers:
-    head = [(b"content-type", media_type), *extra]
-    if length is not None:
-        head.append((b"content-length", str(length).encode()))
-    return head
-
-
-async def _send_reply(scope: Scope, receive: Receive, send: Send, reply: Reply) -> None:
-    """Sends an answer, and stops making one that nobody reads any more.
-
-    Raises:
-        Disconnected: the caller left before the end.
-    """
-    extra = [(name.lower().encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
-    body = reply.body
-    length = len(body) if isinstance(body, bytes) else reply.length
-    head = _head(reply.media_type, length, extra)
-    start = {"type": "http.response.start", "status": reply.status, "headers": head}
-    if isinstance(body, bytes):
-        await send(start)
-        await send({"type": "http.response.body", "body": body})
-        return
-    gone: asyncio.Future[None] | None = None
-    if scope.get("client") is not None:  # in process a caller who leaves closes the answer itself
-        gone = asyncio.ensure_future(_departure(receive))
-    try:
-        async with contextlib.aclosing(body):  # also if the head cannot be sent
-            await send(start)
-            async for piece in body:
-                if gone is not None and gone.done():
-                    raise Disconnected  # a server takes what is sent after that, and drops it
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-    finally:
-        if gone is not None:
-            gone.cancel()
-    await send({"type": "http.response.body", "body": b""})
-
-
-async def _departure(receive: Receive) -> None:
-    """Returns when the caller has closed the connection."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _path(scope: Scope) -> str:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trove_agents.server.http import Route
+from trove_agents.server.routing import Route
 from trove_agents.wire import headers, steps
 from trove_agents.wire.errors import ErrorBody
 

@@ -1,7 +1,8 @@
 """HTTP of events."""
 
 from trove_agents.server.events.service import Events, EventsQuery
-from trove_agents.server.http import Request, Route
+from trove_agents.server.http import Request
+from trove_agents.server.routing import Route
 from trove_agents.wire.events import EventPage
 
 

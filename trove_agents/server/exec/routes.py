@@ -6,7 +6,9 @@ from typing import Any, Final, TypeVar
 
 from trove_agents.server.exec import streaming
 from trove_agents.server.exec.service import ExecService
-from trove_agents.server.http import Disconnected, Reply, Request, Route
+from trove_agents.server.http import Request
+from trove_agents.server.replies import Disconnected, Reply
+from trove_agents.server.routing import Route
 from trove_agents.wire import headers, limits
 from trove_agents.wire.exec import ExecRequest, ExecResult
 

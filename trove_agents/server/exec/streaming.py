@@ -12,7 +12,8 @@ import msgspec
 
 from trove_agents.server.errors import Replayed
 from trove_agents.server.exec.output import Output
-from trove_agents.server.http import Disconnected, Request, Scope, failure
+from trove_agents.server.http import Request
+from trove_agents.server.replies import Disconnected, Scope, failure
 from trove_agents.wire.exec import ExecChunk, ExecResult
 from trove_agents.wire.limits import EXEC_HEARTBEAT_SECONDS
 

@@ -7,7 +7,9 @@ import msgspec
 from trove_agents.server.errors import Unprocessable
 from trove_agents.server.files.archives import Archives
 from trove_agents.server.files.arrival import Arrival, too_large
-from trove_agents.server.http import Disconnected, Reply, Request, Route
+from trove_agents.server.http import Request
+from trove_agents.server.replies import Disconnected, Reply
+from trove_agents.server.routing import Route
 from trove_agents.server.waiting import whole
 from trove_agents.wire import headers, limits
 from trove_agents.wire.files import TreeResult

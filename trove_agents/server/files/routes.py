@@ -11,7 +11,9 @@ from trove_agents.server.errors import TooLarge
 from trove_agents.server.files.conditions import conditions, unchanged, wanted
 from trove_agents.server.files.listings import Listings
 from trove_agents.server.files.service import Download, Files, pieces
-from trove_agents.server.http import Disconnected, Reply, Request, Route
+from trove_agents.server.http import Request
+from trove_agents.server.replies import Disconnected, Reply
+from trove_agents.server.routing import Route
 from trove_agents.server.timelines import Payload
 from trove_agents.server.waiting import whole
 from trove_agents.wire import headers, limits

@@ -1,7 +1,8 @@
 """HTTP of directories, and of moving and copying trees."""
 
 from trove_agents.server.files.trees import Trees
-from trove_agents.server.http import Request, Route
+from trove_agents.server.http import Request
+from trove_agents.server.routing import Route
 from trove_agents.wire import headers
 from trove_agents.wire.files import Directory, DirectoryRequest, Transferred, TransferRequest
 

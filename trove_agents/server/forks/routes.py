@@ -1,7 +1,8 @@
 """HTTP of forks."""
 
 from trove_agents.server.forks.service import Forks
-from trove_agents.server.http import Request, Route
+from trove_agents.server.http import Request
+from trove_agents.server.routing import Route
 from trove_agents.wire.forks import Fork, ForkRequest
 
 

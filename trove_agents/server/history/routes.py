@@ -3,7 +3,8 @@
 import msgspec
 
 from trove_agents.server.history.service import History
-from trove_agents.server.http import Request, Route
+from trove_agents.server.http import Request
+from trove_agents.server.routing import Route
 from trove_agents.wire import limits
 from trove_agents.wire.history import Differences, HistoryPage
 

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import msgspec
 
 from trove_agents.server.errors import Forbidden
-from trove_agents.server.http import Request, Route
+from trove_agents.server.http import Request
 from trove_agents.server.keys.service import KeyService
+from trove_agents.server.routing import Route
 from trove_agents.wire.keys import KeyCreated, KeyRequest, KeyRevoked, Keys, Me
 
 

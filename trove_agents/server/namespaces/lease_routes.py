@@ -2,8 +2,9 @@
 
 import msgspec
 
-from trove_agents.server.http import Request, Route
+from trove_agents.server.http import Request
 from trove_agents.server.namespaces.leases import Leases
+from trove_agents.server.routing import Route
 from trove_agents.wire.leases import Lease, LeaseHolder, LeaseReleased, LeaseRenewal, LeaseRequest
 
 

@@ -2,9 +2,10 @@
 
 import msgspec
 
-from trove_agents.server.http import Request, Route
+from trove_agents.server.http import Request
 from trove_agents.server.namespaces.listing import NamespaceService
 from trove_agents.server.namespaces.locks import ExecLocks
+from trove_agents.server.routing import Route
 from trove_agents.wire import limits
 from trove_agents.wire.namespaces import NamespaceDeleted, NamespaceInfo, NamespacePage, NamespaceSettings
 

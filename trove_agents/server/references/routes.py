@@ -2,8 +2,9 @@
 
 import msgspec
 
-from trove_agents.server.http import Request, Route
+from trove_agents.server.http import Request
 from trove_agents.server.references.service import References
+from trove_agents.server.routing import Route
 from trove_agents.wire import limits
 from trove_agents.wire.references import (
     ReferenceDeleted,

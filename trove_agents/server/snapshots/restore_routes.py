@@ -1,7 +1,8 @@
 """HTTP of going back to any state."""
 
-from trove_agents.server.http import Request, Route
+from trove_agents.server.http import Request
 from trove_agents.server.namespaces.locks import ExecLocks
+from trove_agents.server.routing import Route
 from trove_agents.server.snapshots.restores import Restores
 from trove_agents.wire import headers
 from trove_agents.wire.restores import RestoredState, RestoreRequest

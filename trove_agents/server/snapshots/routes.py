@@ -1,7 +1,8 @@
 """HTTP of snapshots."""
 
-from trove_agents.server.http import Request, Route
+from trove_agents.server.http import Request
 from trove_agents.server.namespaces.locks import ExecLocks
+from trove_agents.server.routing import Route
 from trove_agents.server.snapshots.service import SnapshotService
 from trove_agents.wire import headers
 from trove_agents.wire.snapshots import Restored, Snapshot, SnapshotDeleted, SnapshotRequest, Snapshots

@@ -3,7 +3,8 @@
 import functools
 import importlib.metadata
 
-from trove_agents.server.http import Family, Request, Route
+from trove_agents.server.http import Request
+from trove_agents.server.routing import Family, Route
 from trove_agents.server.wallets.routes import caller, identity
 from trove_agents.server.wallets.service import Wallets
 from trove_agents.wire import wallets as wire

@@ -1,6 +1,7 @@
 """HTTP of approvals."""
 
-from trove_agents.server.http import Family, Request, Route
+from trove_agents.server.http import Request
+from trove_agents.server.routing import Family, Route
 from trove_agents.server.wallets.approvals import Approvals
 from trove_agents.server.wallets.routes import caller, identity
 from trove_agents.wire import wallets as wire

@@ -1,6 +1,7 @@
 """HTTP of holds and refunds: what this server adds to the public service's calls."""
 
-from trove_agents.server.http import Family, Request, Route
+from trove_agents.server.http import Request
+from trove_agents.server.routing import Family, Route
 from trove_agents.server.wallets.holds import Holds
 from trove_agents.server.wallets.routes import caller, identity
 from trove_agents.server.wallets.service import Wallets

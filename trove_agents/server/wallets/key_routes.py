@@ -1,6 +1,7 @@
 """HTTP of wallet keys."""
 
-from trove_agents.server.http import Family, Request, Route
+from trove_agents.server.http import Request
+from trove_agents.server.routing import Family, Route
 from trove_agents.server.wallets import problems
 from trove_agents.server.wallets.admission import Admission
 from trove_agents.server.wallets.keys import WalletKeys

@@ -2,7 +2,8 @@
 
 from typing import Final, cast
 
-from trove_agents.server.http import Family, Request, Route
+from trove_agents.server.http import Request
+from trove_agents.server.routing import Family, Route
 from trove_agents.server.wallets.keys import WalletPrincipal
 from trove_agents.server.wallets.refusals import invalid
 from trove_agents.server.wallets.service import Wallets
