@@ -36,6 +36,18 @@ async def handle(trove, request):
     await client.aclose()
 
 
+@pytest.fixture(params=["AsyncGuard", "Guard"])
+def either(handle, trove, request):
+    """Makes a guard of that wallet, which coroutines use in one way whichever it is."""
+
+    async def made(**named):
+        if request.param == "AsyncGuard":
+            return AsyncGuard(handle, **named)
+        return Guard(await asyncio.to_thread(trove.wallet, handle.agent_id, budget_usd=1), **named)
+
+    return made
+
+
 async def counted(handle):
     found = await handle.balance()
     return found.total_spent, found.held_usd, found.in_doubt_usd
@@ -101,8 +113,7 @@ class Stopped(BaseException):
     """As the interrupt of a framework."""
 
 
-@pytest.mark.parametrize("by", ["AsyncGuard", "Guard"])
-async def test_a_tool_that_is_called_off_before_it_goes_on_waits_as_before(handle, trove, journal, by):
+async def test_a_tool_that_is_called_off_before_it_goes_on_waits_as_before(handle, either, journal):
     """It may have been charged when it ran before it waited: its money is not given back."""
     loop, goes_on = asyncio.get_running_loop(), []
 
@@ -110,11 +121,7 @@ async def test_a_tool_that_is_called_off_before_it_goes_on_waits_as_before(handl
         if name == "after replace" and goes_on:
             loop.call_soon_threadsafe(goes_on.pop().cancel)
 
-    if by == "AsyncGuard":
-        authorize = AsyncGuard(handle, journal=Slow(journal, moments), signals=(Stopped,)).authorize
-    else:
-        wallet = await asyncio.to_thread(trove.wallet, handle.agent_id, budget_usd=1)
-        authorize = Guard(wallet, journal=Slow(journal, moments), signals=(Stopped,)).aauthorize
+    authorize = (await either(journal=Slow(journal, moments), signals=(Stopped,))).aauthorize
 
     async def paying(then):
         async with authorize("0.3", key="k"):
@@ -135,19 +142,14 @@ async def test_a_tool_that_is_called_off_before_it_goes_on_waits_as_before(handl
     assert await counted(handle) == (Decimal("0.3"), 0, 0)
 
 
-@pytest.mark.parametrize("by", ["AsyncGuard", "Guard"])
-async def test_a_cancellation_is_not_lost_in_a_refusal(handle, trove, journal, by):
+async def test_a_cancellation_is_not_lost_in_a_refusal(handle, either, journal):
     loop, paying = asyncio.get_running_loop(), []
 
     def moments(name):
         if name == "after find" and paying:
             loop.call_soon_threadsafe(paying[0].cancel)
 
-    if by == "AsyncGuard":
-        authorize = AsyncGuard(handle, journal=Slow(journal, moments)).authorize
-    else:
-        wallet = await asyncio.to_thread(trove.wallet, handle.agent_id, budget_usd=1)
-        authorize = Guard(wallet, journal=Slow(journal, moments)).aauthorize
+    authorize = (await either(journal=Slow(journal, moments))).aauthorize
 
     async def pay():
         async with authorize("0.3", key="k"):
@@ -158,3 +160,10 @@ async def test_a_cancellation_is_not_lost_in_a_refusal(handle, trove, journal, b
     await asyncio.wait(paying)
     assert paying[0].cancelled()
     assert await counted(handle) == (Decimal("0.3"), 0, 0)
+
+
+async def test_coroutines_use_either_guard_in_one_way(either, journal):
+    guard = await either(journal=journal)
+    async with guard.aauthorize("0.3", key="k") as payment:
+        payment.capture("0.1")
+    assert (await guard.abalance()).remaining_budget == Decimal("0.9")

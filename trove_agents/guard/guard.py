@@ -13,7 +13,7 @@ import msgspec
 
 from trove_agents.client.clients import AsyncWalletClient, WalletClient
 from trove_agents.client.money import Amount
-from trove_agents.client.wallets import AsyncWallet, Wallet
+from trove_agents.client.wallets import AsyncWallet, Wallet, WalletBalance
 from trove_agents.guard import driving, telemetry
 from trove_agents.guard.driving import GuardFlow
 from trove_agents.guard.errors import AlreadyPaid, NotCharged
@@ -342,6 +342,10 @@ class Guard(_Guarding):
         if cancelled:
             raise asyncio.CancelledError
 
+    async def abalance(self) -> WalletBalance:
+        """What the wallet has left, asked in a thread."""
+        return await asyncio.to_thread(self.wallet.balance)
+
     def pay(self, tool_call: Callable[[], T], price: Price, *, key: str, **named: Any) -> Paid[T]:
         """Runs a tool under :meth:`authorize`; what was paid before is answered from the journal.
 
@@ -470,6 +474,13 @@ class AsyncGuard(_Guarding):
             await self._run(self._end(payment, error, not_charged))
             raise
         await self._run(self._end(payment, None, not_charged))
+
+    aauthorize = authorize
+    """Under the name that :class:`Guard` has it by too, for whoever is given either."""
+
+    async def abalance(self) -> WalletBalance:
+        """See :meth:`Guard.abalance`."""
+        return await self.wallet.balance()
 
     async def pay(
         self, tool_call: Callable[[], Awaitable[T]], price: Price, *, key: str, **named: Any

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -44,10 +43,10 @@ class ModelSpendMiddleware(AgentMiddleware):
         price: Callable[[AIMessage], Decimal | None] | None = None,
     ) -> None:
         super().__init__()
-        if guard is None and async_guard is None:
+        if (beside_a_loop := async_guard or guard) is None:
             raise TypeError("a Guard is needed, an AsyncGuard, or both")
         self._guard = guard
-        self._async_guard = async_guard
+        self._async_guard = beside_a_loop
         self._most = Decimal(most)
         self._price = _listed() if price is None else price
 
@@ -68,16 +67,10 @@ class ModelSpendMiddleware(AgentMiddleware):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
         """As ``wrap_model_call``."""
-        async with self._authorize(**_named(request)) as payment:
+        async with self._async_guard.aauthorize(self._most, **_named(request)) as payment:
             response = await handler(request)
             self._book(payment, response)
         return response
-
-    def _authorize(self, **named: Any) -> AbstractAsyncContextManager[Payment]:
-        if self._async_guard is not None:
-            return self._async_guard.authorize(self._most, **named)
-        assert self._guard is not None, "one of them is there"
-        return self._guard.aauthorize(self._most, **named)
 
     def _book(self, payment: Payment, response: ModelResponse[Any]) -> None:
         messages = [message for message in response.result if isinstance(message, AIMessage)]

@@ -1,10 +1,9 @@
 """Paid tools: a guard around every call that costs money, in the words of LangChain's agents."""
 
-import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self, TypeAlias, TypeGuard, cast
 
@@ -97,13 +96,13 @@ class WalletMiddleware(AgentMiddleware):
         show: bool = True,
     ) -> None:
         super().__init__()
-        if guard is None and async_guard is None:
+        if (beside_a_loop := async_guard or guard) is None:
             raise TypeError("a Guard is needed, an AsyncGuard, or both")
         given: tuple[Any, Any] = (guard, async_guard)
         if isinstance(given[0], AsyncGuard) or isinstance(given[1], Guard):
             raise TypeError("guard= takes a Guard, async_guard= an AsyncGuard")
         self._guard = guard
-        self._async_guard = async_guard
+        self._async_guard = beside_a_loop
         self._prices = {
             name: price if isinstance(price, Priced) else Priced(price) for name, price in prices.items()
         }
@@ -119,13 +118,14 @@ class WalletMiddleware(AgentMiddleware):
         priced = self._prices.get(request.tool_call["name"])
         if priced is None or _invalid(request):
             return handler(request)
-        if self._guard is None:
+        if (guard := self._guard) is None:
             raise TypeError("there is only an AsyncGuard: use ainvoke, or add a Guard")
         self._barrier.wait(request.runtime)
         call = _Call(request, priced, again=self._again, asks=self._asks)
 
         def attempt(*, approved: bool) -> Reply:
-            with self._guarding(call, approved=approved) as payment, call.watching(payment) as seen:
+            paying = guard.authorize(priced.price, **call.named, approved=approved)
+            with paying as payment, call.watching(payment) as seen:
                 call.question.before_tool(payment)
                 seen.reply = handler(request)
             return seen.answer()
@@ -150,7 +150,8 @@ class WalletMiddleware(AgentMiddleware):
         call = _Call(request, priced, again=self._again, asks=self._asks)
 
         async def attempt(*, approved: bool) -> Reply:
-            async with self._aguarding(call, approved=approved) as payment:
+            paying = self._async_guard.aauthorize(priced.price, **call.named, approved=approved)
+            async with paying as payment:
                 with call.watching(payment) as seen:
                     call.question.before_tool(payment)
                     seen.reply = await handler(request)
@@ -164,16 +165,6 @@ class WalletMiddleware(AgentMiddleware):
                 return await attempt(approved=True)
         except TroveError as error:
             return call.refused(error)
-
-    def _guarding(self, call: "_Call", *, approved: bool) -> AbstractContextManager[Payment]:
-        assert self._guard is not None, "asked before"
-        return self._guard.authorize(call.priced.price, **call.named, approved=approved)
-
-    def _aguarding(self, call: "_Call", *, approved: bool) -> AbstractAsyncContextManager[Payment]:
-        if self._async_guard is not None:
-            return self._async_guard.authorize(call.priced.price, **call.named, approved=approved)
-        assert self._guard is not None, "one of them is there"
-        return self._guard.aauthorize(call.priced.price, **call.named, approved=approved)
 
     # What the model sees
 
@@ -199,10 +190,7 @@ class WalletMiddleware(AgentMiddleware):
             return await handler(request)
         line = None
         with suppress(TroveError):
-            if self._async_guard is not None:
-                line = texts.budget(await self._async_guard.wallet.balance())
-            elif self._guard is not None:
-                line = texts.budget(await asyncio.to_thread(self._guard.wallet.balance))
+            line = texts.budget(await self._async_guard.abalance())
         return await handler(self._shown(request, line))
 
     def _shown(self, request: ModelRequest[Any], line: str | None) -> ModelRequest[Any]:

@@ -5,7 +5,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
 from typing import Any, Final, Literal
 
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -85,12 +85,13 @@ class PaidNode(Runnable[Any, Any]):
         on_replay: Literal["reuse_receipt", "charge_again"] = "reuse_receipt",
     ) -> None:
         self._is_async = inspect.iscoroutinefunction(function)
-        if guard is None and (async_guard is None or not self._is_async):
+        beside_a_loop = async_guard or guard
+        if beside_a_loop is None or (guard is None and not self._is_async):
             raise TypeError("a Guard is needed, or for a coroutine function an AsyncGuard")
         self.func = function
         self._price = price
         self._guard = guard
-        self._async_guard = async_guard
+        self._async_guard = beside_a_loop
         self._arguments = arguments
         self._tool: str = getattr(function, "__name__", "node") if tool is None else tool
         self._vendor = vendor
@@ -102,7 +103,7 @@ class PaidNode(Runnable[Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002, ARG002 - LangChain's
         """The update, paid for now or before."""
-        if self._is_async or self._guard is None:
+        if self._is_async or (guard := self._guard) is None:
             raise TypeError(f"{self._tool} is a coroutine function: run the graph with ainvoke or astream")
         runtime = _runtime()
         saver = self._barrier.wait(runtime)
@@ -112,8 +113,7 @@ class PaidNode(Runnable[Any, Any]):
         question = self._question(named)
 
         def attempt(*, approved: bool) -> Any:
-            assert self._guard is not None, "asked before"
-            with self._guard.authorize(self._price, **named, approved=approved) as payment:
+            with guard.authorize(self._price, **named, approved=approved) as payment:
                 try:
                     question.before_tool(payment)
                     update = self.func(input)
@@ -142,7 +142,7 @@ class PaidNode(Runnable[Any, Any]):
         question = self._question(named)
 
         async def attempt(*, approved: bool) -> Any:
-            async with self._authorize(**named, approved=approved) as payment:
+            async with self._async_guard.aauthorize(self._price, **named, approved=approved) as payment:
                 try:
                     question.before_tool(payment)
                     if self._is_async:
@@ -163,12 +163,6 @@ class PaidNode(Runnable[Any, Any]):
                 return await attempt(approved=True)
         except TroveError as error:
             return self._instead(error, question)
-
-    def _authorize(self, **named: Any) -> AbstractAsyncContextManager[Payment]:
-        if self._async_guard is not None:
-            return self._async_guard.authorize(self._price, **named)
-        assert self._guard is not None, "one of them is there"
-        return self._guard.aauthorize(self._price, **named)
 
     def _named(self, state: Any, runtime: "_Here", there: Place | None) -> dict[str, Any]:
         arguments = None if self._arguments is None else dict(self._arguments(state))

@@ -4,7 +4,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
@@ -41,7 +41,6 @@ from trove_agents.guard import (
     Evidence,
     Guard,
     NotCharged,
-    Payment,
     PaymentDenied,
     Price,
     any_of,
@@ -102,21 +101,10 @@ class _Till:
             return None
         return found if isinstance(found, Priced) else Priced(found, vendor=metadata.get(VENDOR))
 
-    def authorize(self, price: Price, **named: Any) -> AbstractAsyncContextManager[Payment]:
-        """See ``Guard.authorize``."""
-        guard = self.guard
-        return (
-            guard.aauthorize(price, **named) if isinstance(guard, Guard) else guard.authorize(price, **named)
-        )
-
     async def balance_line(self) -> str | None:
         """What is left, for the model; None: the wallet does not say."""
         with suppress(TroveError):
-            if isinstance(self.guard, Guard):
-                from anyio import to_thread
-
-                return texts.budget(await to_thread.run_sync(self.guard.wallet.balance))
-            return texts.budget(await self.guard.wallet.balance())
+            return texts.budget(await self.guard.abalance())
         return None
 
     async def pay(
@@ -135,7 +123,7 @@ class _Till:
         async with AsyncExitStack() as paying:
             try:
                 payment = await paying.enter_async_context(
-                    self.authorize(call.priced.price, **call.named(ctx), approved=approved)
+                    self.guard.aauthorize(call.priced.price, **call.named(ctx), approved=approved)
                 )
             except ApprovalNeeded as needed:
                 if self.tells:
@@ -330,7 +318,7 @@ class TroveWallet(AbstractCapability[Any]):
             "not_charged": turned_away,
             "approved": True,
         }
-        async with self._till.authorize(self.models, **named) as payment:
+        async with self.guard.aauthorize(self.models, **named) as payment:
             response = await handler(request_context)
             if (cost := _cost(response)) is None:
                 payment.void()
