@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 from anyio.to_thread import run_sync
 from pydantic_ai import BinaryContent, FunctionToolset, RunContext, Tool, ToolReturn
@@ -14,7 +15,20 @@ from pydantic_ai_trove.errors import translated
 from trove_agents import AsyncTroveClient, Step, TroveClient
 from trove_agents.tools import CATALOG, DEFAULT, MAX_CHARACTERS, Attachment, ToolContext, ToolResult, ToolSpec
 
-Calls: TypeAlias = Callable[[RunContext[Any], str, dict[str, Any], ToolContext], Awaitable[ToolReturn]]
+
+class Contexts:
+    """What the calls of a toolset share, for each client apart: what one server has another may not have."""
+
+    def __init__(self, max_characters: int) -> None:
+        self._max_characters = max_characters
+        self._made: WeakKeyDictionary[TroveClient | AsyncTroveClient, ToolContext] = WeakKeyDictionary()
+
+    def of(self, client: TroveClient | AsyncTroveClient) -> ToolContext:
+        """That of a client."""
+        return self._made.setdefault(client, ToolContext(self._max_characters))
+
+
+Calls: TypeAlias = Callable[[RunContext[Any], str, dict[str, Any], Contexts], Awaitable[ToolReturn]]
 """Carries out a call of a tool."""
 
 
@@ -51,9 +65,9 @@ class TroveToolset(FunctionToolset[Any]):
         names = tuple(tools)
         if unknown := set(names) - set(CATALOG):
             raise ValueError(f"no tool {min(unknown)!r}; there are: {', '.join(CATALOG)}")
-        context = ToolContext(max_characters)
-        calls = _calls or (_in_run if client is None else _with(client))
-        super().__init__([_tool(CATALOG[name], calls, context) for name in names], id=id)
+        contexts = Contexts(max_characters)
+        calls = _calls or (called_in_run if client is None else _with(client))
+        super().__init__([_tool(CATALOG[name], calls, contexts) for name in names], id=id)
         self._of_run = client is None
 
     async def get_tools(self, ctx: RunContext[Any]) -> dict[str, ToolsetTool[Any]]:
@@ -93,17 +107,20 @@ def backend_of(ctx: RunContext[Any]) -> TroveWorkspaceBackend:
     return backend
 
 
-async def _in_run(
-    ctx: RunContext[Any], name: str, arguments: dict[str, Any], context: ToolContext
+async def called_in_run(
+    ctx: RunContext[Any], name: str, arguments: dict[str, Any], contexts: Contexts
 ) -> ToolReturn:
-    return await called(await backend_of(ctx).client(), name, arguments, context, step_of(ctx))
+    """A call of a tool in the workspace of its run."""
+    backend = backend_of(ctx)
+    client = await backend.client()
+    return await called(client, name, arguments, contexts.of(backend.connection()), step_of(ctx))
 
 
 def _with(client: TroveClient | AsyncTroveClient) -> Calls:
     async def carry_out(
-        ctx: RunContext[Any], name: str, arguments: dict[str, Any], context: ToolContext
+        ctx: RunContext[Any], name: str, arguments: dict[str, Any], contexts: Contexts
     ) -> ToolReturn:
-        step = step_of(ctx)
+        step, context = step_of(ctx), contexts.of(client)
         if isinstance(client, AsyncTroveClient):
             return await called(client, name, arguments, context, step)
         return await run_sync(_called, client, name, arguments, context, step)
@@ -111,9 +128,9 @@ def _with(client: TroveClient | AsyncTroveClient) -> Calls:
     return carry_out
 
 
-def _tool(spec: ToolSpec[Any, Any], calls: Calls, context: ToolContext) -> Tool[Any]:
+def _tool(spec: ToolSpec[Any, Any], calls: Calls, contexts: Contexts) -> Tool[Any]:
     async def run(ctx: RunContext[Any], **arguments: Any) -> ToolReturn:
-        return await calls(ctx, spec.name, arguments, context)
+        return await calls(ctx, spec.name, arguments, contexts)
 
     return Tool.from_schema(
         run, spec.name, spec.description, spec.parameters, takes_ctx=True, sequential=spec.changes_files

@@ -50,7 +50,7 @@ from pydantic_ai_trove.records import (
     steps_of,
     write,
 )
-from pydantic_ai_trove.toolset import TroveToolset, backend_of, called
+from pydantic_ai_trove.toolset import Contexts, TroveToolset, called, called_in_run
 from trove_agents import AsyncTroveClient, Step
 from trove_agents.tools import DEFAULT, MAX_CHARACTERS, ToolContext, namespace_of
 
@@ -447,12 +447,11 @@ class TroveWorkspace(AbstractCapability[Any]):
         return backend.namespace
 
     async def _call(
-        self, ctx: RunContext[Any], name: str, arguments: dict[str, Any], context: ToolContext
+        self, ctx: RunContext[Any], name: str, arguments: dict[str, Any], contexts: Contexts
     ) -> ToolReturn:
         """A call of a tool. In a durable run it is an operation of its own, which a recovery does not repeat."""
         if not ctx.in_durable_context:
-            client = await backend_of(ctx).client()
-            return await called(client, name, arguments, context, step_of(ctx))
+            return await called_in_run(ctx, name, arguments, contexts)
         await ctx.workspace.working_dir()
         ref = ctx.workspace.ref
         if ref is None or ref.provider != PROVIDER:

@@ -74,6 +74,34 @@ async def test_long_output_is_cut(trove, namespace):
     assert len(part.content) < 1_300 and part.metadata["truncated"]
 
 
+async def test_what_the_program_is_told_of_a_command(trove, namespace):
+    client = trove.async_client(namespace)
+    await client.write("gone", "")
+    [part] = returns(await agent(client, ["seq 10000; rm gone; touch a b"], max_characters=1_000).run("go"))
+    told = part.metadata
+    assert (told["exit_code"], told["truncated"], told["duration_ms"] >= 0) == (0, True, True)
+    assert told["files_changed"] == [
+        {"path": "workspace/a", "change": "added"},
+        {"path": "workspace/b", "change": "added"},
+        {"path": "workspace/gone", "change": "removed"},
+    ]
+    assert "stdout" not in told and told["output_path"] in part.content
+    assert await client.read_text(told["output_path"]) == "".join(f"{n}\n" for n in range(1, 10_001))
+
+
+async def test_each_server_is_asked_what_it_has(trove, namespace, async_client, async_server, scripted):
+    """One toolset in the workspaces of two: the second knows neither steps nor differences."""
+    async_server.answers["touch a"] = GOOD
+    mine = Agent(scripted([("bash", {"command": "touch a"})]), toolsets=[TroveToolset()])
+    backends = [TroveWorkspaceBackend(trove, namespace=namespace), TroveWorkspaceBackend(async_client)]
+    changed = []
+    for backend in backends:
+        [part] = returns(await mine.run("go", workspace=backend))
+        changed.append(part.metadata.get("files_changed"))
+    assert changed == [[{"path": "workspace/a", "change": "added"}], None]
+    assert async_server.commands == ["touch a"]
+
+
 async def test_arguments_that_can_be_fixed_are_retried(client, server):
     server.answers |= {"": (422, {"detail": "the command is empty"}), "x": GOOD}
     result = await agent(client, [""], ["x"]).run("go")
