@@ -6,6 +6,7 @@ from pathlib import Path
 
 import sample
 from race import Contender
+
 from trove_agents.embedded import Trove
 from trove_agents.server import timelines
 from trove_agents.server.db import Connection

@@ -14,7 +14,6 @@ from race import Timing
 from rich.console import Console
 from rich.table import Table
 
-
 ENGINES = (("SQLite", ""), ("PostgreSQL", "PostgreSQL, "))
 """With what their sections begin."""
 

@@ -334,18 +334,20 @@ def _measured(
                 else _together(payers, operation, wallets, clients, turns)
             )
             bare, _ = taken.pop("bare")
-            for name, (rate, timing) in taken.items():
-                aim, met = _aim(name, operation, wallets, clients, rate, timing) if not engine else ("", None)
+            for name, (rate, measured) in taken.items():
+                aim, met = (
+                    _aim(name, operation, wallets, clients, rate, measured) if not engine else ("", None)
+                )
                 row = Row(
                     f"{engine}{clients} client{'s' if clients > 1 else ''}",
                     f"{title}, {name}",
-                    f"{rate:,.0f}/s, {duration(timing.median)}",
+                    f"{rate:,.0f}/s, {duration(measured.median)}",
                     rate,
                     f"bare {bare:,.0f}/s",
                     rate / bare,
                     aim,
                     met,
-                    p99=timing.p99,
+                    p99=measured.p99,
                 )
                 say(f"{row.section}, {row.operation}: {row.figure}, {row.ratio:.2f}x {row.floor}")
                 yield row

@@ -45,7 +45,7 @@ def test_every_name_is_there(name: str) -> None:
 
 def test_other_names_are_not() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
-        trove_agents.Nothing  # noqa: B018
+        trove_agents.Nothing
     with pytest.raises(ImportError):
         from trove_agents import Nothing  # noqa: F401
 
@@ -71,7 +71,7 @@ def test_that_is_an_import_error_here_too(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "trove_agents.embedded", None)
     monkeypatch.delattr(trove_agents, "embedded", raising=False)
     with pytest.raises(ImportError, match=r"connect brings its own server"):
-        trove_agents.connect  # noqa: B018
+        trove_agents.connect
 
 
 def loaded_after(code: str) -> set[str]:

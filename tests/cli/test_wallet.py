@@ -62,12 +62,12 @@ class Stopped(BaseException):
 
 
 def doubt(wallet, journal, key="k", price="0.30", error=TimeoutError("no answer")):
-    with Guard(wallet, journal=journal, signals=(Stopped,)) as guard:
-        with (
-            pytest.raises(type(error)),
-            guard.authorize(price, key=key, tool="search", vendor="acme", arguments={"q": key}),
-        ):
-            raise error
+    with (
+        Guard(wallet, journal=journal, signals=(Stopped,)) as guard,
+        pytest.raises(type(error)),
+        guard.authorize(price, key=key, tool="search", vendor="acme", arguments={"q": key}),
+    ):
+        raise error
 
 
 def doubts(run, journal, *words):

@@ -6,13 +6,11 @@ import pytest
 
 from trove_agents import (
     BudgetExceededError,
-    NotSupported,
     TroveConflictError,
     TroveNotFoundError,
     WalletLimits,
 )
 from trove_agents.embedded import Trove
-
 
 PAYMENT = {"operation_key": "k", "arguments_digest": "d"}
 

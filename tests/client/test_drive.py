@@ -223,8 +223,9 @@ def test_an_interrupted_flow_is_closed(colour: Colour) -> None:
 
 
 def test_a_streamed_failure_is_raised_with_its_reason() -> None:
-    from .conftest import AsyncRecorder, Recorder
     from trove_agents import AsyncTroveClient, TroveClient
+
+    from .conftest import AsyncRecorder, Recorder
 
     call = Call("GET", ("x",), nothing, idempotent=True)
     missing = reply(404, b'{"detail": "there is no x"}')

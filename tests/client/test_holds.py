@@ -1,24 +1,19 @@
 """Holds, refunds, children and changes of wallets: against our server, and refused where a server has none of it."""
 
-import json
 from decimal import Decimal
 
 import pytest
 
 from trove_agents import (
-    AsyncWalletClient,
     BudgetExceededError,
-    NotSupported,
     TroveConflictError,
     TroveError,
     TroveNotFoundError,
-    WalletClient,
     WalletExists,
 )
 from trove_agents.embedded import Trove
 
 from .conftest import SWIFT, reply
-from .plain_wallets import PlainWallets
 
 
 @pytest.fixture

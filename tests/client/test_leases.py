@@ -55,7 +55,7 @@ def hold(colour, client, work, **options):
         async with client.lease(**options) as held:
             for step in work(None, held) or ():
                 await step
-        return None
+        return
 
     return asyncio.run(main())
 

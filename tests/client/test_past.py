@@ -129,7 +129,7 @@ def test_the_present_is_read_as_ever(colour: Colour, method, arguments, named):
 def test_how_a_state_is_sent(colour: Colour, method, arguments, named, at, sent):
     client, transport = client_of(colour, Server(ALL))
     colour.call(client, method, *arguments, **named, at=at)
-    assert [request.path for request in transport.requests][0] == "/v1/me"
+    assert next(request.path for request in transport.requests) == "/v1/me"
     assert all(request.query.split("&")[-1] == f"at={sent}" for request in transport.requests[1:])
     assert len(transport.requests) == 2
 

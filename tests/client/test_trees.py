@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from trove_agents import NotSupported
 from trove_agents.client.transport import Reply
 

@@ -12,7 +12,6 @@ from trove_agents.embedded import Trove
 from .conftest import reply
 from .plain_wallets import PlainWallets
 
-
 APPROVAL = WalletApproval(
     id=1,
     wallet_id=1,
@@ -133,7 +132,7 @@ def test_each_capability_stands_for_itself(colour, name):
 def test_two_capabilities_may_be_needed(colour, needed, method, arguments, named):
     for missing in needed:
         there = json.dumps(dict.fromkeys(needed - {missing}, True)).encode()
-        transport = colour.transport(lambda _: reply(200, there))  # noqa: B023 - called here
+        transport = colour.transport(lambda _: reply(200, there))
         with pytest.raises(NotSupported, match=missing):
             colour.call(colour.wallets(transport), method, *arguments, **named)
         assert [request.path for request in transport.requests] == ["/api/capabilities"]

@@ -41,7 +41,7 @@ def client(request, colour):
         yield colour.wallets(colour.transport(PlainWallets()))
         return
     with Trove.temporary() as trove:
-        trove.credentials  # noqa: B018 - the workspace
+        trove.credentials
         kind = InProcess if colour.name == "sync" else AsyncInProcess
         transport = kind(trove._runtime)
         key = colour.call(colour.wallets(transport, None), "create_key", "mine")

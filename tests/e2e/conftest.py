@@ -28,8 +28,17 @@ class Server:
         credentials = self.folder / "credentials.json"
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                [Path(sys.executable).parent / "trove-agents", "serve", "--port", "0"]
-                + ["--data", self.folder / "state", "--credentials-file", credentials, *self.options],
+                [
+                    Path(sys.executable).parent / "trove-agents",
+                    "serve",
+                    "--port",
+                    "0",
+                    "--data",
+                    self.folder / "state",
+                    "--credentials-file",
+                    credentials,
+                    *self.options,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import threading
-from types import SimpleNamespace
 
 import pytest
 

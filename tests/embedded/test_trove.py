@@ -389,8 +389,8 @@ def test_errors_come_as_the_clients_own(trove):
 
 
 def test_the_openapi_document_lists_every_route(trove):
-    from trove_agents.embedded.driver import InProcess
     from trove_agents.client.transport import Outgoing
+    from trove_agents.embedded.driver import InProcess
 
     reply = InProcess(trove._runtime).send(Outgoing("GET", "/openapi.json", "", (), None, None, 5.0))
     document = json.loads(reply.body)

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import uvicorn.protocols.http.h11_impl  # noqa: F401 - what a server loads when it starts
+
 from trove_agents.embedded import Trove
 from trove_agents.server.settings import Settings
 

@@ -4,7 +4,6 @@ changes nothing, what was answered stays, and with room again everything goes on
 
 import ctypes
 import os
-from pathlib import Path
 
 import pytest
 

@@ -2,6 +2,7 @@
 server has no more open files than before.
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -59,10 +60,8 @@ def opened(server):
     """Sockets and blobs that the server has open."""
     found = []
     for each in Path(f"/proc/{server.process}/fd").iterdir():
-        try:
+        with contextlib.suppress(FileNotFoundError):
             found.append(os.readlink(each))
-        except FileNotFoundError:
-            pass
     return [each for each in found if each.startswith("socket:") or "/blobs/" in each]
 
 
@@ -105,7 +104,7 @@ def test_a_command(server, streams):
         answer = http.post("/v1/exec", json={"command": "cat f; ls"}).raise_for_status().json()
         assert answer["stdout"] == "oldf\nlarge\n"
         assert http.get("/files/g").status_code == 404
-    assert len([event for event in server.events(types="exec.completed")]) == 2
+    assert len(list(server.events(types="exec.completed"))) == 2
     until(lambda: len(opened(server)) <= before)
 
 

@@ -322,7 +322,7 @@ def test_rates_round_up_once():
     assert at_rate("0.0000004", 1) == Decimal("0.000001")
     assert at_rate("0.0000004", 5) == Decimal("0.000002")
     assert at_rate("0.0000004", 6) == Decimal("0.000003")
-    assert at_rate(Decimal("1"), 0) == 0
+    assert at_rate(Decimal(1), 0) == 0
     for rate, units in [(0.1, 1), ("1", 1.5), ("1", True)]:
         with pytest.raises(TypeError):
             at_rate(rate, units)

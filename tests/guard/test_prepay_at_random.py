@@ -107,7 +107,7 @@ class World:
 
     def forward(self, process, flow):
         _, _, client, flows = process
-        name, steps, result = flow
+        _name, steps, result = flow
         try:
             wanted = steps.throw(result) if isinstance(result, BaseException) else steps.send(result)
         except StopIteration:

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
@@ -40,18 +40,14 @@ def test_a_crash_at_any_moment(tmp_path, charges, error, again, lost):
         journal = SqliteJournal(tmp_path / f"{moment}.db")
         power = Power(moment)
         vendor = Vendor(charges, error, power)
-        try:
+        with suppress(Crash, TimeoutError, NotCharged):
             guarding(plain, journal, power).pay(vendor, PRICE, key="k")
-        except (Crash, TimeoutError, NotCharged):
-            pass
         crashed, started = power.failed, vendor.runs > 0
         assert plain.spent >= vendor.took, moment
 
         if again is not None:
-            try:
+            with suppress(Crash):
                 guarding(plain, journal, Power(again)).recover()
-            except Crash:
-                pass
 
         journal.close()
         journal = SqliteJournal(tmp_path / f"{moment}.db")
@@ -124,7 +120,7 @@ def listening(plain):
             self.end_headers()
             self.wfile.write(reply.body)
 
-        do_POST = do_GET  # noqa: N815
+        do_POST = do_GET
 
         def log_message(self, *_):
             pass

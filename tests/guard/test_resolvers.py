@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from trove_agents.guard import ApprovalNeeded, AsyncGuard, PaymentInDoubt, UnsettledWarning
+from trove_agents.guard import AsyncGuard, PaymentInDoubt, UnsettledWarning
 
 
 @pytest.fixture

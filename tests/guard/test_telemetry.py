@@ -105,10 +105,9 @@ def current(guard):
 
 
 def test_the_span_that_is_there_is_told_of_the_payment(paying, spans, wallet, current):
-    with current("execute_tool search"):
-        with paying(tool="search", arguments={"q": "secret"}) as payment:
-            payment.capture("0.1")
-            payment.keep("secret result")
+    with current("execute_tool search"), paying(tool="search", arguments={"q": "secret"}) as payment:
+        payment.capture("0.1")
+        payment.keep("secret result")
     [(name, told)] = spans()
     vendor = told.pop("wallet.vendor")
     assert name == "execute_tool search" and vendor.startswith("test_the_span")

@@ -9,8 +9,8 @@ import tests_objects as objects
 
 from trove_agents.client.transport import Outgoing
 from trove_agents.embedded import Trove
-from trove_agents.server.settings import Settings
 from trove_agents.embedded.driver import InProcess
+from trove_agents.server.settings import Settings
 
 
 class Answer:

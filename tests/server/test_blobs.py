@@ -6,9 +6,9 @@ import threading
 import time
 
 import pytest
+import tests_objects as objects
 from blake3 import blake3
 
-import tests_objects as objects
 from trove_agents.server.blobs import MB, BlobStore, Disk, Stored, Unreachable
 
 WORKSPACE = "ws-0000000000000001"

@@ -12,7 +12,7 @@ import pytest
 from trove_agents.server.auth import Principal
 from trove_agents.server.db.commit import Closed
 from trove_agents.server.errors import Busy, NotFound, Unauthorized
-from trove_agents.server.http import Edge, Request, Waits
+from trove_agents.server.http import Edge, Waits
 from trove_agents.server.replies import Reply
 from trove_agents.server.routing import Route, Router
 

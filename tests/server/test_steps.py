@@ -1,6 +1,7 @@
 """The step context over the API: docs/wire.md, "Steps"."""
 
 import pytest
+
 from trove_agents.embedded import Trove
 from trove_agents.server.settings import Settings
 from trove_agents.wire.steps import Step, to_header

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from trove_agents.tools import namespace_of
 from trove_agents.wire import namespaces
 

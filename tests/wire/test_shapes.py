@@ -6,7 +6,6 @@ import pytest
 from trove_agents.wire import errors, events, exec, files, keys, limits, namespaces, snapshots, webhooks
 from trove_agents.wire.steps import Step
 
-
 T = "2026-05-07T20:00:00.000000Z"
 KEY = '"key_id":"key-1","name":"n","prefix":"trove-sk-abc","scope":"workspace"'
 HOOK = '"webhook_id":"wh-1","url":"u","events":["*"],"namespace":null,"description":null,"enabled":true'
@@ -22,8 +21,10 @@ GOLDEN = [
     (files.Deleted("workspace/a"), '{"deleted":"workspace/a"}'),
     (
         files.Listing([files.FileInfo("d", "workspace/d", True, None, T)], False, "workspace"),
-        '{"entries":[{"name":"d","path":"workspace/d","is_dir":true,"size_bytes":null,'
-        f'"modified_at":"{T}"}}],"truncated":false,"path":"workspace"}}',
+        (
+            '{"entries":[{"name":"d","path":"workspace/d","is_dir":true,"size_bytes":null,'
+            f'"modified_at":"{T}"}}],"truncated":false,"path":"workspace"}}'
+        ),
     ),
     (
         files.FileContent("workspace/a", 2, T, "binary"),

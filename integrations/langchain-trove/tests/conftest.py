@@ -5,6 +5,7 @@ import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
+
 from trove_agents import AsyncTroveClient, Trove, TroveClient
 from trove_agents.client.transport import Reply
 from trove_agents.server.sandbox import probe

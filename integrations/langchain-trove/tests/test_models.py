@@ -7,6 +7,7 @@ from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
+
 from langchain_trove import ModelSpendMiddleware, UnpricedModelWarning
 from trove_agents import BudgetExceededError
 from trove_agents.guard import AsyncGuard, Guard

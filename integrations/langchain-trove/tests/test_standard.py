@@ -3,9 +3,9 @@
 import pytest
 from langchain_tests.integration_tests import ToolsIntegrationTests
 from langchain_tests.unit_tests import ToolsUnitTests
+
 from langchain_trove import TroveToolkit
 from trove_agents import TroveClient
-
 
 BASH = {"command": "echo hi > a; cat a"}
 

@@ -2,6 +2,7 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.tools import ToolException
 from langchain_core.utils.function_calling import convert_to_openai_tool
+
 from langchain_trove import TroveToolkit
 from trove_agents import TroveAuthError, TroveConnectionError
 

@@ -3,6 +3,7 @@ import base64
 import pytest
 from langchain.agents import create_agent
 from langchain_core.runnables import RunnableConfig
+
 from langchain_trove import NoThread, TroveToolkit, per_thread
 from trove_agents.tools import CATALOG
 
@@ -20,7 +21,18 @@ def tools(*clients, names=ALL, **options):
 
 def test_which_tools(client):
     assert [tool.name for tool in TroveToolkit(client).get_tools()] == ["bash"]
-    assert list(tools(client)) == "bash read write edit list glob grep snapshot restore diff".split()
+    assert list(tools(client)) == [
+        "bash",
+        "read",
+        "write",
+        "edit",
+        "list",
+        "glob",
+        "grep",
+        "snapshot",
+        "restore",
+        "diff",
+    ]
     with pytest.raises(ValueError, match="no tool 'rm'; there are: bash, read"):
         TroveToolkit(client, tools=["bash", "rm"])
 

@@ -7,13 +7,14 @@ from typing import Annotated
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import ToolRetryMiddleware
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain.tools import InjectedState, ToolRuntime
+from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool, ToolException, tool
-from pydantic import BaseModel, field_validator
-from langchain_trove import NotDurable, Priced, WalletMiddleware
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
+from pydantic import BaseModel, field_validator
+
+from langchain_trove import NotDurable, Priced, WalletMiddleware
 from trove_agents import TroveConnectionError
 from trove_agents.guard import (
     ApprovalNeeded,

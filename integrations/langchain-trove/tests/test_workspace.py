@@ -6,9 +6,10 @@ from langchain.agents import create_agent
 from langchain.agents.middleware import HumanInTheLoopMiddleware, ToolRetryMiddleware
 from langchain.tools import tool
 from langchain_core.messages import SystemMessage
-from langchain_trove import TroveToolkit, WalletMiddleware, WorkspaceMiddleware
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
+
+from langchain_trove import TroveToolkit, WalletMiddleware, WorkspaceMiddleware
 from langgraph_trove import NotBindable, NotBound, bind, files_at, workspace_node
 from trove_agents import WorkspaceLeased
 from trove_agents.guard import Guard

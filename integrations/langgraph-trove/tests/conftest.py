@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+
 from trove_agents import Trove
 
 _numbers = itertools.count(1)

@@ -16,8 +16,8 @@ from typing import Annotated
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, RetryPolicy, interrupt
-from langgraph_trove import ForeignChangeWarning, WorkspaceState, bind, workspace_node
 
+from langgraph_trove import ForeignChangeWarning, WorkspaceState, bind, workspace_node
 from trove_agents import TroveNotFoundError, WorkspaceLeased
 
 LOG = "log.txt"
@@ -201,7 +201,7 @@ class Case:
         live = self.app.get_state(self.config)
         asked = [each.id for each in live.interrupts]
         if asked:
-            return Command(resume={each: "yes" for each in asked})
+            return Command(resume=dict.fromkeys(asked, "yes"))
         return None if state.next else {"log": []}
 
     def invoke(self, given, config, **options):

@@ -1,11 +1,13 @@
 """Graphs whose steps add a letter to a file and to the state: whatever happens, both must say the same."""
 
+import itertools
 import operator
 from collections import Counter
 from typing import Annotated
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
+
 from langgraph_trove import WorkspaceState, bind, workspace_node
 from trove_agents import TroveNotFoundError
 
@@ -75,7 +77,7 @@ def line(*nodes):
     for node in nodes:
         builder.add_node(node.__name__, node)
     names = [START, *(node.__name__ for node in nodes), END]
-    for before, after in zip(names, names[1:]):
+    for before, after in itertools.pairwise(names):
         builder.add_edge(before, after)
     return builder
 

@@ -21,7 +21,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from trove_agents import Trove
 
 sys.path.insert(0, str(Path(__file__).parent))
-from fuzz import Case, Misfortune  # noqa: E402 - beside this file
+from fuzz import Case, Misfortune
 
 CHILDREN = 4
 

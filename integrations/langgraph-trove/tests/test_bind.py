@@ -6,6 +6,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
 from langgraph.graph import START, StateGraph
 from langgraph.types import CachePolicy
+from typing_extensions import TypedDict
+
 from langgraph_trove import (
     NoCheckpointer,
     NoReference,
@@ -15,8 +17,6 @@ from langgraph_trove import (
     bind,
     workspace_node,
 )
-from typing_extensions import TypedDict
-
 from trove_agents import NotSupported, TroveClient
 from trove_agents.client.transport import Reply
 

@@ -3,6 +3,7 @@
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
+
 from langgraph_trove import ForeignChange, ForeignChangeWarning
 
 from .graphs import Crash, agree, before, bound, config, line, step, text

@@ -5,9 +5,10 @@ import copy
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
+
 from langgraph_trove import ForeignChangeWarning, WorkspaceTaken
 
-from .graphs import Crash, State, agree, astep, before, bound, config, line, place, step, text
+from .graphs import Crash, agree, astep, before, bound, config, line, place, step, text
 
 NEW = {"log": []}
 

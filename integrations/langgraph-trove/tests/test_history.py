@@ -2,6 +2,7 @@
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+
 from langgraph_trove import (
     ForeignChangeWarning,
     NoReference,
@@ -18,10 +19,9 @@ from langgraph_trove import (
     prune,
     workspace_of,
 )
-
 from trove_agents import TroveNotFoundError
 
-from .graphs import Crash, agree, astep, before, bound, config, line, step, text
+from .graphs import Crash, astep, before, bound, config, line, step, text
 from .test_bind import flow
 from .test_forks import seed
 

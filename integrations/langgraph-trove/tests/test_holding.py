@@ -9,9 +9,9 @@ import threading
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
+
 from langgraph_trove import holders, workspace_node
 from langgraph_trove.turns import Turns
-
 from trove_agents import LeaseLost, WorkspaceLeased
 
 from .graphs import State, agree, astep, bound, config, line, step, text, wide

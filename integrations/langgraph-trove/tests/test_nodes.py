@@ -1,13 +1,14 @@
 import shlex
 from contextlib import nullcontext
+
 import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command, RetryPolicy
-from langgraph_trove import CommandResult, ExecNode, NotBound, WorkspaceState, WriteNode, workspace_node
 
+from langgraph_trove import CommandResult, ExecNode, NotBound, WorkspaceState, WriteNode, workspace_node
 from trove_agents import TroveClient, TroveServerError
 from trove_agents.server.sandbox import probe
 
@@ -123,7 +124,7 @@ def test_an_edge_that_fails_fails_the_step(client, attempts):
 
 def test_events_say_which_files_changed(client):
     app = bound(line(step("a"), step("b")), InMemorySaver(), client)
-    events = [each for each in app.stream({"log": []}, config(), stream_mode="custom")]
+    events = list(app.stream({"log": []}, config(), stream_mode="custom"))
     assert [(each["type"], each["node"], each["files"]) for each in events] == [
         ("files changed", "a", [{"path": "workspace/log.txt", "change": "added"}]),
         ("files changed", "b", [{"path": "workspace/log.txt", "change": "changed"}]),

@@ -6,6 +6,7 @@ from typing import TypedDict
 import pytest
 from langgraph.graph import StateGraph
 from langgraph.types import Command, RetryPolicy, Send, interrupt
+
 from langgraph_trove import NotDurable, PaidNode
 from trove_agents import BudgetExceededError
 from trove_agents.guard import (

@@ -1,6 +1,5 @@
 """The same story with every saver, in all three durability modes: the mechanism needs nothing of them but storing."""
 
-import sqlite3
 from contextlib import asynccontextmanager, contextmanager
 
 import pytest
@@ -10,9 +9,10 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import Command
+
 from langgraph_trove import adelete_thread, aprune, delete_thread, prune
 
-from .graphs import Crash, State, agree, astep, before, bound, config, line, step, text, wide
+from .graphs import Crash, astep, before, bound, config, line, step, text, wide
 
 NEW = {"log": []}
 
@@ -90,7 +90,8 @@ async def test_asyncio(open_saver, durability, client, async_client, tmp_path, p
         await app.ainvoke(Command(resume=1), config(), durability=durability)
         assert sorted(text(client)) == sorted("abxd12e")
         if durability != "exit":
-            old = [state.config async for state in app.aget_state_history(config()) if "d" in state.next][0]
+            found = (state.config async for state in app.aget_state_history(config()) if "d" in state.next)
+            old = await anext(found)
             await app.ainvoke(None, old, durability=durability)
             await app.ainvoke(Command(resume=1), config(), durability=durability)
             assert sorted(text(client)) == sorted("abxd12e")

@@ -6,6 +6,7 @@ import pytest
 from pydantic_ai import models
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import DeltaToolCall, FunctionModel
+
 from trove_agents import AsyncTroveClient, Trove, TroveClient
 from trove_agents.client.transport import Reply
 from trove_agents.server.sandbox import probe

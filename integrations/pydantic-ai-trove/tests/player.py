@@ -13,6 +13,7 @@ from pydantic_ai.exceptions import ModelRetry, ToolFailed
 from pydantic_ai.messages import ModelResponse, RetryPromptPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import FunctionModel
 from pydantic_ai.usage import UsageLimits
+
 from pydantic_ai_trove import TroveWorkspace
 from trove_agents import Trove
 

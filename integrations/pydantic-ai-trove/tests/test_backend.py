@@ -14,6 +14,7 @@ from pydantic_ai.workspaces import (
     WorkspaceUnavailableError,
 )
 from pydantic_ai.workspaces.conformance import WorkspaceBackendSuite
+
 from pydantic_ai_trove import TroveWorkspaceBackend
 from trove_agents import AsyncTroveClient
 

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 from pydantic_ai import Agent, ModelMessagesTypeAdapter, capture_run_messages
 from pydantic_ai.capabilities import AbstractCapability
-from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.messages import ModelResponse, TextPart
 from pydantic_ai.models.function import DeltaToolCall, FunctionModel
+
 from pydantic_ai_trove import ForeignChanges, TroveWorkspace
 from pydantic_ai_trove.records import standing
 from trove_agents import Trove

@@ -9,6 +9,7 @@ The harness asks for one exact version of pydantic-ai-slim, so it needs an envir
 import pytest
 from pydantic_ai import Agent
 from pydantic_ai.messages import ToolReturnPart
+
 from pydantic_ai_trove import TroveWorkspace
 
 harness = pytest.importorskip(

@@ -9,6 +9,7 @@ from pydantic_ai.messages import (
     ToolReturnPart,
     UserPromptPart,
 )
+
 from pydantic_ai_trove import TroveWorkspace, without_references
 from pydantic_ai_trove.records import KEY, NEXT, Point, Record, record_of, standing, write
 

@@ -5,8 +5,9 @@ from pydantic_ai import Agent, BinaryContent, ModelMessagesTypeAdapter
 from pydantic_ai.exceptions import UnexpectedModelBehavior, UserError
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import FunctionModel
-from pydantic_ai_trove import TroveToolset, TroveWorkspaceBackend
 from pydantic_ai.workspaces import LocalWorkspaceBackend, ReadOnlyWorkspace, Workspace
+
+from pydantic_ai_trove import TroveToolset, TroveWorkspaceBackend
 from trove_agents import TroveAuthError, TroveConnectionError
 from trove_agents.tools import CATALOG
 

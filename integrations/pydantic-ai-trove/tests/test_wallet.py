@@ -24,6 +24,7 @@ from pydantic_ai.exceptions import UserError
 from pydantic_ai.models.function import DeltaToolCall, FunctionModel
 from pydantic_ai.toolsets import WrapperToolset
 from pydantic_ai.usage import RequestUsage
+
 from pydantic_ai_trove import PaymentWaits, Priced, Spent, TroveWallet, UnpricedModelWarning, WalletToolset
 from trove_agents import BudgetExceededError, Trove
 from trove_agents.guard import (

@@ -10,13 +10,14 @@ from pydantic_ai import (
     ModelMessagesTypeAdapter,
     RunContext,
     capture_run_messages,
+    workspaces,
 )
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.exceptions import ModelRetry, ToolFailed, UserError
 from pydantic_ai.messages import InstructionDeltaPart, ModelRequest, ModelResponse, ToolReturnPart
-from pydantic_ai import workspaces
 from pydantic_ai.models.function import DeltaToolCall, FunctionModel
 from pydantic_ai.workspaces import LocalWorkspaceBackend, ReadOnlyWorkspace, Workspace, WorkspaceRef
+
 from pydantic_ai_trove import (
     FilesChanged,
     FilesFound,

@@ -4,6 +4,7 @@ One server for the session; every test has a workspace of its own on it, so test
 """
 
 import asyncio
+import contextlib
 import inspect
 import json
 import os
@@ -18,6 +19,8 @@ from pathlib import Path
 import httpx
 import pytest
 import trove_sdk
+
+from .lines import Line
 
 BIN = Path(sys.executable).parent
 
@@ -253,3 +256,26 @@ def overdue(new_workspace):
 def _commands(request):
     if request.node.get_closest_marker("sandbox") and (why := request.getfixturevalue("why_no_commands")):
         pytest.skip(f"this machine cannot isolate commands: {why}")
+
+
+@pytest.fixture
+def connect(workspace):
+    with contextlib.ExitStack() as stack:
+
+        def connect(key=None) -> Line:
+            line = Line(workspace, key)
+            stack.callback(line.close)
+            return line
+
+        yield connect
+
+
+@pytest.fixture
+def line(connect):
+    return connect()
+
+
+@pytest.fixture
+def http(workspace):
+    with workspace.http() as http:
+        yield http

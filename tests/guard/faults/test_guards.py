@@ -5,11 +5,11 @@
 
 import os
 import random
+from pathlib import Path
 
 import pytest
 
 from trove_agents.guard.faults import (
-    ENDINGS,
     Crashes,
     Pairs,
     Sheet,
@@ -19,7 +19,6 @@ from trove_agents.guard.faults import (
     play_beside,
     scratch,
 )
-from pathlib import Path
 
 OURS = "trove_agents.guard.faults.ours:"
 SOAK = int(os.environ.get("TROVE_SOAK", 0))

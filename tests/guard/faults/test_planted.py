@@ -102,6 +102,7 @@ class PaysTwice(Planted):
                 except TroveConnectionError:
                     continue
                 return result
+            return None
 
         def audit(self, charged):
             return []

@@ -50,7 +50,7 @@ def test_only_the_owner_can_read_it(database, tmp_path):
     add(database, "a")
     assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
     modes = {f.name: stat.S_IMODE(f.stat().st_mode) for f in (tmp_path / "state").iterdir()}
-    assert modes == {name: 0o600 for name in ("trove.db", "trove.db-wal", "trove.db-shm", "trove.lock")}
+    assert modes == dict.fromkeys(("trove.db", "trove.db-wal", "trove.db-shm", "trove.lock"), 384)
 
 
 def test_commits_are_synced_and_only_the_writer_checkpoints(database):
@@ -122,7 +122,7 @@ def test_closing_leaves_one_file_and_refuses_the_rest(tmp_path):
 
 def test_the_log_is_copied_back_before_it_grows_large(database, tmp_path):
     blob = os.urandom(4000)
-    for start in range(0, 6000, 200):
+    for _start in range(0, 6000, 200):
         database.write(lambda tx: tx.many(insert(contents), [{"digest": b"", "size": 0, "data": blob}] * 200))
     assert (tmp_path / "state" / "trove.db-wal").stat().st_size < 12_000_000
     assert (tmp_path / "state" / "trove.db").stat().st_size > 16_000_000
@@ -291,7 +291,7 @@ def refused(function):
     try:
         return function()
     except Closed as error:
-        assert "forked in the middle of a call" in str(error)  # noqa: PT017 - in the child
+        assert "forked in the middle of a call" in str(error)
         return "refused"
 
 

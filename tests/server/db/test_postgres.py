@@ -333,7 +333,7 @@ def test_times_of_events_are_committed_in_order(two):
 
     def writer(database):
         def run():
-            for number in range(25):
+            for _number in range(25):
                 database.write(
                     lambda tx: event_service.record(
                         tx, principal=principal, namespace=None, kind="t", data={}, now_ns=1000

@@ -1,6 +1,7 @@
 """Composition and rewriting, against the rule's own words and against bash."""
 
 import codecs
+import itertools
 import re
 import subprocess
 
@@ -217,7 +218,7 @@ def test_init_leaves_stdin_to_the_command(tmp_path):
     ],
 )
 def test_errors_of_init_do_not_touch_the_result(tmp_path, init):
-    code, out, err = bash(tmp_path, "echo ran $?", init)
+    code, out, _err = bash(tmp_path, "echo ran $?", init)
     assert (code, out.splitlines()[-1]) == (0, "ran 0")
     assert bash(tmp_path, "exit 4", init)[0] == 4
 
@@ -333,7 +334,7 @@ def test_pieces_are_shown_as_the_whole_is(root, data):
     init, cut = data.draw(st.booleans()), data.draw(st.booleans())
     pieces = Shown(root, init=init)
     ends = [0, *cuts, len(output)]
-    found = [pieces.feed(output[a:b]) for a, b in zip(ends, ends[1:], strict=False)]
+    found = [pieces.feed(output[a:b]) for a, b in itertools.pairwise(ends)]
     assert "".join(found) + pieces.end(cut=cut) == shown_at_once(output, root, cut=cut, init=init)
 
 

@@ -11,9 +11,7 @@ from trove_agents import (
     ExecChunk,
     ExecResult,
     TroveClient,
-    TroveConflictError,
     TroveError,
-    TroveServerError,
     TroveTimeoutError,
 )
 from trove_agents.embedded import Trove

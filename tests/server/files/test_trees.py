@@ -5,7 +5,6 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck
 
-
 CALLS = {
     "mkdir": {"path": "d"},
     "move": {"from": "a", "to": "b"},

@@ -8,12 +8,12 @@ import pytest
 
 from trove_agents.client.transport import Outgoing
 from trove_agents.embedded.driver import AsyncInProcess
+from trove_agents.embedded.loop import LoopThread
 from trove_agents.errors import TroveConnectionError
+from trove_agents.server.auth import Principal
+from trove_agents.server.blobs import Stored
 from trove_agents.server.files.routes import routes
 from trove_agents.server.http import Edge
-from trove_agents.server.auth import Principal
-from trove_agents.embedded.loop import LoopThread
-from trove_agents.server.blobs import Stored
 
 SECONDS = 20.0  # only guards against hanging
 
@@ -91,4 +91,4 @@ def test_an_upload_shorter_than_announced_leaves_the_old_file(api, size):
     with pytest.raises(TroveConnectionError, match="no answer"):
         api.transport.send(request)
     assert api.get("f").body == b"old"
-    assert not [path for path in (api.trove.folder / "blobs" / "incoming").glob("*")]
+    assert not list((api.trove.folder / "blobs" / "incoming").glob("*"))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from trove_agents.server.sandbox import Command, Limits, Outcome, SandboxUnavailable, choose, probe
+from trove_agents.server.sandbox import Command, Outcome, SandboxUnavailable, choose, probe
 
 WORKER = Path(__file__).with_name("worker.py")
 OTHER_USER = 65533

@@ -137,7 +137,7 @@ def test_no_header_opens_another_namespace(tenants, header):
 
 
 def test_what_is_told_of_the_workspace_is_ones_own(tenants):
-    mine, theirs, _ = tenants
+    mine, _theirs, _ = tenants
     workspace = mine.trove.credentials.workspace_id
     other = mine.trove.server.keys.create_workspace("another workspace")
     for path in (
@@ -203,5 +203,5 @@ def test_a_key_that_was_revoked_does_nothing_more(api):
     ["", " ", "trove-sk-", "trove-sk-" + "0" * 40, "' OR 1=1 --", "%", "\x00", "\xff" * 40, "x" * 60_000],
 )
 def test_guesses_are_all_told_the_same(api, key):
-    answer = api("GET", "/v1/me", key=key if key else "x")
+    answer = api("GET", "/v1/me", key=key or "x")
     assert (answer.status, answer.json["detail"]) == (401, "unknown or revoked API key")

@@ -2,7 +2,8 @@ import pytest
 from sqlalchemy import select
 
 from trove_agents.server import timelines
-from trove_agents.server.db.tables import blobs, entries, log, timelines as timeline_rows
+from trove_agents.server.db.tables import blobs, entries, log
+from trove_agents.server.db.tables import timelines as timeline_rows
 from trove_agents.server.timelines import At, Change, Kind, Payload
 from trove_agents.wire.steps import Step
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from unittest import mock
 
 import hypothesis.strategies as st
+import tests_objects as objects
 from blake3 import blake3
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from obstore.store import from_url
 from sqlalchemy import bindparam, delete, select
 
 from trove_agents.server import timelines
-import tests_objects as objects
-from obstore.store import from_url
 from trove_agents.server.blobs import BlobStore, Disk
 from trove_agents.server.blobs.objects import ObjectBucket
 from trove_agents.server.db import Database

@@ -18,7 +18,6 @@ from trove_agents.server.blobs import BlobStore
 from trove_agents.server.db import Database
 from trove_agents.server.jobs import DAY, Turn
 from trove_agents.server.timelines import (
-    At,
     Change,
     Collection,
     IsADirectory,
@@ -487,7 +486,7 @@ class Timelines(RuleBasedStateMachine):
         wanted, was = [], None
         for version, state in self.past[name]:
             node = state.get(path)
-            if node and node[:6] != (was and was[:6]) or (was and not node):
+            if (node and node[:6] != (was and was[:6])) or (was and not node):
                 wanted.append((version, node))
             was = node
         with self.database.read() as db:

@@ -5,9 +5,10 @@ import pytest
 pytest.importorskip("deepagents", reason="in an environment of its own: make deepagents")
 
 from deepagents import create_deep_agent
+from langgraph.checkpoint.memory import InMemorySaver
+
 from langchain_trove import NoThread, WorkspaceMiddleware, per_thread
 from langchain_trove.sandbox import TroveSandbox
-from langgraph.checkpoint.memory import InMemorySaver
 from langgraph_trove import bind, files_at
 from trove_agents import TroveAuthError, TroveClient
 from trove_agents.client.transport import Reply
@@ -310,7 +311,7 @@ async def test_the_same_when_async(scripted, isolated, namespace):
         result = await made.ainvoke(
             {"messages": [("user", "go")]}, {"configurable": {"thread_id": f"{namespace} 3"}}
         )
-        assert "hi" in [message.content for message in result["messages"] if message.type == "tool"][0]
+        assert "hi" in next(message.content for message in result["messages"] if message.type == "tool")
 
 
 def test_its_files_follow_the_checkpoints_of_a_deep_agent(scripted, isolated, client):

@@ -5,6 +5,7 @@ import pytest
 pytest.importorskip("deepagents", reason="in an environment of its own: make deepagents")
 
 from langchain_tests.integration_tests import SandboxIntegrationTests
+
 from langchain_trove.sandbox import TroveSandbox
 
 OLDER = "langchain-tests 1.1.9 predates the contract of deepagents 0.7: "
