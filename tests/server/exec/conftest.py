@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -343,3 +344,20 @@ def plain(bench):
     shell = Shell(bench, "none")
     yield shell
     shell.close()
+
+
+def same(bench):
+    """The store, the copy on disk, and a copy made anew are one tree, which is returned."""
+    store = bench.store()
+    assert bench.on_hand() == store
+    fresh = bench.new_copies("fresh")
+    assert bench.on_hand(fresh) == store
+    shutil.rmtree(bench.folder / "fresh")
+    fresh.close()
+    assert bench.exec()[0] == bench.exec()[0]
+    assert not bench.exec()[0]
+    return store
+
+
+directories = pytest.mark.parametrize("form", ["directory"])
+"""Of that form alone."""
