@@ -259,7 +259,7 @@ def test_an_agent_is_taken_back_with_its_files(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_agent_whose_program_dies_goes_on(tmp_path):
+def test_an_agent_whose_program_dies_goes_on_and_pays(tmp_path):
     done = run(PYDANTIC_AI, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     printed = done.stdout
@@ -269,6 +269,17 @@ def test_an_agent_whose_program_dies_goes_on(tmp_path):
     assert (
         len([line for line in report if line.startswith("- ")]) == 4
     )  # the first try's lines are not among them
-    assert re.search(r"│ 5 +│ 13 +│ removed data +│ 0 +│", printed)
-    assert printed.endswith("  careless: nothing\n  careful: data, report.md\n")
+    asked = printed.index("May market_study cost $1.50, paid to studies?\nuser: yes\n")
+    paid = [printed.index(f"paid ${amount} to ") for amount in ("0.02", "1.50")]
+    assert paid[0] < asked < paid[1] < printed.index("It needs $0.5, and $0.48 remain.")
+    assert printed.count("\npaid $") == 2
+    rows = re.findall(r"^│ (\d+) .*│ (\d+) +│ (\$\S+)? +│ (\$\S+) +│$", printed, re.MULTILINE)
+    assert rows[4:8] == [
+        ("5", "4", "$0.02", "$1.98"),
+        ("6", "5", "$1.50", "$0.48"),
+        ("7", "5", "", "$0.48"),
+        ("8", "5", "", "$0.48"),
+    ]
+    assert "  careless: nothing; $0.48 of $2.00 remain\n  careful: data, report.md; $0.48" in printed
+    assert printed.endswith("  careless: data, report.md, tmp.txt; $0.48 of $2.00 remain\n")
     assert list(tmp_path.iterdir()) == []
