@@ -5,6 +5,7 @@ is a Display String, ``thread=%"f%c3%bc"``, so any text survives.
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -56,6 +57,7 @@ def to_header(step: Step) -> str:
     return text
 
 
+@lru_cache(maxsize=256)  # all calls of a step say the same
 def from_header(text: str) -> Step:
     """The step that a header names. Stricter than the RFC: every name is known and stands there once, without
     parameters.
