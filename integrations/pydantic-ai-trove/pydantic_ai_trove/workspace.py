@@ -241,7 +241,7 @@ class TroveWorkspace(AbstractCapability[Any]):
         if isinstance(node, CallToolsNode):
             await self._note_after(ctx, node.model_response)
         if isinstance(result, CallToolsNode) and result.model_response.tool_calls:
-            await self._note_before(ctx, result.model_response)
+            await self._note_before(ctx, result.model_response, ctx.run_step)  # as it was before the node
         return result
 
     async def wrap_tool_execute(
@@ -257,7 +257,7 @@ class TroveWorkspace(AbstractCapability[Any]):
         place, key = _place_of(ctx.messages, call)
         if current() is not None or place is None or self._working(ctx) is None:
             return await handler(args)  # part of another call
-        await self._note_before(ctx, place, key)
+        await self._note_before(ctx, place, ctx.run_step - 1, key)
         with acting(step_of(ctx)):
             try:
                 result = await handler(args)
@@ -381,7 +381,9 @@ class TroveWorkspace(AbstractCapability[Any]):
         return await self._refer(namespace, thread, f"{run} hand-off")
 
     # Its own
-    async def _note_before(self, ctx: RunContext[Any], place: ModelMessage, key: str = KEY) -> None:
+    async def _note_before(
+        self, ctx: RunContext[Any], place: ModelMessage, ended: int, key: str = KEY
+    ) -> None:
         namespace = self._working(ctx)
         if namespace is None:
             return
@@ -390,7 +392,7 @@ class TroveWorkspace(AbstractCapability[Any]):
             if record is not None and (record.namespace, record.run) == (namespace, ctx.run_id):
                 return
             await ctx.workspace.working_dir()  # so that it is there
-            point = await self._refer(namespace, _thread(ctx), _step(ctx, "before"))
+            point = await self._refer(namespace, _thread(ctx), _step(ctx, ended))
             write(place, Record(namespace, ctx.run_id or "", before=point), key)
             self._open.append((place, key))
 
@@ -402,14 +404,15 @@ class TroveWorkspace(AbstractCapability[Any]):
         async with self._noting:
             record = record_of(place, key)
             assert record is not None, "written before the first call"
-            point = await self._refer(record.namespace, _thread(ctx), _step(ctx, label(call.tool_call_id)))
+            call_id = label(call.tool_call_id)
+            point = await self._refer(record.namespace, _thread(ctx), _step(ctx, ctx.run_step, call_id))
             write(place, replace(record, calls={**(record.calls or {}), call.tool_call_id: point}), key)
 
     async def _note_after(self, ctx: RunContext[Any], place: ModelMessage, key: str = KEY) -> None:
         record = record_of(place, key)
         if record is None or record.run != ctx.run_id or record.before is None or record.after is not None:
             return
-        point = await self._refer(record.namespace, _thread(ctx), _step(ctx, "after"))
+        point = await self._refer(record.namespace, _thread(ctx), _step(ctx, ctx.run_step))
         write(place, replace(record, after=point), key)
         if point.version == record.before.version:
             return
@@ -417,7 +420,8 @@ class TroveWorkspace(AbstractCapability[Any]):
         if changed:
             await ctx.emit(FilesChanged(paths=changed, reference_id=point.reference_id))
 
-    def _orient(self) -> InstructionPart | None:
+    async def _orient(self) -> InstructionPart | None:
+        # Were it not asynchronous, each request to a model would call it in a thread
         if self._told is None:
             return None
         return InstructionPart(self._told, name="orientation", on_change="append")
@@ -517,6 +521,8 @@ def _thread_of(messages: Sequence[ModelMessage]) -> str:
     )
 
 
-def _step(ctx: RunContext[Any], which: str | None) -> str:
-    """The step of a reference: where in the run, and of what."""
-    return f"{label(ctx.run_id)} {ctx.run_step} {which}"
+def _step(ctx: RunContext[Any], ended: int, *calls: str | None) -> str:
+    """The step of a reference: the one that ended last in a run, or the call of it. So what the files are before a step is
+    the reference after the one before, unless somebody changed them meanwhile.
+    """
+    return " ".join(map(str, (label(ctx.run_id), ended, *calls)))
