@@ -8,7 +8,8 @@ from langchain_trove.toolkit import TroveToolkit
 
 if TYPE_CHECKING:
     from langchain_trove.models import ModelSpendMiddleware, UnpricedModelWarning
-    from langchain_trove.wallet import NotDurable, Priced, WalletMiddleware
+    from langchain_trove.paying import NotDurable, Priced
+    from langchain_trove.wallet import WalletMiddleware
     from langchain_trove.workspace import WorkspaceMiddleware
 
 __all__ = [
@@ -25,8 +26,8 @@ __all__ = [
 
 _AGENT = {
     "ModelSpendMiddleware": "models",
-    "NotDurable": "wallet",
-    "Priced": "wallet",
+    "NotDurable": "paying",
+    "Priced": "paying",
     "UnpricedModelWarning": "models",
     "WalletMiddleware": "wallet",
     "WorkspaceMiddleware": "workspace",

@@ -1,14 +1,21 @@
+import asyncio
 import contextlib
 import json
 
 import pytest
+from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
+from langgraph.checkpoint.memory import InMemorySaver
 
+from langchain_trove import WalletMiddleware
 from trove_agents import AsyncTroveClient, Trove, TroveClient
 from trove_agents.client.transport import Reply
+from trove_agents.guard import AsyncGuard, Guard, SqliteJournal
 from trove_agents.server.sandbox import probe
+
+from .vendors import THREAD, Vendor, tool_of
 
 
 class Scripted(BaseChatModel):
@@ -145,3 +152,74 @@ def async_server():
 @pytest.fixture
 def async_client(async_server):
     return AsyncTroveClient("key", "n", transport=async_server)
+
+
+@pytest.fixture
+def wallet(trove, request):
+    return trove.wallet(request.node.name[:250], budget_usd=1)
+
+
+@pytest.fixture
+def journal(tmp_path):
+    opened = SqliteJournal(tmp_path / "payments.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def guard(wallet, journal):
+    return Guard(wallet, journal=journal)
+
+
+@pytest.fixture
+def numbers(wallet):
+    def read():
+        found = wallet.balance()
+        return tuple(str(each) for each in (found.total_spent, found.held_usd, found.in_doubt_usd))
+
+    return read
+
+
+@pytest.fixture
+def vendor():
+    return Vendor()
+
+
+@pytest.fixture(params=["threads", "asyncio, one guard", "asyncio"])
+def running(request, trove, wallet, journal, vendor, scripted):
+    """``running(*turns, price)``: what runs an agent, synchronous or not, and its model."""
+    opened = []
+
+    def make(*turns, price="0.3", tools=None, middleware=(), saver=None, policy=None, **options):
+        model = scripted(*turns)
+
+        def built(wallets):
+            return create_agent(
+                model,
+                tools or [tool_of(vendor)],
+                middleware=[wallets, *middleware],
+                checkpointer=saver or InMemorySaver(),
+            )
+
+        if request.param == "threads":
+            guard = Guard(wallet, journal=journal, policy=policy)
+            agent = built(WalletMiddleware(guard, prices={"search": price}, **options))
+            return lambda given, config=THREAD, **named: agent.invoke(given, config, **named), agent, model
+        if request.param == "asyncio, one guard":
+            guard = Guard(wallet, journal=journal, policy=policy)
+            agent = built(WalletMiddleware(guard, prices={"search": price}, **options))
+        else:
+            runner = asyncio.Runner()
+            opened.append(runner)
+            client = trove.async_wallets()
+            handle = runner.run(client.wallet(wallet.agent_id, budget_usd=1))
+            guard = AsyncGuard(handle, journal=journal, policy=policy)
+            agent = built(WalletMiddleware(async_guard=guard, prices={"search": price}, **options))
+            run = lambda given, config=THREAD, **named: runner.run(agent.ainvoke(given, config, **named))
+            return run, agent, model
+        run = lambda given, config=THREAD, **named: asyncio.run(agent.ainvoke(given, config, **named))
+        return run, agent, model
+
+    yield make
+    for runner in opened:
+        runner.close()

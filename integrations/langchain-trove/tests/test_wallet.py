@@ -8,7 +8,7 @@ import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import ToolRetryMiddleware
 from langchain.tools import InjectedState, ToolRuntime
-from langchain_core.messages import HumanMessage, ToolMessage
+from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, ToolException, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
@@ -18,119 +18,12 @@ from langchain_trove import NotDurable, Priced, WalletMiddleware
 from trove_agents import TroveConnectionError
 from trove_agents.guard import (
     ApprovalNeeded,
-    AsyncGuard,
-    Guard,
     Metered,
     NotCharged,
-    SqliteJournal,
     ask_above,
 )
 
-
-@pytest.fixture
-def wallet(trove, request):
-    return trove.wallet(request.node.name[:250], budget_usd=1)
-
-
-@pytest.fixture
-def journal(tmp_path):
-    opened = SqliteJournal(tmp_path / "payments.db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def guard(wallet, journal):
-    return Guard(wallet, journal=journal)
-
-
-@pytest.fixture
-def numbers(wallet):
-    def read():
-        found = wallet.balance()
-        return tuple(str(each) for each in (found.total_spent, found.held_usd, found.in_doubt_usd))
-
-    return read
-
-
-class Vendor:
-    """A tool that charges, and then does as its test says."""
-
-    def __init__(self):
-        self.calls = []
-        self.then = []
-
-    def __call__(self, query):
-        self.calls.append(query)
-        happens = self.then.pop(0) if self.then else None
-        if isinstance(happens, BaseException):
-            raise happens
-        return happens if happens is not None else f"a page about {query}"
-
-
-@pytest.fixture
-def vendor():
-    return Vendor()
-
-
-def tool_of(vendor, **options):
-    @tool(**options)
-    def search(query: str) -> str:
-        """Searches."""
-        return vendor(query)
-
-    return search
-
-
-THREAD = {"configurable": {"thread_id": "t"}}
-GO = {"messages": [HumanMessage("go")]}
-
-
-@pytest.fixture(params=["threads", "asyncio, one guard", "asyncio"])
-def running(request, trove, wallet, journal, vendor, scripted):
-    """``running(*turns, price)``: what runs an agent, synchronous or not, and its model."""
-    opened = []
-
-    def make(*turns, price="0.3", tools=None, middleware=(), saver=None, policy=None, **options):
-        model = scripted(*turns)
-
-        def built(wallets):
-            return create_agent(
-                model,
-                tools or [tool_of(vendor)],
-                middleware=[wallets, *middleware],
-                checkpointer=saver or InMemorySaver(),
-            )
-
-        if request.param == "threads":
-            guard = Guard(wallet, journal=journal, policy=policy)
-            agent = built(WalletMiddleware(guard, prices={"search": price}, **options))
-            return lambda given, config=THREAD, **named: agent.invoke(given, config, **named), agent, model
-        if request.param == "asyncio, one guard":
-            guard = Guard(wallet, journal=journal, policy=policy)
-            agent = built(WalletMiddleware(guard, prices={"search": price}, **options))
-        else:
-            runner = asyncio.Runner()
-            opened.append(runner)
-            client = trove.async_wallets()
-            handle = runner.run(client.wallet(wallet.agent_id, budget_usd=1))
-            guard = AsyncGuard(handle, journal=journal, policy=policy)
-            agent = built(WalletMiddleware(async_guard=guard, prices={"search": price}, **options))
-            run = lambda given, config=THREAD, **named: runner.run(agent.ainvoke(given, config, **named))
-            return run, agent, model
-        run = lambda given, config=THREAD, **named: asyncio.run(agent.ainvoke(given, config, **named))
-        return run, agent, model
-
-    yield make
-    for runner in opened:
-        runner.close()
-
-
-SEARCH = [("search", {"query": "otters"})]
-
-
-def answers(state):
-    return [message for message in state["messages"] if isinstance(message, ToolMessage)]
+from .vendors import GO, SEARCH, THREAD, answers, tool_of
 
 
 def test_a_call_is_paid_for_and_has_its_receipt(running, numbers, vendor):
@@ -214,6 +107,19 @@ class Words(BaseModel):
     @classmethod
     def split(cls, given):
         return given.split() if isinstance(given, str) else given
+
+
+def test_a_tool_without_a_synchronous_half_costs_nothing_in_threads(guard, scripted, numbers):
+    @tool
+    async def search(query: str) -> str:
+        """Searches."""
+
+    agent = create_agent(
+        scripted(SEARCH, "done"), [search], middleware=[WalletMiddleware(guard, prices={"search": "0.3"})]
+    )
+    with pytest.raises(NotImplementedError):
+        agent.invoke(GO)
+    assert numbers() == ("0", "0", "0")
 
 
 def test_arguments_that_only_the_tool_can_read_are_paid_for(running, numbers, vendor):

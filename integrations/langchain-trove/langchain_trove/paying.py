@@ -1,0 +1,302 @@
+"""How a call of a tool is paid for, whoever makes it: what it is known by, how it may end, and what the model is told."""
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Self, TypeGuard
+
+from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.tools import StructuredTool
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.errors import GraphInterrupt, ParentCommand
+from langgraph.prebuilt.tool_node import ToolCallRequest
+from pydantic import BaseModel, ValidationError
+
+from langchain_trove.kept import Reply, answered, kept, message_of, replaced
+from langgraph_trove import Barrier, NotDurable
+from langgraph_trove.asking import Question
+from trove_agents import NotSupported, Step, TroveAuthError, TroveError
+from trove_agents.guard import (
+    AlreadyPaid,
+    ApprovalNeeded,
+    AsyncGuard,
+    Evidence,
+    Guard,
+    Payment,
+    Price,
+    Receipt,
+    texts,
+)
+
+RECEIPT: Final = "receipt"
+"""Where a message's artifact has it; in ``additional_kwargs``, if the artifact is no dict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """What a tool costs, and how its failures are read."""
+
+    price: Price
+    """USD: an amount, a function of the arguments, or ``Metered``, whose ``cost`` is given the ``ToolMessage``."""
+    vendor: str | None = None
+    """Who is paid."""
+    not_charged: Evidence | None = None
+    """Which exceptions prove that nothing was charged, beside ``NotCharged``."""
+    reported: Callable[[ToolMessage], bool] | None = None
+    """Whether a message of status ``error``, which the tool returned instead of raising, proves that nothing was charged.
+    None: such a payment is in doubt."""
+
+
+class Till:
+    """Pays for calls: ``WalletMiddleware`` says what its arguments are.
+
+    Raises:
+        TypeError: there is no guard, or one of the wrong kind.
+    """
+
+    def __init__(
+        self,
+        guard: Guard | None,
+        async_guard: AsyncGuard | None,
+        *,
+        checkpointer: BaseCheckpointSaver[Any] | None,
+        ask: Literal["interrupt", "refuse"],
+        on_replay: Literal["reuse_receipt", "charge_again"],
+    ) -> None:
+        if (beside_a_loop := async_guard or guard) is None:
+            raise TypeError("a Guard is needed, an AsyncGuard, or both")
+        given: tuple[Any, Any] = (guard, async_guard)
+        if isinstance(given[0], AsyncGuard) or isinstance(given[1], Guard):
+            raise TypeError("guard= takes a Guard, async_guard= an AsyncGuard")
+        self.guard = guard
+        self.async_guard = beside_a_loop
+        self._barrier = Barrier(checkpointer)
+        self._asks = ask == "interrupt"
+        self._again = on_replay == "charge_again"
+
+    def pay(
+        self, request: ToolCallRequest, priced: Priced, handler: Callable[[ToolCallRequest], Reply]
+    ) -> Reply:
+        """What the tool returns, paid for now or before, or why it was not run.
+
+        Raises:
+            NotDurable: the run would forget that it paid.
+            LookupError: there is nothing to know the call by.
+        """
+        if _will_not_run(request, asynchronous=False):
+            return handler(request)
+        if (guard := self.guard) is None:
+            raise TypeError("there is only an AsyncGuard: use ainvoke, or add a Guard")
+        self._barrier.wait(request.runtime)
+        call = _Call(request, priced, again=self._again, asks=self._asks)
+
+        def attempt(*, approved: bool) -> Reply:
+            paying = guard.authorize(priced.price, **call.named, approved=approved)
+            with paying as payment, call.watching(payment) as seen:
+                call.question.before_tool(payment)
+                seen.reply = handler(request)
+            return seen.answer()
+
+        try:
+            try:
+                return attempt(approved=False)
+            except ApprovalNeeded as needed:
+                call.question.ask(needed)
+                return attempt(approved=True)
+        except TroveError as error:
+            return call.refused(error)
+
+    async def apay(
+        self,
+        request: ToolCallRequest,
+        priced: Priced,
+        handler: Callable[[ToolCallRequest], Awaitable[Reply]],
+    ) -> Reply:
+        """As ``pay``."""
+        if _will_not_run(request, asynchronous=True):
+            return await handler(request)
+        await self._barrier.await_(request.runtime)
+        call = _Call(request, priced, again=self._again, asks=self._asks)
+
+        async def attempt(*, approved: bool) -> Reply:
+            paying = self.async_guard.aauthorize(priced.price, **call.named, approved=approved)
+            async with paying as payment:
+                with call.watching(payment) as seen:
+                    call.question.before_tool(payment)
+                    seen.reply = await handler(request)
+            return seen.answer()
+
+        try:
+            try:
+                return await attempt(approved=False)
+            except ApprovalNeeded as needed:
+                call.question.ask(needed)
+                return await attempt(approved=True)
+        except TroveError as error:
+            return call.refused(error)
+
+
+class _Call:
+    """One call of a paid tool."""
+
+    def __init__(self, request: ToolCallRequest, priced: Priced, *, again: bool, asks: bool) -> None:
+        self.request, self.priced = request, priced
+        called = request.tool_call
+        self.named: dict[str, Any] = {
+            "key": _key(request, again=again),
+            "tool": called["name"],
+            "vendor": priced.vendor,
+            "arguments": called["args"],
+            "step": Step(thread=_info(request, "thread_id"), run=_info(request, "run_id"), call=called["id"]),
+            "not_charged": priced.not_charged,
+        }
+        self.question = Question(
+            asks=asks, tool=called["name"], arguments=called["args"], vendor=priced.vendor, price=priced.price
+        )
+
+    def watching(self, payment: Payment) -> "_Seen":
+        return _Seen(self, payment)
+
+    def refused(self, error: TroveError) -> Reply:
+        """What the model is told instead of a result.
+
+        Raises:
+            TroveError: it is the tool's own, or nothing that a model can do something about.
+            ParentCommand: the tool ended with it, when it was paid for.
+        """
+        if self.question.over:
+            raise error
+        if isinstance(error, AlreadyPaid) and error.result is not None:
+            reply = answered(error.result, self.request.tool_call["id"])
+            return self.receipted(reply, error.receipt)
+        if isinstance(error, TroveAuthError | NotSupported):
+            raise error
+        called = self.request.tool_call
+        return ToolMessage(
+            texts.refusal(error), name=called["name"], tool_call_id=called["id"], status="error"
+        )
+
+    def receipted(self, reply: Reply, receipt: Receipt | None) -> Reply:
+        """The reply with its receipt; as it is where there is none, or no message to have it."""
+        message = message_of(reply, self.request.tool_call["id"])
+        if receipt is None or message is None:
+            return reply
+        return replaced(reply, message, _with_receipt(message, receipt.as_json()))
+
+
+class _Seen:
+    """What became of a tool while it was paid for."""
+
+    def __init__(self, call: _Call, payment: Payment) -> None:
+        self._call, self._payment = call, payment
+        self.reply: Reply | None = None
+        self._command: ParentCommand | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
+        if isinstance(error, GraphInterrupt):
+            self._call.question.wait(self._payment)
+        elif isinstance(error, ParentCommand):
+            self._command = error  # the tool ended with it
+            self._keep(error.args[0], raised=True)
+            return True
+        elif error is None:
+            self._read()
+        return False
+
+    def answer(self) -> Reply:
+        """The reply with its receipt."""
+        if self._command is not None:
+            raise self._command
+        assert self.reply is not None, "it returned"
+        return self._call.receipted(self.reply, self._payment.receipt)
+
+    def _read(self) -> None:
+        message = message_of(self.reply, self._call.request.tool_call["id"])
+        if message is not None and message.status == "error":
+            reported = self._call.priced.reported
+            if reported is not None and reported(message) is True:
+                self._payment.void()
+            else:
+                self._payment.doubt(f"the tool reported an error: {message.text[:200]}")
+        elif message is not None:
+            self._payment.meter(self._call.priced.price, message)
+        self._keep(self.reply)
+
+    def _keep(self, reply: Any, *, raised: bool = False) -> None:
+        if (result := kept(reply, self._call.request.tool_call["id"], raised=raised)) is not None:
+            self._payment.keep(result)
+
+
+def _will_not_run(request: ToolCallRequest, *, asynchronous: bool) -> bool:
+    """Whether the tool will say that it cannot be called so: its arguments are wrong, or it has no synchronous half. That
+    costs nothing.
+
+    Arguments are tried with what the tool itself tries them with, where those that are injected are still missing.
+    """
+    tool = request.tool
+    if not asynchronous and isinstance(tool, StructuredTool) and tool.func is None:
+        return True
+    if tool is None or not _is_model(tool.args_schema):
+        return False
+    try:
+        tool.args_schema.model_validate(request.tool_call["args"])
+    except ValidationError as error:
+        shown: Any = tool.tool_call_schema
+        injected = tool.args_schema.model_fields.keys() - shown.model_fields.keys()
+        return any(each["loc"] and each["loc"][0] not in injected for each in error.errors())
+    return False
+
+
+def _is_model(schema: object) -> TypeGuard[type[BaseModel]]:
+    return isinstance(schema, type) and issubclass(schema, BaseModel)
+
+
+def _key(request: ToolCallRequest, *, again: bool) -> str:
+    """What stays the same over retries, crashes, interrupts and replays of this call, and of no other call.
+
+    Ids of tool calls alone are not enough, since some providers count them from 0 in every answer; the arguments
+    belong to it, since a person may edit them.
+    """
+    called = request.tool_call
+    message = _decided(request)
+    place = [_info(request, "thread_id"), None if message is None else message.id, called["id"]]
+    if not called["id"] or not (place[0] or place[1]):
+        raise LookupError(
+            f"a call of {called['name']} has no key to be paid under: no thread and no message with an id"
+        )
+    if again:
+        place.append(_info(request, "checkpoint_id"))
+    said = json.dumps([*place, called["name"], called["args"]], sort_keys=True)
+    return f"langchain-{hashlib.sha256(said.encode()).hexdigest()}"
+
+
+def _info(request: ToolCallRequest, name: str) -> str | None:
+    info = getattr(request.runtime, "execution_info", None)
+    return getattr(info, name, None)
+
+
+def _decided(request: ToolCallRequest) -> AIMessage | None:
+    """The message that holds the call."""
+    state = request.state
+    messages: Any = state if isinstance(state, list) else None
+    if messages is None:
+        messages = state.get("messages", []) if isinstance(state, dict) else getattr(state, "messages", [])
+    for message in reversed(messages):
+        if isinstance(message, AIMessage) and any(
+            call["id"] == request.tool_call["id"] for call in message.tool_calls
+        ):
+            return message
+    return None
+
+
+def _with_receipt(message: ToolMessage, receipt: dict[str, Any]) -> ToolMessage:
+    if message.artifact is None or isinstance(message.artifact, dict):
+        return message.model_copy(update={"artifact": {**(message.artifact or {}), RECEIPT: receipt}})
+    return message.model_copy(update={"additional_kwargs": {**message.additional_kwargs, RECEIPT: receipt}})
+
+
+__all__ = ["NotDurable", "Priced", "Till"]
