@@ -1,14 +1,17 @@
 """A graph plans a trip in files, breaks off, goes on, goes back, and tries another way beside the first.
 
-It collects ideas, asks a person which one to take, works out two things side by side, one of which fails at first, and
-puts a plan together. Then it goes back to the question, and the other answer gets files of its own: both plans stay.
+It collects ideas, asks a person which one to take, buys what the trip is said to cost, works out two things side by side,
+one of which fails at first, and puts a plan together. Then it goes back to the question, and the other answer gets files of
+its own: both plans stay, and each step says what it spent.
 
     python examples/03_langgraph_time_travel.py                         texts from a script, offline
     python examples/03_langgraph_time_travel.py --model provider:model  written by a model
 """
 
 import argparse
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from langchain_core.messages import AIMessage, HumanMessage
@@ -19,8 +22,9 @@ from langgraph.types import Command, interrupt
 from rich.console import Console
 from steps import steps
 
-from langgraph_trove import WorkspaceState, bind, files_at, workspace_node, workspace_of
+from langgraph_trove import PaidNode, WorkspaceState, bind, files_at, workspace_node, workspace_of
 from trove_agents import Trove, TroveClient
+from trove_agents.guard import Guard
 
 SCRIPT: Final = {
     "Name two cities for a long weekend, one a line.": "Lisbon\nOslo\n",
@@ -35,13 +39,14 @@ out = Console(highlight=False, soft_wrap=True)
 
 class State(MessagesState, WorkspaceState, total=False):
     city: str
+    fares: str
 
 
 class NoConnection(Exception):
     pass
 
 
-def planner(write: Callable[[str], str], failures: list[Exception]) -> "StateGraph[State]":
+def planner(write: Callable[[str], str], failures: list[Exception], guard: Guard) -> "StateGraph[State]":
     """The graph. ``write`` answers a question with a text; ``failures`` befall the budget, one at each try."""
 
     @workspace_node
@@ -59,6 +64,10 @@ def planner(write: Callable[[str], str], failures: list[Exception]) -> "StateGra
         workspace.write("choice.txt", f"{city}\n")
         return {**said(f"{city} it is."), "city": city}
 
+    def fares(state: State) -> dict[str, Any]:
+        found = write(f"What do two days in {state['city']} cost? One line.")
+        return {"messages": [{"role": "ai", "content": "The fares are bought."}], "fares": found}
+
     @workspace_node
     def days(state: State, workspace: TroveClient) -> dict[str, Any]:
         workspace.write("days.txt", write(f"Two days in {state['city']}, one line each."))
@@ -69,7 +78,7 @@ def planner(write: Callable[[str], str], failures: list[Exception]) -> "StateGra
         workspace.write("budget.txt", "half a number")
         if failures:
             raise failures.pop()
-        workspace.write("budget.txt", write(f"What do two days in {state['city']} cost? One line."))
+        workspace.write("budget.txt", state["fares"])
         return said("The costs are known.")
 
     @workspace_node
@@ -80,11 +89,11 @@ def planner(write: Callable[[str], str], failures: list[Exception]) -> "StateGra
             workspace.delete(name)
         return said("The plan is ready.")
 
-    graph = (
-        StateGraph(State).add_node(collect).add_node(choose).add_node(days).add_node(budget).add_node(finish)
-    )
-    graph.add_edge(START, "collect").add_edge("collect", "choose")
-    graph.add_edge("choose", "days").add_edge("choose", "budget")
+    buy = PaidNode(fares, "0.05", guard=guard, arguments=lambda state: {"city": state["city"]})
+    graph = StateGraph(State).add_node(collect).add_node(choose).add_node("fares", buy)
+    graph.add_node(days).add_node(budget).add_node(finish)
+    graph.add_edge(START, "collect").add_edge("collect", "choose").add_edge("choose", "fares")
+    graph.add_edge("fares", "days").add_edge("fares", "budget")
     return graph.add_edge(["days", "budget"], "finish").add_edge("finish", END)
 
 
@@ -93,8 +102,12 @@ def said(text: str) -> dict[str, Any]:
 
 
 def demo(write: Callable[[str], str]) -> None:
-    with Trove.temporary() as trove:
-        graph = planner(write, [NoConnection("the bank does not answer")])
+    with (
+        Trove.temporary() as trove,
+        tempfile.TemporaryDirectory() as folder,
+        Guard(trove.wallet("planner", budget_usd=1), journal=Path(folder) / "payments.db") as guard,
+    ):
+        graph = planner(write, [NoConnection("the bank does not answer")], guard)
         app = bind(graph.compile(checkpointer=InMemorySaver()), trove.client("trip"))
         config: RunnableConfig = {"configurable": {"thread_id": "t-1"}}
 
@@ -108,7 +121,7 @@ def demo(write: Callable[[str], str]) -> None:
             left = [each.name for each in workspace_of(app, config).list_dir()]
             out.print(f"{first}. It breaks off: {error}. Nothing half is left: {', '.join(left)}")
         app.invoke(None, config)
-        out.print(steps(app, config))
+        out.print(steps(app, config, guard=guard))
 
         asked = next(each.config for each in app.get_state_history(config) if each.next == ("choose",))
         end = app.get_state(config).config
@@ -117,7 +130,8 @@ def demo(write: Callable[[str], str]) -> None:
         )
         app.invoke(None, asked, keep_both=True)
         app.invoke(Command(resume=second), config)
-        out.print(steps(app, config, branch=True))
+        out.print(steps(app, config, branch=True, guard=guard))
+        out.print(f"\nThe wallet, which goes nowhere back: ${guard.wallet.balance().total_spent} spent")
 
         out.print("\nBoth plans:")
         for at in (end, app.get_state(config).config):

@@ -235,7 +235,9 @@ def test_a_graph_goes_back_and_both_branches_keep_their_files(tmp_path):
     first, second = printed.split("\nBack to the question, when there was ideas.txt.")
     for part, city in ((first, "Lisbon"), (second, "Oslo")):
         assert re.search(rf"│ {city} it is. +│ added choice.txt +│ 2 +│", part)
+        assert re.search(r"│ The fares are bought. +│ +│ 2 +│ \$0.05 │", part)
         assert part.count("Two cities to choose from.") == 1
+    assert "The wallet, which goes nowhere back: $0.1 spent\n" in second
     assert second.endswith(
         "About 420 euros\n\n" + re.search(r"\[trip-.*", second)[0] + "\n# Oslo\n\n"
         "The opera's roof\nSauna in the fjord\nAbout 690 euros\n"

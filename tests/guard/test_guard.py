@@ -278,6 +278,13 @@ def test_the_step_is_kept_with_the_hold_and_what_follows(guard, trove, wallet):
     guard.pay(lambda: 1, "0.30", key="k", step=Step(thread="t", run="r", call="c"))
     found = [event for event in trove.admin().list_events() if event.data.get("wallet_id") == wallet.id]
     assert [event.step for event in found] == [Step(thread="t", run="r", call="c")] * 2
+    guard.pay(lambda: 1, "0.30", key="l", step=Step(thread="u"))
+    (receipt,) = guard.receipts(thread="t")
+    assert (receipt.key, receipt.step, receipt.state) == (
+        "k",
+        Step(thread="t", run="r", call="c"),
+        "captured",
+    )
 
 
 def test_prices_from_arguments_and_metered_ones(guard, numbers):

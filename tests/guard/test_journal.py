@@ -11,6 +11,7 @@ import pytest
 
 from trove_agents.guard import Entry, Pool, Purchase, SqliteJournal
 from trove_agents.guard.states import FOLLOWS
+from trove_agents.wire.steps import Step, to_header
 
 
 @pytest.fixture
@@ -118,6 +119,18 @@ def test_payments_stay_in_the_order_in_which_they_came(journal):
         there = journal.find(1, key)
         journal.replace(entry(key=key), there.to("running", created_at=0.0))
     assert [each.key for each in journal.those(1, ("running",))] == ["b", "a", "c"]
+
+
+def test_the_payments_of_a_thread_without_their_results(journal):
+    for key, step in enumerate(
+        (Step(thread="t"), Step(thread="t", call="c"), Step(thread="t2"), Step(run="t"), None)
+    ):
+        journal.add(entry(key=str(key), step=step and to_header(step), result=b"1"))
+    journal.add(entry(key="9", wallet_id=2, step=to_header(Step(thread="t"))))
+    assert [(each.key, each.result) for each in journal.of_thread(1, "t")] == [("0", None), ("1", None)]
+    strange = 'ü", %_\\'
+    journal.add(entry(key="s", step=to_header(Step(thread=strange, step="1"))))
+    assert [each.key for each in journal.of_thread(1, strange)] == ["s"]
 
 
 def bought(number, usd_micros, tag="t"):

@@ -205,6 +205,10 @@ class _Guarding:
     def _doubts(self) -> GuardFlow[list[Receipt]]:
         return [Receipt.of(each) for each in (yield from self._payments.those("in_doubt", "waiting"))]
 
+    def _receipts(self, thread: str) -> GuardFlow[list[Receipt]]:
+        there = yield from driving.do(lambda: self._journal.of_thread(self.wallet_id, thread))
+        return [Receipt.of(each) for each in there]
+
     def _in_doubt_usd(self) -> GuardFlow[Decimal]:
         return as_usd(sum(entry.micros for entry in (yield from self._payments.those("in_doubt"))))
 
@@ -365,6 +369,10 @@ class Guard(_Guarding):
         """Payments of which nobody knows how they ended, or whose tools wait to be run again: :meth:`resolve` ends them."""
         return self._run(self._doubts())
 
+    def receipts(self, *, thread: str) -> list[Receipt]:
+        """The payments that were made or tried for steps of a thread, oldest first, each as it stands now."""
+        return self._run(self._receipts(thread))
+
     def in_doubt_usd(self) -> Decimal:
         """What those in doubt are about, together."""
         return self._run(self._in_doubt_usd())
@@ -498,6 +506,10 @@ class AsyncGuard(_Guarding):
     async def doubts(self) -> list[Receipt]:
         """See :meth:`Guard.doubts`."""
         return await self._run(self._doubts())
+
+    async def receipts(self, *, thread: str) -> list[Receipt]:
+        """See :meth:`Guard.receipts`."""
+        return await self._run(self._receipts(thread))
 
     async def in_doubt_usd(self) -> Decimal:
         """See :meth:`Guard.in_doubt_usd`."""

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from msgspec.structs import astuple, replace
 
 from trove_agents.guard.states import Entry, Pool, Purchase, State
+from trove_agents.wire.steps import Step, to_header
 
 BUSY_SECONDS: Final = 30.0
 """How long a process waits for another that writes."""
@@ -95,6 +96,7 @@ _DRAW: Final = (
     " AND micros <= (SELECT credit FROM pools WHERE pools.wallet_id = payments.wallet_id)"
 )
 _FROM: Final = f"SELECT {', '.join(_COLUMNS)} FROM payments"  # noqa: S608 - as above
+_WITHOUT_RESULTS: Final = _FROM.replace(" result,", " NULL,")
 
 
 class Journal(Protocol):
@@ -124,6 +126,10 @@ class Journal(Protocol):
 
     def those(self, wallet_id: int, states: Iterable[State], *, intent: str | None = None) -> list[Entry]:
         """Payments of a wallet in some states, oldest first; of one intent, if it is given."""
+        ...
+
+    def of_thread(self, wallet_id: int, thread: str) -> list[Entry]:
+        """Payments of a wallet that are for steps of a thread, oldest first, without what their tools returned."""
         ...
 
     def book(self, wallet_id: int, purchases: Iterable[Purchase]) -> None:
@@ -207,6 +213,13 @@ class SqliteJournal:
         if intent is not None:
             select, values = f"{select} AND intent = ?", (*values, intent)
         return self._read(f"{select} ORDER BY created_at, key", values)
+
+    def of_thread(self, wallet_id: int, thread: str) -> list[Entry]:
+        """See :meth:`Journal.of_thread`."""
+        said = to_header(Step(thread=thread))  # which begins the header of each of its steps
+        where = "wallet_id = ? AND (step = ? OR substr(step, 1, ?) = ?)"
+        values = (wallet_id, said, len(said) + 1, f"{said},")
+        return self._read(f"{_WITHOUT_RESULTS} WHERE {where} ORDER BY created_at, key", values)
 
     def attempts(self, wallet_id: int) -> list[tuple[str, int]]:
         """See :meth:`Journal.attempts`."""

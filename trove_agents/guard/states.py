@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from trove_agents.wire.money import from_micros
+from trove_agents.wire.steps import Step, from_header
 
 State = Literal[
     "intended", "running", "waiting", "settling", "captured", "voided", "in_doubt", "written_off", "denied"
@@ -114,6 +115,8 @@ class Receipt:
     transaction_id: int | None
     note: str | None
     """Why it is in doubt, or waits."""
+    step: Step | None = None
+    """The step of an agent's that it is for."""
 
     @classmethod
     def of(cls, entry: Entry) -> "Receipt":
@@ -129,10 +132,11 @@ class Receipt:
             hold_id=entry.hold_id,
             transaction_id=entry.transaction_id,
             note=entry.note,
+            step=from_header(entry.step) if entry.step else None,
         )
 
     def as_json(self) -> dict[str, Any]:
-        """For the metadata of a framework's tool result: only what JSON has, amounts as text."""
+        """For the metadata of a framework's tool result, whose step it is: only what JSON has, amounts as text."""
         return {
             "wallet_id": self.wallet_id,
             "key": self.key,

@@ -8,8 +8,9 @@ from uuid import uuid4
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 from langchain_core.messages import AIMessage
+from langgraph.config import get_config
 
-from trove_agents import Step
+from langgraph_trove.spending import step_of
 from trove_agents.guard import AsyncGuard, Guard, Payment, at_rate, turned_away
 
 
@@ -91,7 +92,7 @@ def _named(request: ModelRequest[Any]) -> dict[str, Any]:
     return {
         "key": f"model-{uuid4()}",
         "tool": "model",
-        "step": Step(thread=getattr(info, "thread_id", None), run=getattr(info, "run_id", None)),
+        "step": step_of(get_config(), None, run=getattr(info, "run_id", None)),
         "not_charged": turned_away,
         "approved": True,
     }

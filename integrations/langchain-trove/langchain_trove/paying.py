@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, Self, TypeGuard
 
 from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import StructuredTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphInterrupt, ParentCommand
@@ -16,7 +17,8 @@ from pydantic import BaseModel, ValidationError
 from langchain_trove.kept import Reply, answered, kept, message_of, replaced
 from langgraph_trove import Barrier, NotDurable
 from langgraph_trove.asking import Question
-from trove_agents import NotSupported, Step, TroveAuthError, TroveError
+from langgraph_trove.spending import step_of
+from trove_agents import NotSupported, TroveAuthError, TroveError
 from trove_agents.guard import (
     AlreadyPaid,
     ApprovalNeeded,
@@ -148,7 +150,7 @@ class _Call:
             "tool": called["name"],
             "vendor": priced.vendor,
             "arguments": called["args"],
-            "step": Step(thread=_info(request, "thread_id"), run=_info(request, "run_id"), call=called["id"]),
+            "step": step_of(_config(request), called["id"], run=_info(request, "run_id")),
             "not_charged": priced.not_charged,
         }
         self.question = Question(
@@ -277,6 +279,11 @@ def _key(request: ToolCallRequest, *, again: bool) -> str:
 def _info(request: ToolCallRequest, name: str) -> str | None:
     info = getattr(request.runtime, "execution_info", None)
     return getattr(info, name, None)
+
+
+def _config(request: ToolCallRequest) -> RunnableConfig:
+    found: RunnableConfig | None = getattr(request.runtime, "config", None)
+    return found or {}
 
 
 def _decided(request: ToolCallRequest) -> AIMessage | None:

@@ -180,7 +180,7 @@ def test_from_an_older_checkpoint_the_paid_result_is_there(running, numbers, ven
     run(GO)
     before = next(state for state in agent.get_state_history(THREAD) if state.next == ("tools",))
     (again,) = answers(run(None, before.config))
-    assert again.content == "a page about otters"
+    assert (again.content, again.artifact["receipt"]["charged_usd"]) == ("a page about otters", "0.3")
     assert (numbers(), vendor.calls) == (("0.3", "0", "0"), ["otters"])
     # Before the model decided: another decision, another purchase
     *_, start = (state for state in agent.get_state_history(THREAD) if state.next == ("model",))

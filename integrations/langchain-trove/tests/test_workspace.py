@@ -10,7 +10,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from langchain_trove import TroveToolkit, WalletMiddleware, WorkspaceMiddleware
-from langgraph_trove import NotBindable, NotBound, bind, files_at, workspace_node
+from langgraph_trove import NotBindable, NotBound, bind, files_at, history, workspace_node
 from trove_agents import WorkspaceLeased
 from trove_agents.guard import Guard
 
@@ -358,3 +358,23 @@ def test_a_paid_call_has_a_receipt_and_a_reference(scripted, trove, workspace, n
         there = [each.name for each in workspace.list_dir(at=result["workspace"]["reference"])]
         assert there == ["0", "1"]
         assert str(wallet.balance().remaining_budget) == "0.05"
+
+
+def test_what_a_call_cost_is_in_the_history_of_its_files(scripted, workspace, trove, tmp_path):
+    wallet = trove.wallet("history", budget_usd=1)
+    with Guard(wallet, journal=tmp_path / "payments.db") as guard:
+        paid = WalletMiddleware(guard, prices={"bash": "0.10"})
+        model = scripted([bash("echo 1 > a"), bash("echo 2 > b")], [bash("echo 3 > a")], "done")
+        app = agent(model, workspace, before=[paid], handoff=False)
+        app.invoke(GO, CONFIG)
+        spent = [(len(each.files), str(each.spent_usd)) for each in history(app, CONFIG, guard=guard)]
+        assert [each for each in spent if each != (0, "0")] == [(1, "0.1"), (2, "0.2")]
+        before = next(state for state in app.get_state_history(CONFIG) if "tools" in state.next)
+        app.invoke(None, before.config, keep_both=True)
+        branch = history(app, CONFIG, guard=guard, branch=True)
+        assert [str(each.spent_usd) for each in branch if each.spent_usd] == ["0.2"], (
+            "the call is not paid again"
+        )
+        assert (
+            sum(each.spent_usd for each in history(app, CONFIG, guard=guard)) == wallet.balance().total_spent
+        )

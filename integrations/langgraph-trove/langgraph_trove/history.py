@@ -1,19 +1,24 @@
 """Looking at the files of a graph's past, which leaves those of the present alone."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
 from langgraph.types import StateSnapshot
 
-from langgraph_trove import flows, inside
+from langgraph_trove import flows, inside, spending
 from langgraph_trove.bind import binding_of
 from langgraph_trove.errors import NoReference, UnknownReference
 from langgraph_trove.flows import Ask, Clients, Flow, read
+from langgraph_trove.runs import thread_name
+from langgraph_trove.spending import Spending, id_of
 from langgraph_trove.state import CHANNEL, WorkspaceRef
 from trove_agents import AsyncTroveClient, Difference, FileInfo, ListResult, TroveClient, TroveNotFoundError
+from trove_agents.guard import AsyncGuard, Guard, Receipt
 
 Graph = Pregel[Any, Any, Any, Any]
 
@@ -28,6 +33,21 @@ class StepFiles:
     """What it goes with; None for a checkpoint from before the graph was bound."""
     files: list[Difference]
     """What differs from the checkpoint before it. Nothing where a branch begins in a fork: it begins as it was."""
+    payments: Sequence[Receipt] = ()
+    """Of the steps that led to it, as they stand now, with those that were refused or gave their money back. Each is in one
+    place: a branch that writes again what was paid for elsewhere has none."""
+    begun: Sequence[Receipt] = ()
+    """Of steps that begin here and have led to no checkpoint yet: they failed, wait, or are at work."""
+
+    @property
+    def spent_usd(self) -> Decimal:
+        """What the payments did cost. What the wallet's owner refunded since is not taken off."""
+        return spending.spent(self.payments)
+
+    @property
+    def in_doubt_usd(self) -> Decimal:
+        """What is held for payments, ``begun`` included, of which nobody knows how they ended."""
+        return spending.in_doubt([*self.payments, *self.begun])
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,25 +99,37 @@ class AsyncFilesAt:
         return await self.client.read_bytes(path, at=self.at)
 
 
-def history(app: Graph, config: RunnableConfig, *, branch: bool = False) -> Iterator[StepFiles]:
+def history(
+    app: Graph, config: RunnableConfig, *, branch: bool = False, guard: Guard | None = None
+) -> Iterator[StepFiles]:
     """The checkpoints of a thread, newest first, each with what changed in the files on the way to it.
 
     Args:
         app: A bound graph.
         config: Names the thread.
         branch: Only the checkpoints that led to the one that ``config`` names, or to the last; not other branches.
+        guard: Of the ``PaidNode`` or ``WalletMiddleware`` of the graph, whose journal says what was paid; None: nothing is
+            said of payments.
 
     Raises:
         UnknownReference: a checkpoint's reference is gone.
     """
-    past: _Past = flows.run(_past(app, config, branch=branch))
+    receipts = [] if guard is None else guard.receipts(thread=_thread(config))
+    past: _Past = flows.run(_past(app, config, receipts, branch=branch))
     for state in past.states:
         yield flows.run(past.step(state))
 
 
-async def ahistory(app: Graph, config: RunnableConfig, *, branch: bool = False) -> AsyncIterator[StepFiles]:
+async def ahistory(
+    app: Graph, config: RunnableConfig, *, branch: bool = False, guard: Guard | AsyncGuard | None = None
+) -> AsyncIterator[StepFiles]:
     """As :func:`history`."""
-    past: _Past = await flows.arun(_past(app, config, branch=branch))
+    receipts: Sequence[Receipt] = ()
+    if isinstance(guard, Guard):
+        receipts = await asyncio.to_thread(guard.receipts, thread=_thread(config))
+    elif guard is not None:
+        receipts = await guard.receipts(thread=_thread(config))
+    past: _Past = await flows.arun(_past(app, config, receipts, branch=branch))
     for state in past.states:
         yield await flows.arun(past.step(state))
 
@@ -138,11 +170,12 @@ class _Past:
     states: list[StateSnapshot]
     refs: dict[str, WorkspaceRef | None]
     """By checkpoint."""
+    spending: Spending
 
     def step(self, state: StateSnapshot) -> Flow[StepFiles]:
-        ref, before = self.refs[_id(state.config)], None
+        ref, before = self.refs[id_of(state.config)], None
         if state.parent_config is not None:
-            before = self.refs.get(_id(state.parent_config))
+            before = self.refs.get(id_of(state.parent_config))
         files: list[Difference] = []
         if ref and before and ref["namespace"] == before["namespace"] and ref["version"] != before["version"]:
             clients, a, b = self.clients.elsewhere(ref["namespace"]), before["reference"], ref["reference"]
@@ -152,29 +185,35 @@ class _Past:
                 raise UnknownReference(
                     f"'{a}' or '{b}' of the workspace '{ref['namespace']}' is gone"
                 ) from error
-        return StepFiles(state, ref, files)
+        here = id_of(state.config)
+        made, begun = self.spending
+        return StepFiles(state, ref, files, made.get(here, ()), begun.get(here, ()))
 
 
-def _past(app: Graph, config: RunnableConfig, *, branch: bool) -> Flow[_Past]:
-    thread = {"configurable": {"thread_id": config["configurable"]["thread_id"]}} if branch else config
-    states: list[StateSnapshot] = yield read(app, "get_state_history", thread)
+def _past(app: Graph, config: RunnableConfig, receipts: Sequence[Receipt], *, branch: bool) -> Flow[_Past]:
+    given = config["configurable"]
+    end = given.get("checkpoint_id")
+    thread = {"configurable": {name: given[name] for name in given.keys() - {"checkpoint_id"}}}
+    all_of_them: list[StateSnapshot] = yield read(app, "get_state_history", thread)
     if branch:
-        states = _branch(states, config["configurable"].get("checkpoint_id"))
+        states = _branch(all_of_them, end)
+    else:
+        states = [each for each in all_of_them if end in (None, id_of(each.config))]
     refs = {}
     for state in states:
-        refs[_id(state.config)] = yield from _ref(app, state)
-    return _Past(binding_of(app).clients, states, refs)
+        refs[id_of(state.config)] = yield from _ref(app, state)
+    return _Past(binding_of(app).clients, states, refs, spending.spending(all_of_them, receipts))
 
 
 def _branch(states: list[StateSnapshot], end: str | None) -> list[StateSnapshot]:
     """Those that led to a checkpoint, or to the last; newest first, as they are given."""
     found, wanted = [], end
     for state in states:
-        if wanted in (None, _id(state.config)):
+        if wanted in (None, id_of(state.config)):
             found.append(state)
             if state.parent_config is None:
                 break
-            wanted = _id(state.parent_config)
+            wanted = id_of(state.parent_config)
     return found
 
 
@@ -199,6 +238,5 @@ def _ref(app: Graph, state: StateSnapshot) -> Flow[WorkspaceRef | None]:
     return None if saved is None else inside.stored(saved, pending=False)
 
 
-def _id(config: RunnableConfig) -> str:
-    found: str = config["configurable"]["checkpoint_id"]
-    return found
+def _thread(config: RunnableConfig) -> str:
+    return thread_name(config["configurable"]["thread_id"])

@@ -19,7 +19,8 @@ from langgraph_trove import inside
 from langgraph_trove.asking import Question
 from langgraph_trove.barrier import Barrier
 from langgraph_trove.position import Place, aplace, place
-from trove_agents import Step, TroveError
+from langgraph_trove.spending import step_of
+from trove_agents import TroveError
 from trove_agents.guard import (
     AlreadyPaid,
     ApprovalNeeded,
@@ -182,7 +183,7 @@ class PaidNode(Runnable[Any, Any]):
             "tool": self._tool,
             "vendor": self._vendor,
             "arguments": arguments,
-            "step": Step(thread=info.thread_id, step=str(metadata["langgraph_step"]), call=self._tool),
+            "step": step_of(runtime.config, self._tool),
             "not_charged": self._not_charged,
         }
 

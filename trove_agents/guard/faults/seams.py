@@ -67,6 +67,13 @@ class FaultyJournal:
         self._moments.reached("after journal.those")
         return found
 
+    def of_thread(self, wallet_id: int, thread: str) -> list[Entry]:
+        """See :meth:`Journal.of_thread`."""
+        self._moments.reached("before journal.of_thread")
+        found = self._inner.of_thread(wallet_id, thread)
+        self._moments.reached("after journal.of_thread")
+        return found
+
     def book(self, wallet_id: int, purchases: Iterable[Purchase]) -> None:
         """See :meth:`Journal.book`."""
         self._moments.reached("before journal.book")
