@@ -70,7 +70,7 @@ async def test_a_cancellation_at_any_moment_of_the_journal_loses_nothing(handle,
         return 1
 
     guard = AsyncGuard(handle, journal=Slow(journal, moments))
-    paying = asyncio.create_task(guard.pay(tool, "0.3", key="k"))
+    paying = asyncio.create_task(guard.pay(tool, "0.3", key="k", tool="search"))
     _done, _ = await asyncio.wait({paying})
     assert len(here) >= moment
     guard = AsyncGuard(handle, journal=journal)

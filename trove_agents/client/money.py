@@ -15,7 +15,12 @@ _CONTEXT: Final = Context(prec=60)
 
 
 def usd(amount: Amount) -> msgspec.Raw:
-    """An amount as a JSON number.
+    """An amount as a JSON number. Raises what :func:`in_micros` does."""
+    return from_micros(in_micros(amount))
+
+
+def in_micros(amount: Amount) -> int:
+    """An amount in micro-USD.
 
     Raises:
         TypeError: a float, or something else that is no amount.
@@ -30,7 +35,7 @@ def usd(amount: Amount) -> msgspec.Raw:
         exact = Decimal(amount)
     except InvalidOperation:
         raise ValueError(f"{amount!r} is no amount of money") from None
-    return from_micros(to_micros(msgspec.Raw(str(exact).encode())))
+    return to_micros(msgspec.Raw(str(exact).encode()))
 
 
 def total(*amounts: Decimal) -> Decimal:

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from trove_agents.client.call import Step
 from trove_agents.client.clients import AsyncWalletClient, WalletClient
+from trove_agents.guard.thread import Hand, whole
 from trove_agents.wire.steps import from_header
 
 T = TypeVar("T")
@@ -76,15 +77,17 @@ def run(client: WalletClient, flow: GuardFlow[T]) -> T:
         return value
 
 
-async def arun(client: AsyncWalletClient, flow: GuardFlow[T]) -> T:
-    """As :func:`run`. What a ``Do`` does is never cut short: a cancellation meanwhile comes with the next other step."""
+async def arun(client: AsyncWalletClient, flow: GuardFlow[T], hand: Hand) -> T:
+    """As :func:`run`. What a ``Do`` does, in the thread that it is handed to, is never cut short: a cancellation
+    meanwhile comes with the next other step.
+    """
     cancelled = False
     try:
         step = next(flow)
         while True:
             try:
                 if isinstance(step, Do):
-                    result, came = await whole(step.action)
+                    result, came = await whole(step.action, hand)
                     cancelled = cancelled or came
                 elif cancelled:
                     cancelled = False
@@ -129,20 +132,6 @@ async def _adone(client: AsyncWalletClient, step: Ask[Any] | Consult | Pause) ->
             return await asyncio.to_thread(function, argument)
         case Pause():
             return None
-
-
-async def whole(action: Callable[[], T]) -> tuple[T, bool]:
-    """What an action returns, and whether a cancellation came meanwhile. Where it fails, that is raised instead."""
-    task = asyncio.ensure_future(asyncio.to_thread(action))
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError:
-            cancelled = True
-    if cancelled and (error := task.exception()) is not None:
-        raise asyncio.CancelledError from error
-    return task.result(), cancelled
 
 
 AnyClient = TypeVar("AnyClient", WalletClient, AsyncWalletClient)

@@ -22,10 +22,11 @@ from trove_agents.guard.guarantees import Guarantees
 from trove_agents.guard.journal import Journal, SqliteJournal
 from trove_agents.guard.money import Holds, digest
 from trove_agents.guard.payments import Outcome, Payments, Resolver
-from trove_agents.guard.policies import Policy, Proposal
+from trove_agents.guard.policies import Policy
 from trove_agents.guard.prepay import Prepay
 from trove_agents.guard.prices import Metered, Price, highest, micros
 from trove_agents.guard.states import Entry, Receipt, as_usd
+from trove_agents.guard.thread import Thread, whole
 from trove_agents.wire.steps import Step, to_header
 
 T = TypeVar("T")
@@ -176,11 +177,8 @@ class _Guarding:
             intent=None if tool is None else intent,
             step=None if wanted.step is None else to_header(wanted.step),
         )
-        proposal = Proposal(
-            key=wanted.key, price_usd=as_usd(most), tool=tool, vendor=vendor, arguments=arguments
-        )
         yield from self._payments.ready()
-        beginning = self._payments.begin(entry, proposal, approved=wanted.approved)
+        beginning = self._payments.begin(entry, arguments, approved=wanted.approved)
         return Payment(*(yield from telemetry.authorizing(entry, beginning)))
 
     def _end(
@@ -329,20 +327,20 @@ class Guard(_Guarding):
     async def aauthorize(self, price: Price, *, key: str, **named: Any) -> AsyncIterator[Payment]:
         """As :meth:`authorize`, around coroutines: its waits are in threads, and are not cut short by a cancellation."""
         block = self.authorize(price, key=key, **named)
-        payment, cancelled = await driving.whole(block.__enter__)
+        payment, cancelled = await whole(block.__enter__)
         if cancelled:  # the tool has not run
             if payment.waited is None:
                 payment.void()
             else:
                 payment.wait(payment.waited)
-            await driving.whole(lambda: block.__exit__(None, None, None))
+            await whole(lambda: block.__exit__(None, None, None))
             raise asyncio.CancelledError
         try:
             yield payment
         except BaseException as error:
-            await driving.whole(partial(block.__exit__, type(error), error, error.__traceback__))
+            await whole(partial(block.__exit__, type(error), error, error.__traceback__))
             raise
-        _, cancelled = await driving.whole(lambda: block.__exit__(None, None, None))
+        _, cancelled = await whole(lambda: block.__exit__(None, None, None))
         if cancelled:
             raise asyncio.CancelledError
 
@@ -460,6 +458,7 @@ class AsyncGuard(_Guarding):
         )
         self.wallet = wallet
         self._client = cast("AsyncWalletClient", wallet.client)
+        self._thread = Thread()
 
     @asynccontextmanager
     async def authorize(
@@ -542,7 +541,7 @@ class AsyncGuard(_Guarding):
         await self.aclose()
 
     async def _run(self, flow: GuardFlow[T]) -> T:
-        return await driving.arun(self._client, flow)
+        return await driving.arun(self._client, flow, self._thread.hand)
 
 
 def _proves_no_charge(error: BaseException, not_charged: Evidence | None) -> bool:

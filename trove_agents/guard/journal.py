@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final, Protocol
 
-from msgspec.structs import astuple, replace
+from msgspec.structs import astuple
 
 from trove_agents.guard.states import Entry, Pool, Purchase, State
 from trove_agents.wire.steps import Step, to_header
@@ -84,7 +85,8 @@ _INSERT: Final = (
     f"INSERT OR IGNORE INTO payments ({', '.join(_COLUMNS)})"  # noqa: S608 - names of our own
     f" VALUES ({', '.join('?' * len(_COLUMNS))})"
 )
-_CHANGING: Final = tuple(name for name in _COLUMNS if name not in ("wallet_id", "key", "created_at"))
+_CHANGING: Final = (*_COLUMNS[2:-2], "updated_at")
+"""Without the key before them, and the first of the two times behind them."""
 _UPDATE: Final = (
     f"UPDATE payments SET {', '.join(f'{name} = ?' for name in _CHANGING)}"  # noqa: S608 - as above
     " WHERE wallet_id = ? AND key = ? AND state = ? AND attempt = ? AND settle_micros IS ?"
@@ -97,6 +99,7 @@ _DRAW: Final = (
 )
 _FROM: Final = f"SELECT {', '.join(_COLUMNS)} FROM payments"  # noqa: S608 - as above
 _WITHOUT_RESULTS: Final = _FROM.replace(" result,", " NULL,")
+_FIND: Final = f"{_FROM} WHERE wallet_id = ? AND key = ?"
 
 
 class Journal(Protocol):
@@ -188,31 +191,23 @@ class SqliteJournal:
     def add(self, entry: Entry) -> bool:
         """See :meth:`Journal.add`."""
         now = time.time()
-        return self._write(_INSERT, astuple(replace(entry, created_at=now, updated_at=now)))
+        return self._write(_INSERT, (*astuple(entry)[:-2], now, now))
 
     def find(self, wallet_id: int, key: str) -> Entry | None:
         """See :meth:`Journal.find`."""
-        found = self._read(f"{_FROM} WHERE wallet_id = ? AND key = ?", (wallet_id, key))
+        found = self._read(_FIND, (wallet_id, key))
         return found[0] if found else None
 
     def replace(self, before: Entry, after: Entry, *, durable: bool = True) -> bool:
         """See :meth:`Journal.replace`."""
-        now = replace(after, updated_at=time.time())
-        changed = (getattr(now, name) for name in _CHANGING)
+        changed = (*astuple(after)[2:-2], time.time())
         values = (*changed, before.wallet_id, before.key, before.state, before.attempt, before.settle_micros)
         return self._write(_UPDATE, values, durable=durable)
 
     def those(self, wallet_id: int, states: Iterable[State], *, intent: str | None = None) -> list[Entry]:
         """See :meth:`Journal.those`."""
-        wanted = tuple(states)
-        # As literals and by name: else SQLite does not take the partial index
-        index = " INDEXED BY doubts" if wanted == ("in_doubt",) else ""
-        among = " OR ".join(f"state = '{state}'" for state in wanted)
-        select = f"{_FROM}{index} WHERE wallet_id = ? AND ({among})"
-        values: tuple[object, ...] = (wallet_id,)
-        if intent is not None:
-            select, values = f"{select} AND intent = ?", (*values, intent)
-        return self._read(f"{select} ORDER BY created_at, key", values)
+        select = _those(tuple(states), of_intent=intent is not None)
+        return self._read(select, (wallet_id,) if intent is None else (wallet_id, intent))
 
     def of_thread(self, wallet_id: int, thread: str) -> list[Entry]:
         """See :meth:`Journal.of_thread`."""
@@ -324,6 +319,15 @@ class SqliteJournal:
         with self._lock:
             rows = self._connection.execute(statement, values).fetchall()
         return [Entry(**dict(zip(_COLUMNS, row, strict=True))) for row in rows]
+
+
+@cache
+def _those(states: tuple[State, ...], *, of_intent: bool) -> str:
+    # As literals and by name: else SQLite does not take the partial index
+    index = " INDEXED BY doubts" if states == ("in_doubt",) else ""
+    among = " OR ".join(f"state = '{state}'" for state in states)
+    intent = " AND intent = ?" if of_intent else ""
+    return f"{_FROM}{index} WHERE wallet_id = ? AND ({among}){intent} ORDER BY created_at, key"
 
 
 def _book(connection: sqlite3.Connection, wallet_id: int, purchases: Iterable[Purchase]) -> None:

@@ -19,6 +19,7 @@ from trove_agents.guard.states import Entry, as_usd
 from trove_agents.wire.wallets import HoldState
 
 _APPROVAL: Final = msgspec.json.Decoder(WalletApproval)
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True)
 _ANOTHERS: Final = "idempotency-mismatch"
 """The code where the hold of a key was asked for otherwise: by another journal, or by ours with other ``seconds``."""
 _ENDED: Final = frozenset({"captured", "written_off", "voided", "expired"})
@@ -275,7 +276,7 @@ def digest(*parts: object) -> str:
     Raises:
         TypeError: one is no JSON.
     """
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(parts).encode()).hexdigest()
 
 
 def operation(entry: Entry, what: str, *, attempt: int | None = None) -> str:

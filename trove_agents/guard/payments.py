@@ -81,14 +81,18 @@ class Payments:
             _LOG.log(logging.INFO if found.mode == "holds" else logging.WARNING, "%s: %s", found.mode, found)
         return self._guarantees
 
-    def begin(self, wanted: Entry, proposal: Proposal, *, approved: bool) -> GuardFlow[Entry]:
+    def begin(
+        self, wanted: Entry, arguments: Mapping[str, Any] | None, *, approved: bool
+    ) -> GuardFlow[Entry]:
         """Holds the money and writes down that the tool runs now, or says why it must not.
 
         Raises:
             TroveError: see :meth:`Guard.authorize`. The tool must not run.
         """
         yield from self._settle_left()
-        there = yield from do(lambda: self._journal.find(wanted.wallet_id, wanted.key))
+        there = yield from do(lambda: self._enter(wanted, approved=approved))
+        if there is wanted:
+            return (yield from self._start(wanted))
         if there is not None:
             there = yield from self._again(there, wanted)
             if there.state == "waiting":
@@ -97,7 +101,7 @@ class Payments:
             wanted = replace(
                 wanted, attempt=there.attempt + 1 if anew else there.attempt, created_at=there.created_at
             )
-        if (why := (yield from self._needs_a_person(wanted, proposal))) and not approved:
+        if (why := (yield from self._needs_a_person(wanted, arguments))) and not approved:
             wanted = yield from self._money.approved(wanted, why)
         entry = yield from self._intend(there, wanted)
         return (yield from self._start(entry))
@@ -192,6 +196,13 @@ class Payments:
         yield from self._money.reconcile()
         return done
 
+    def _enter(self, wanted: Entry, *, approved: bool) -> Entry | None:
+        """The payment of that key. What was wanted itself: there was none, nobody has to be asked, and now it is written down."""
+        # Most are new, so it is written at once: that it was there shows then
+        if self._policy is None and (approved or not self._doubted(wanted)) and self._journal.add(wanted):
+            return wanted
+        return self._journal.find(wanted.wallet_id, wanted.key)
+
     def _again(self, there: Entry, wanted: Entry) -> GuardFlow[Entry]:
         """A payment of the same key that was there before: returned if it may be made now."""
         if there.fingerprint != wanted.fingerprint:
@@ -256,26 +267,36 @@ class Payments:
                         return
                     _warn_unbooked(entry, error)
 
-    def _needs_a_person(self, wanted: Entry, proposal: Proposal) -> GuardFlow[str]:
+    def _needs_a_person(self, wanted: Entry, arguments: Mapping[str, Any] | None) -> GuardFlow[str]:
         """Why; empty if not.
 
         Raises:
             PaymentDenied: the policy says no.
         """
-        verdict = self._verdict(proposal)
+        verdict = self._verdict(wanted, arguments)
         if isinstance(verdict, policies.Deny):
             raise PaymentDenied(f"the payment was refused: {verdict.reason}", limiting_rule="policy")
-        if wanted.intent is not None:
-            doubted = yield from do(
-                lambda: self._journal.those(self._wallet_id, ("in_doubt",), intent=wanted.intent)
-            )
-            if others := [entry.key for entry in doubted if entry.key != wanted.key]:
-                return f"nobody knows whether the same was paid before, as {others[0]!r}"
+        if others := (yield from do(lambda: self._doubted(wanted))):
+            return f"nobody knows whether the same was paid before, as {others[0]!r}"
         return (verdict.reason or "the policy asks") if isinstance(verdict, policies.Ask) else ""
 
-    def _verdict(self, proposal: Proposal) -> Verdict:
+    def _doubted(self, wanted: Entry) -> list[str]:
+        """The other keys under which the same may have been paid."""
+        if wanted.intent is None:
+            return []
+        doubted = self._journal.those(self._wallet_id, ("in_doubt",), intent=wanted.intent)
+        return [entry.key for entry in doubted if entry.key != wanted.key]
+
+    def _verdict(self, wanted: Entry, arguments: Mapping[str, Any] | None) -> Verdict:
         if self._policy is None:
             return policies.Approve()
+        proposal = Proposal(
+            key=wanted.key,
+            price_usd=as_usd(wanted.micros),
+            tool=wanted.tool,
+            vendor=wanted.vendor,
+            arguments=arguments,
+        )
         try:
             verdict = self._policy(proposal)
             if not isinstance(verdict, Verdict):

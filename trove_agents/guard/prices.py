@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context, Decimal
 from typing import Any, Final, TypeAlias
 
-from trove_agents.client.money import Amount, usd
+from trove_agents.client.money import Amount, in_micros
 from trove_agents.guard.errors import PaymentDenied
 from trove_agents.guard.states import as_usd
-from trove_agents.wire.money import MICROS, to_micros
+from trove_agents.wire.money import MICROS
 
 FromArguments: TypeAlias = Callable[[Mapping[str, Any]], Amount]
 """A price from the tool's arguments. 0: this call is free. One that raises, or returns a float, None or NaN, denies."""
@@ -35,7 +35,7 @@ def micros(amount: Amount) -> int:
         TypeError: the amount is a float, or none.
         ValueError: it is negative or too large, or has more than six decimals.
     """
-    return to_micros(usd(amount))
+    return in_micros(amount)
 
 
 def at_rate(usd_per_unit: Amount, units: int) -> Decimal:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import msgspec
@@ -151,6 +152,7 @@ class Receipt:
         }
 
 
+@lru_cache(maxsize=512)  # the same few prices are told several times in each payment
 def as_usd(micros: int) -> Decimal:
     """Micro-USD in USD, exactly."""
     return Decimal(bytes(from_micros(micros)).decode())

@@ -1,0 +1,100 @@
+"""The thread beside an event loop."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+
+import pytest
+
+from trove_agents.guard import AsyncGuard
+from trove_agents.guard.thread import Thread, whole
+
+ASKED = ContextVar("asked", default=0)
+
+
+async def test_a_payment_does_not_wait_for_the_tools_that_fill_the_pool(trove, journal, request):
+    client = trove.async_wallets()
+    guard = AsyncGuard(await client.wallet(request.node.name, budget_usd=1), journal=journal)
+    paid = threading.Event()
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    waits = asyncio.create_task(asyncio.to_thread(paid.wait))
+    await asyncio.sleep(0)
+
+    async def tool():
+        return 1
+
+    assert (await guard.pay(tool, "0.3", key="k")).result == 1
+    paid.set()
+    assert await waits
+    await client.aclose()
+
+
+async def test_what_is_handed_to_it_is_done_in_order_and_in_the_context_of_who_handed_it():
+    thread, done = Thread(), []
+
+    async def ask(number):
+        ASKED.set(number)
+        await whole(lambda: done.append((ASKED.get(), threading.current_thread())), thread.hand)
+
+    await asyncio.gather(*map(ask, range(5)))
+    assert [number for number, _ in done] == [0, 1, 2, 3, 4]
+    assert len({one for _, one in done} | {threading.current_thread()}) == 2
+
+
+async def test_it_ends_with_its_owner():
+    owner = Thread()
+    running, _ = await whole(threading.current_thread, owner.hand)
+    assert running.is_alive()
+    del owner
+    running.join(60)
+    assert not running.is_alive()
+
+
+@pytest.mark.parametrize("hand", [None, Thread().hand], ids=["pool", "thread"])
+@pytest.mark.parametrize("fails", [False, True])
+async def test_no_cancellation_cuts_it_short(hand, fails):
+    goes_on, ended = threading.Event(), []
+
+    def action():
+        goes_on.wait()
+        ended.append(1)
+        if fails:
+            raise ValueError("it fails")
+        return 1
+
+    task = asyncio.create_task(whole(action, hand))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    goes_on.set()
+    if fails:
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await task
+        assert isinstance(cancelled.value.__cause__, ValueError)
+    else:
+        assert await task == (1, True)
+    assert ended == [1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+def test_a_process_that_was_forked_off_has_a_thread_of_its_own():
+    code = """
+import asyncio, os, sys
+from trove_agents.guard.thread import Thread, whole
+
+thread = Thread()
+ask = lambda: asyncio.run(whole(lambda: 1, thread.hand))
+assert ask() == (1, False)
+sys.stdout.flush()
+child = os.fork()
+if not child:
+    os._exit(ask() != (1, False))
+os._exit(os.waitpid(child, 0)[1])
+"""
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0
