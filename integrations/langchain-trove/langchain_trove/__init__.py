@@ -8,6 +8,7 @@ from langchain_trove.toolkit import TroveToolkit
 
 if TYPE_CHECKING:
     from langchain_trove.models import ModelSpendMiddleware, UnpricedModelWarning
+    from langchain_trove.paid_tool import paid
     from langchain_trove.paying import NotDurable, Priced
     from langchain_trove.wallet import WalletMiddleware
     from langchain_trove.workspace import WorkspaceMiddleware
@@ -21,6 +22,7 @@ __all__ = [
     "UnpricedModelWarning",
     "WalletMiddleware",
     "WorkspaceMiddleware",
+    "paid",
     "per_thread",
 ]
 
@@ -31,6 +33,7 @@ _AGENT = {
     "UnpricedModelWarning": "models",
     "WalletMiddleware": "wallet",
     "WorkspaceMiddleware": "workspace",
+    "paid": "paid_tool",
 }
 """What is for agents, and needs the extra ``agent``: by the module that has it."""
 

@@ -14,8 +14,9 @@ from langgraph.errors import GraphInterrupt, ParentCommand
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from pydantic import BaseModel, ValidationError
 
+from langchain_trove.clients import thread_of
 from langchain_trove.kept import Reply, answered, kept, message_of, replaced
-from langgraph_trove import Barrier, NotDurable
+from langgraph_trove import Barrier, NotDurable, inside
 from langgraph_trove.asking import Question
 from langgraph_trove.spending import step_of
 from trove_agents import NotSupported, TroveAuthError, TroveError
@@ -78,9 +79,22 @@ class Till:
         self._again = on_replay == "charge_again"
 
     def pay(
-        self, request: ToolCallRequest, priced: Priced, handler: Callable[[ToolCallRequest], Reply]
+        self,
+        request: ToolCallRequest,
+        priced: Priced,
+        handler: Callable[[ToolCallRequest], Reply],
+        *,
+        key: str | None = None,
+        told: bool = True,
     ) -> Reply:
         """What the tool returns, paid for now or before, or why it was not run.
+
+        Args:
+            request: The call.
+            priced: What it costs.
+            handler: Makes it.
+            key: What it is known by; None: what LangGraph says of it.
+            told: Whether a model is told why it was not run. Else that is raised.
 
         Raises:
             NotDurable: the run would forget that it paid.
@@ -91,7 +105,7 @@ class Till:
         if (guard := self.guard) is None:
             raise TypeError("there is only an AsyncGuard: use ainvoke, or add a Guard")
         self._barrier.wait(request.runtime)
-        call = _Call(request, priced, again=self._again, asks=self._asks)
+        call = self._call(request, priced, key, told=told)
 
         def attempt(*, approved: bool) -> Reply:
             paying = guard.authorize(priced.price, **call.named, approved=approved)
@@ -114,12 +128,15 @@ class Till:
         request: ToolCallRequest,
         priced: Priced,
         handler: Callable[[ToolCallRequest], Awaitable[Reply]],
+        *,
+        key: str | None = None,
+        told: bool = True,
     ) -> Reply:
         """As ``pay``."""
         if _will_not_run(request, asynchronous=True):
             return await handler(request)
         await self._barrier.await_(request.runtime)
-        call = _Call(request, priced, again=self._again, asks=self._asks)
+        call = self._call(request, priced, key, told=told)
 
         async def attempt(*, approved: bool) -> Reply:
             paying = self.async_guard.aauthorize(priced.price, **call.named, approved=approved)
@@ -138,15 +155,20 @@ class Till:
         except TroveError as error:
             return call.refused(error)
 
+    def _call(self, request: ToolCallRequest, priced: Priced, key: str | None, *, told: bool) -> "_Call":
+        if key is None:
+            key = _key(request, again=self._again)
+        return _Call(request, priced, key, asks=self._asks and _can_ask(request), told=told)
+
 
 class _Call:
     """One call of a paid tool."""
 
-    def __init__(self, request: ToolCallRequest, priced: Priced, *, again: bool, asks: bool) -> None:
-        self.request, self.priced = request, priced
+    def __init__(self, request: ToolCallRequest, priced: Priced, key: str, *, asks: bool, told: bool) -> None:
+        self.request, self.priced, self._told = request, priced, told
         called = request.tool_call
         self.named: dict[str, Any] = {
-            "key": _key(request, again=again),
+            "key": key,
             "tool": called["name"],
             "vendor": priced.vendor,
             "arguments": called["args"],
@@ -172,7 +194,7 @@ class _Call:
         if isinstance(error, AlreadyPaid) and error.result is not None:
             reply = answered(error.result, self.request.tool_call["id"])
             return self.receipted(reply, error.receipt)
-        if isinstance(error, TroveAuthError | NotSupported):
+        if not self._told or isinstance(error, TroveAuthError | NotSupported):
             raise error
         called = self.request.tool_call
         return ToolMessage(
@@ -265,10 +287,11 @@ def _key(request: ToolCallRequest, *, again: bool) -> str:
     """
     called = request.tool_call
     message = _decided(request)
-    place = [_info(request, "thread_id"), None if message is None else message.id, called["id"]]
+    place = [_thread(request), None if message is None else message.id, called["id"]]
     if not called["id"] or not (place[0] or place[1]):
         raise LookupError(
-            f"a call of {called['name']} has no key to be paid under: no thread and no message with an id"
+            f"a call of {called['name']} has no key to be paid under: it needs the id of a tool call, and a thread or the "
+            "message that decided it"
         )
     if again:
         place.append(_info(request, "checkpoint_id"))
@@ -286,6 +309,10 @@ def _config(request: ToolCallRequest) -> RunnableConfig:
     return found or {}
 
 
+def _thread(request: ToolCallRequest) -> str | None:
+    return _info(request, "thread_id") or thread_of(_config(request))
+
+
 def _decided(request: ToolCallRequest) -> AIMessage | None:
     """The message that holds the call."""
     state = request.state
@@ -298,6 +325,16 @@ def _decided(request: ToolCallRequest) -> AIMessage | None:
         ):
             return message
     return None
+
+
+def _can_ask(request: ToolCallRequest) -> bool:
+    """Whether a person can be asked in the run: in a graph, in a task that makes no other call, since LangGraph knows the
+    answers of a task by their order alone.
+    """
+    if _info(request, "task_id") is None:
+        return False
+    message = _decided(request)
+    return message is None or len(message.tool_calls) == 1 or inside.was_sent(request.runtime.config)
 
 
 def _with_receipt(message: ToolMessage, receipt: dict[str, Any]) -> ToolMessage:

@@ -11,6 +11,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from langchain_trove.kept import Reply
+from langchain_trove.paid_tool import PaidTool
 from langchain_trove.paying import Priced, Till
 from trove_agents import TroveError
 from trove_agents.guard import AsyncGuard, Guard, Price, texts
@@ -65,7 +66,7 @@ class WalletMiddleware(AgentMiddleware):
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Reply]) -> Reply:
         """Pays for a call, if it costs something."""
-        if (priced := self._prices.get(request.tool_call["name"])) is None:
+        if (priced := self._priced(request.tool, request.tool_call["name"])) is None:
             return handler(request)
         return self._till.pay(request, priced, handler)
 
@@ -73,7 +74,7 @@ class WalletMiddleware(AgentMiddleware):
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Reply]]
     ) -> Reply:
         """As ``wrap_tool_call``."""
-        if (priced := self._prices.get(request.tool_call["name"])) is None:
+        if (priced := self._priced(request.tool, request.tool_call["name"])) is None:
             return await handler(request)
         return await self._till.apay(request, priced, handler)
 
@@ -110,7 +111,11 @@ class WalletMiddleware(AgentMiddleware):
         return request.override(tools=tools, messages=messages)
 
     def _tagged(self, tool: BaseTool | dict[str, Any]) -> BaseTool | dict[str, Any]:
-        if not isinstance(tool, BaseTool) or (priced := self._prices.get(tool.name)) is None:
+        if not isinstance(tool, BaseTool) or (priced := self._priced(tool, tool.name)) is None:
             return tool
         description = f"{tool.description} {texts.price_tag(priced.price)}".strip()
         return tool.model_copy(update={"description": description})
+
+    def _priced(self, tool: BaseTool | None, name: str) -> Priced | None:
+        """What calls of a tool cost; None: nothing, or the tool pays for itself."""
+        return None if isinstance(tool, PaidTool) else self._prices.get(name)

@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import json
+from dataclasses import fields
 
 import pytest
 from langchain.agents import create_agent
@@ -9,7 +10,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.checkpoint.memory import InMemorySaver
 
-from langchain_trove import WalletMiddleware
+from langchain_trove import Priced, WalletMiddleware, paid
 from trove_agents import AsyncTroveClient, Trove, TroveClient
 from trove_agents.client.transport import Reply
 from trove_agents.guard import AsyncGuard, Guard, SqliteJournal
@@ -185,41 +186,37 @@ def vendor():
     return Vendor()
 
 
-@pytest.fixture(params=["threads", "asyncio, one guard", "asyncio"])
+BY_MIDDLEWARE = ["threads", "asyncio, one guard", "asyncio"]
+BY_TOOL = ["a paid tool, threads", "a paid tool, asyncio"]
+
+
+@pytest.fixture(params=[*BY_MIDDLEWARE, *BY_TOOL])
 def running(request, trove, wallet, journal, vendor, scripted):
-    """``running(*turns, price)``: what runs an agent, synchronous or not, and its model."""
-    opened = []
+    """``running(*turns, price)``: what runs an agent, synchronous or not, which pays for ``search`` one way or the other; the
+    agent, and its model.
+    """
+    how = request.param.removeprefix("a paid tool, ")
+    runner = asyncio.Runner()
 
     def make(*turns, price="0.3", tools=None, middleware=(), saver=None, policy=None, **options):
-        model = scripted(*turns)
-
-        def built(wallets):
-            return create_agent(
-                model,
-                tools or [tool_of(vendor)],
-                middleware=[wallets, *middleware],
-                checkpointer=saver or InMemorySaver(),
-            )
-
-        if request.param == "threads":
-            guard = Guard(wallet, journal=journal, policy=policy)
-            agent = built(WalletMiddleware(guard, prices={"search": price}, **options))
-            return lambda given, config=THREAD, **named: agent.invoke(given, config, **named), agent, model
-        if request.param == "asyncio, one guard":
-            guard = Guard(wallet, journal=journal, policy=policy)
-            agent = built(WalletMiddleware(guard, prices={"search": price}, **options))
+        if how == "asyncio":
+            handle = runner.run(trove.async_wallets().wallet(wallet.agent_id, budget_usd=1))
+            options["async_guard"] = AsyncGuard(handle, journal=journal, policy=policy)
         else:
-            runner = asyncio.Runner()
-            opened.append(runner)
-            client = trove.async_wallets()
-            handle = runner.run(client.wallet(wallet.agent_id, budget_usd=1))
-            guard = AsyncGuard(handle, journal=journal, policy=policy)
-            agent = built(WalletMiddleware(async_guard=guard, prices={"search": price}, **options))
+            options["guard"] = Guard(wallet, journal=journal, policy=policy)
+        model, tools = scripted(*turns), tools or [tool_of(vendor)]
+        if request.param in BY_TOOL:
+            terms = price if isinstance(price, Priced) else Priced(price)
+            options |= {field.name: getattr(terms, field.name) for field in fields(terms)}
+            tools = [paid(each, **options) if each.name == "search" else each for each in tools]
+        else:
+            middleware = [WalletMiddleware(prices={"search": price}, **options), *middleware]
+        agent = create_agent(model, tools, middleware=middleware, checkpointer=saver or InMemorySaver())
+        if how == "threads":
+            run = lambda given, config=THREAD, **named: agent.invoke(given, config, **named)
+        else:
             run = lambda given, config=THREAD, **named: runner.run(agent.ainvoke(given, config, **named))
-            return run, agent, model
-        run = lambda given, config=THREAD, **named: asyncio.run(agent.ainvoke(given, config, **named))
         return run, agent, model
 
     yield make
-    for runner in opened:
-        runner.close()
+    runner.close()

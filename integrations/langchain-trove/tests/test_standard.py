@@ -1,11 +1,14 @@
 """The suites that LangChain has for tools."""
 
+import itertools
+
 import pytest
 from langchain_tests.integration_tests import ToolsIntegrationTests
 from langchain_tests.unit_tests import ToolsUnitTests
 
-from langchain_trove import TroveToolkit
+from langchain_trove import TroveToolkit, paid
 from trove_agents import TroveClient
+from trove_agents.guard import Guard, SqliteJournal
 
 BASH = {"command": "echo hi > a; cat a"}
 
@@ -78,3 +81,21 @@ class TestSnapshotUnit(UnitTests):
 
 class TestSnapshot(IntegrationTests):
     name, arguments = "snapshot", {"label": "before"}
+
+
+class OfAPaidTool:
+    """The same in a paid tool: each way of calling is another payment, as if another program made it."""
+
+    @property
+    def tool_constructor(self):
+        keys = (f"{id(self)}-{number}" for number in itertools.count())
+        guard = Guard(self.trove.wallet("paid", budget_usd=5), journal=SqliteJournal(":memory:"))
+        return paid(super().tool_constructor, "0.01", guard=guard, key=lambda arguments: next(keys))
+
+
+class TestPaidUnit(OfAPaidTool, UnitTests):
+    pass
+
+
+class TestPaid(OfAPaidTool, IntegrationTests):
+    pass

@@ -25,6 +25,11 @@ from trove_agents.guard import (
 
 from .vendors import GO, SEARCH, THREAD, answers, tool_of
 
+BY_MIDDLEWARE = pytest.mark.parametrize(
+    "running", ["threads", "asyncio, one guard", "asyncio"], indirect=True
+)
+"""A paid tool is tried again as a whole, and says nothing in requests."""
+
 
 def test_a_call_is_paid_for_and_has_its_receipt(running, numbers, vendor):
     run, _, _ = running(SEARCH, "done", price=Priced("0.3", vendor="acme"))
@@ -159,6 +164,7 @@ def test_what_is_injected_into_a_call_is_not_missed(running, numbers, vendor, gi
     assert (numbers(), len(vendor.calls)) == (("0.3" if paid else "0", "0", "0"), int(paid))
 
 
+@BY_MIDDLEWARE
 def test_retries_within_are_one_payment(running, numbers, vendor):
     vendor.then = [ConnectionResetError(), ConnectionResetError()]
     retry = ToolRetryMiddleware(max_retries=3, initial_delay=0, jitter=False)
@@ -290,6 +296,7 @@ def test_the_others_do(running, numbers, durability):
     assert numbers() == ("0.3", "0", "0")
 
 
+@BY_MIDDLEWARE
 def test_the_model_sees_prices_and_what_is_left_and_the_conversation_does_not(running, numbers):
     run, _, model = running(SEARCH, "done")
     state = run(GO)

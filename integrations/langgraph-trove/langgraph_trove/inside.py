@@ -60,6 +60,12 @@ def task_of(config: RunnableConfig) -> str:
     return task
 
 
+def was_sent(config: RunnableConfig) -> bool:
+    """Whether the running task was sent to with something of its own, and not begun by an edge."""
+    path = config.get("metadata", {}).get("langgraph_path") or ("",)
+    return bool(path[0] == PUSH)
+
+
 def superstep_of(config: RunnableConfig) -> tuple[str, bool]:
     """The checkpoint that the running task, or the one of the whole graph that it is inside of, comes after; and whether it
     is one of the whole graph's own.
