@@ -18,8 +18,13 @@ from trove_agents.errors import TroveNotFoundError
 from trove_agents.guard import Entry, Guard, Receipt, SqliteJournal, State
 from trove_agents.guard.states import as_usd
 
+_RECOVER: Final = "recover() of the program sorts it out, or trove-agents wallet recover"
 _DOUBTFUL: Final[tuple[State, ...]] = ("in_doubt", "waiting")
-_UNSETTLED: Final[tuple[State, ...]] = ("intended", "running", "settling")
+UNSETTLED: Final[tuple[State, ...]] = ("intended", "running", "settling")
+"""Payments that are under way, or that a crash left."""
+NOT_ITS_WALLET: Final = (
+    "these are not the wallets that the payment was made from: name others with --data or --base-url"
+)
 
 
 class Outcome(StrEnum):
@@ -77,8 +82,8 @@ class Doubts(msgspec.Struct, frozen=True):
 def doubts(*, journal: options.Journal, json: options.Json = False) -> None:
     """List payments of which nobody knows how they ended, and those that wait to be run again."""
     with reaching.journal(journal) as opened:
-        in_doubt, waiting = _those(opened, "in_doubt"), _those(opened, "waiting")
-        unsettled = _those(opened, *_UNSETTLED)
+        in_doubt, waiting = those(opened, "in_doubt"), those(opened, "waiting")
+        unsettled = those(opened, *UNSETTLED)
     found = [Doubt.of(entry) for entry in (*in_doubt, *waiting)]
     listed = Doubts(found, _total(in_doubt), _total(waiting), len(unsettled))
     if json:
@@ -98,9 +103,7 @@ def doubts(*, journal: options.Journal, json: options.Json = False) -> None:
             )
         )
     if listed.unsettled:
-        out.print(
-            Text(f"Under way, or left by a crash: {listed.unsettled}; recover() of the program sorts it out")
-        )
+        out.print(Text(f"Under way, or left by a crash: {listed.unsettled}; {_RECOVER}"))
 
 
 def resolve(
@@ -131,14 +134,15 @@ def resolve(
         with reaching.wallets(base_url, data) as client:
             _check_is_its_wallet(client, entry)
             handle = Wallet(client, entry.wallet_id, agent_id="")  # the guard does not ask whose it is
-            ended = Guard(handle, journal=opened).resolve(key, outcome.value, charged_usd=charged_usd)
+            receipt = Guard(handle, journal=opened).resolve(key, outcome.value, charged_usd=charged_usd)
     if json:
-        typer.echo(msgspec.json.encode(ended.as_json()))
+        typer.echo(msgspec.json.encode(receipt.as_json()))
         return
-    typer.echo(f"{shown.plain(key)}: {_ended(ended)}")
+    typer.echo(f"{shown.plain(key)}: {ended(receipt)}")
 
 
-def _those(journal: SqliteJournal, *states: State) -> list[Entry]:
+def those(journal: SqliteJournal, *states: State) -> list[Entry]:
+    """Payments of all wallets in some states."""
     return [entry for wallet_id in journal.wallets() for entry in journal.those(wallet_id, states)]
 
 
@@ -175,23 +179,19 @@ def _meant(journal: SqliteJournal, key: str, wallet_id: int | None) -> Entry:
     if not found:
         options.refuse(f"there is no payment {key!r} in {journal.path}")
     [entry] = found
-    if entry.state in _UNSETTLED:
-        options.refuse(
-            f"the payment {key!r} is under way, or left by a crash: recover() of the program sorts it out"
-        )
+    if entry.state in UNSETTLED:
+        options.refuse(f"the payment {key!r} is under way, or left by a crash: {_RECOVER}")
     if entry.state not in _DOUBTFUL:
         options.refuse(f"the payment {key!r} is not in doubt, but {_words(entry.state)}")
     return entry
 
 
 def _check_is_its_wallet(client: WalletClient, entry: Entry) -> None:
-    if not _is_its_wallet(client, entry):
-        options.refuse(
-            "these are not the wallets that the payment was made from: name others with --data or --base-url"
-        )
+    if not is_its_wallet(client, entry):
+        options.refuse(NOT_ITS_WALLET)
 
 
-def _is_its_wallet(client: WalletClient, entry: Entry) -> bool:
+def is_its_wallet(client: WalletClient, entry: Entry) -> bool:
     """Ids are small numbers: another server has a wallet and a hold of the same ones."""
     if entry.hold_id is None:
         return HOLDS not in client.capabilities()
@@ -202,7 +202,8 @@ def _is_its_wallet(client: WalletClient, entry: Entry) -> bool:
     return hold.wallet_id == entry.wallet_id and (hold.metadata or {}).get("payment") == entry.key
 
 
-def _ended(receipt: Receipt) -> str:
+def ended(receipt: Receipt) -> str:
+    """How a payment stands, for people."""
     spent = shown.usd(receipt.charged_usd or Decimal(0))
     if receipt.state == "captured":
         return f"captured, {spent} spent"
@@ -211,7 +212,8 @@ def _ended(receipt: Receipt) -> str:
     if receipt.state == "voided":
         where = "credit in the journal" if receipt.hold_id is None else "back in the budget"
         return f"voided, {shown.usd(receipt.held_usd)} is {where}"
-    return _words(receipt.state)
+    why = f": {shown.plain(receipt.note)}" if receipt.note else ""
+    return f"{_words(receipt.state)}{why}"
 
 
 def _words(state: State) -> str:

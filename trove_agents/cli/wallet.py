@@ -8,7 +8,7 @@ import msgspec
 import typer
 from rich.text import Text
 
-from trove_agents.cli import doubts, options, reaching, shown
+from trove_agents.cli import doubts, options, reaching, recovery, shown
 from trove_agents.client.approvals import WalletApproval
 from trove_agents.client.wallets import WalletBalance
 
@@ -107,6 +107,7 @@ def balance(
 
 app.command("doubts")(doubts.doubts)
 app.command("resolve")(doubts.resolve)
+app.command("recover")(recovery.recover)
 
 
 @app.command()

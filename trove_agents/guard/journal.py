@@ -228,6 +228,12 @@ class SqliteJournal:
             rows = self._connection.execute("SELECT DISTINCT wallet_id FROM payments ORDER BY 1").fetchall()
         return [wallet_id for (wallet_id,) in rows]
 
+    def held(self, wallet_id: int) -> Entry | None:
+        """The newest payment of a wallet that had a hold: by it the wallet is known."""
+        newest = "WHERE wallet_id = ? AND hold_id IS NOT NULL ORDER BY created_at DESC LIMIT 1"
+        found = self._read(f"{_WITHOUT_RESULTS} {newest}", (wallet_id,))
+        return found[0] if found else None
+
     def book(self, wallet_id: int, purchases: Iterable[Purchase]) -> None:
         """See :meth:`Journal.book`."""
         with self._transaction(durable=True) as connection:
