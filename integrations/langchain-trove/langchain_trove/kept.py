@@ -34,13 +34,12 @@ def kept(reply: Any, call_id: str | None, *, raised: bool) -> Any:
     return None if packed is None else {"reply": packed, "call_id": call_id, "raised": raised}
 
 
-def answered(result: bytes, call_id: str | None) -> Any:
+def answered(stored: Any, call_id: str | None) -> Any:
     """The reply that was kept, for a call that may have another id.
 
     Raises:
         ParentCommand: it was raised.
     """
-    stored = json.loads(result)
     reply = _unpacked(stored["reply"])
     if stored["raised"]:
         raise ParentCommand(reply)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self, TypeGuard
 
@@ -18,6 +19,7 @@ from langchain_trove.clients import thread_of
 from langchain_trove.kept import Reply, answered, kept, message_of, replaced
 from langgraph_trove import Barrier, NotDurable, inside
 from langgraph_trove.asking import Question
+from langgraph_trove.repeating import arepeat, repeat, with_files
 from langgraph_trove.spending import step_of
 from trove_agents import NotSupported, TroveAuthError, TroveError
 from trove_agents.guard import (
@@ -121,6 +123,9 @@ class Till:
                 call.question.ask(needed)
                 return attempt(approved=True)
         except TroveError as error:
+            if isinstance(error, AlreadyPaid) and not call.question.over:
+                with suppress(AlreadyPaid):
+                    return repeat(error, call.again(error.receipt))
             return call.refused(error)
 
     async def apay(
@@ -153,6 +158,9 @@ class Till:
                 call.question.ask(needed)
                 return await attempt(approved=True)
         except TroveError as error:
+            if isinstance(error, AlreadyPaid) and not call.question.over:
+                with suppress(AlreadyPaid):
+                    return await arepeat(error, call.again(error.receipt))
             return call.refused(error)
 
     def _call(self, request: ToolCallRequest, priced: Priced, key: str | None, *, told: bool) -> "_Call":
@@ -182,18 +190,18 @@ class _Call:
     def watching(self, payment: Payment) -> "_Seen":
         return _Seen(self, payment)
 
-    def refused(self, error: TroveError) -> Reply:
+    def again(self, receipt: Receipt) -> Callable[[Any], Reply]:
+        """Makes what was kept the answer, which raises ``ParentCommand`` where the tool ended with it."""
+        return lambda stored: self.receipted(answered(stored, self.request.tool_call["id"]), receipt)
+
+    def refused(self, error: TroveError) -> ToolMessage:
         """What the model is told instead of a result.
 
         Raises:
             TroveError: it is the tool's own, or nothing that a model can do something about.
-            ParentCommand: the tool ended with it, when it was paid for.
         """
         if self.question.over:
             raise error
-        if isinstance(error, AlreadyPaid) and error.result is not None:
-            reply = answered(error.result, self.request.tool_call["id"])
-            return self.receipted(reply, error.receipt)
         if not self._told or isinstance(error, TroveAuthError | NotSupported):
             raise error
         called = self.request.tool_call
@@ -252,7 +260,7 @@ class _Seen:
 
     def _keep(self, reply: Any, *, raised: bool = False) -> None:
         if (result := kept(reply, self._call.request.tool_call["id"], raised=raised)) is not None:
-            self._payment.keep(result)
+            self._payment.keep(with_files(result))
 
 
 def _will_not_run(request: ToolCallRequest, *, asynchronous: bool) -> bool:

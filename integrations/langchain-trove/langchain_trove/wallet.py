@@ -22,7 +22,8 @@ class WalletMiddleware(AgentMiddleware):
 
     A call that the budget, a policy or a person refuses comes back to the model as a message of status ``error`` that says
     what is missing and what remains. A call whose outcome nobody knows stays in doubt and keeps its money held. The
-    same call again (after a crash, an interrupt, or from an older checkpoint) is answered with the result that was paid for.
+    same call again (after a crash, an interrupt, or from an older checkpoint) is answered with the result that was paid for,
+    and the files that it left in a workspace are there again; where others changed the same ones, the model is told.
 
     Put it before ``ToolRetryMiddleware``, so that a call is paid once however often it is tried.
 

@@ -54,7 +54,8 @@ class WorkspaceMiddleware(AgentMiddleware[AgentWorkspaceState]):
       ``TroveToolkit`` and ``TroveSandbox`` work under the call's own lease, whatever client they were given.
     - At the end of a turn the next session is left a note, unless the model wrote one itself.
 
-    Put ``WalletMiddleware`` before it: whoever waits for money should not keep the workspace from others.
+    Put ``WalletMiddleware`` before it: whoever waits for money should not keep the workspace from others, and only so do the
+    files of a call that is not paid again come back with its result.
 
     Args:
         tools: Tools of the catalogue that the agent gets.

@@ -38,7 +38,7 @@ TOLD = ToolMessage("a page", tool_call_id="1", name="search")
     ],
 )
 def test_it_comes_back_as_it_was(reply):
-    assert answered(json.dumps(kept(reply, "1", raised=False)).encode(), "1") == reply
+    assert answered(json.loads(json.dumps(kept(reply, "1", raised=False))), "1") == reply
 
 
 @dataclass
@@ -65,13 +65,13 @@ def test_or_it_is_not_kept(reply):
 
 def test_an_artifact_that_is_no_json_is_left_out():
     reply = ToolMessage("a page", tool_call_id="1", artifact=[Page("otters")])
-    again = answered(json.dumps(kept(reply, "1", raised=False)).encode(), "1")
+    again = answered(json.loads(json.dumps(kept(reply, "1", raised=False))), "1")
     assert again == ToolMessage("a page", tool_call_id="1")
 
 
 @pytest.mark.parametrize("reply", [TOLD, Command(update={"messages": [TOLD]})])
 def test_a_call_of_another_id_is_answered_under_its_own(reply):
-    again = answered(json.dumps(kept(reply, "1", raised=False)).encode(), "2")
+    again = answered(json.loads(json.dumps(kept(reply, "1", raised=False))), "2")
     told = again if isinstance(again, ToolMessage) else again.update["messages"][0]
     assert (told.content, told.tool_call_id) == ("a page", "2")
 

@@ -1,4 +1,5 @@
 import asyncio
+import copy
 import threading
 
 import pytest
@@ -7,7 +8,7 @@ from langchain.agents.middleware import HumanInTheLoopMiddleware, ToolRetryMiddl
 from langchain.tools import tool
 from langchain_core.messages import SystemMessage
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.types import Command
+from langgraph.types import Command, Overwrite
 
 from langchain_trove import TroveToolkit, WalletMiddleware, WorkspaceMiddleware
 from langgraph_trove import NotBindable, NotBound, bind, files_at, history, workspace_node
@@ -378,3 +379,68 @@ def test_what_a_call_cost_is_in_the_history_of_its_files(scripted, workspace, tr
         assert (
             sum(each.spent_usd for each in history(app, CONFIG, guard=guard)) == wallet.balance().total_spent
         )
+
+
+@pytest.fixture
+def paying(trove, namespace, tmp_path):
+    """A guard, and what its wallet has spent."""
+    wallet = trove.wallet(namespace, budget_usd=1)
+    with Guard(wallet, journal=tmp_path / "payments.db") as guard:
+        yield guard, lambda: str(wallet.balance().total_spent)
+
+
+def paid_agent(scripted, workspace, guard, *turns, **options):
+    paid = WalletMiddleware(guard, prices={"bash": "0.1"})
+    return agent(scripted(*turns, "done"), workspace, before=[paid], handoff=False, **options)
+
+
+def test_files_that_were_paid_for_are_there_again_after_a_crash(scripted, workspace, paying):
+    """The process dies after the payment and before the result is stored."""
+    guard, spent = paying
+    app = paid_agent(scripted, workspace, guard, [bash("date +%N | tee a")])
+    app.invoke(GO, CONFIG, interrupt_before=["tools"])
+    saver = app.checkpointer
+    stored = copy.deepcopy((saver.storage, saver.writes, saver.blobs))
+    [told] = contents(app.invoke(None, CONFIG))
+    saver.storage, saver.writes, saver.blobs = stored
+    result = app.invoke(None, CONFIG)
+    assert (contents(result), spent()) == ([told], "0.1")
+    assert workspace.read_text("a") == f"{told}\n"
+    assert workspace.diff(result["workspace"]["reference"]) == []
+
+
+def test_and_in_time_travel_also_beside_what_is_another_now(scripted, workspace, paying):
+    guard, spent = paying
+    app = paid_agent(scripted, workspace, guard, [bash("date +%N | tee a")], [bash("cat a > b")])
+    app.invoke(GO, CONFIG)
+    first = workspace.read_text("a")
+    before = [state for state in app.get_state_history(CONFIG) if state.next == ("tools",)]
+    for state in before:
+        app.invoke(None, state.config)
+        assert workspace.read_text("a") == first == workspace.read_text("b")
+    assert spent() == "0.3"  # the model decided for the second call anew, after the first
+
+
+def test_where_others_changed_the_same_file_the_model_is_told(scripted, workspace, paying):
+    guard, spent = paying
+    app = paid_agent(scripted, workspace, guard, [bash("echo of the call > a")])
+    app.invoke(GO, CONFIG, interrupt_before=["tools"])
+    before = app.get_state(CONFIG)
+    app.invoke(None, CONFIG)
+    workspace.write("a", "of another")
+    there = workspace.create_reference()
+    moved = {**before.values["workspace"], "reference": there.reference_id, "version": there.version}
+    edited = app.update_state(before.config, {"workspace": Overwrite(moved)})
+    result = app.invoke(None, edited)
+    assert "not kept" in contents(result)[0]
+    assert (workspace.read_text("a"), spent()) == ("of another", "0.1")
+
+
+async def test_the_same_again_for_asyncio(scripted, workspace, async_workspace, paying):
+    guard, spent = paying
+    app = paid_agent(scripted, workspace, guard, [bash("date +%N | tee a")], async_client=async_workspace)
+    await app.ainvoke(GO, CONFIG)
+    first = workspace.read_text("a")
+    before = next(state for state in app.get_state_history(CONFIG) if state.next == ("tools",))
+    await app.ainvoke(None, before.config)
+    assert (workspace.read_text("a"), spent()) == (first, "0.1")

@@ -18,7 +18,9 @@ from langgraph.types import Command
 from langgraph_trove import inside
 from langgraph_trove.asking import Question
 from langgraph_trove.barrier import Barrier
+from langgraph_trove.nodes import works_in_workspace
 from langgraph_trove.position import Place, aplace, place
+from langgraph_trove.repeating import arepeat, repeat, with_files
 from langgraph_trove.spending import step_of
 from trove_agents import TroveError
 from trove_agents.guard import (
@@ -42,6 +44,9 @@ class PaidNode(Runnable[Any, Any]):
     A node that is run again (a retry, after a crash or an interrupt, from the same checkpoint in time travel) is the same
     payment: what it wrote is written again, and the function is not run. With other arguments, or in another step of the
     thread, it is another.
+
+    So are the files that a function of ``workspace_node`` left: what it changed is changed again. Where others have changed the
+    same files since, the workspace is left alone, and the payment is refused as one that was made (``AlreadyPaid``).
 
     Args:
         function: From the state to an update of it, or to a ``Command`` with one, which is kept if it is JSON of at most
@@ -90,6 +95,7 @@ class PaidNode(Runnable[Any, Any]):
         if beside_a_loop is None or (guard is None and not self._is_async):
             raise TypeError("a Guard is needed, or for a coroutine function an AsyncGuard")
         self.func = function
+        self._works = works_in_workspace(function)
         self._price = price
         self._guard = guard
         self._async_guard = beside_a_loop
@@ -131,7 +137,12 @@ class PaidNode(Runnable[Any, Any]):
                 self._ask(question, needed)
                 return attempt(approved=True)
         except TroveError as error:
-            return self._instead(error, question)
+            if question.over:
+                raise  # the function's own
+            if isinstance(error, AlreadyPaid):
+                with suppress(AlreadyPaid):
+                    return repeat(error, _unpacked)
+            return self._instead(error)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002, ARG002 - as above
         """As ``invoke``."""
@@ -163,7 +174,12 @@ class PaidNode(Runnable[Any, Any]):
                 self._ask(question, needed)
                 return await attempt(approved=True)
         except TroveError as error:
-            return self._instead(error, question)
+            if question.over:
+                raise
+            if isinstance(error, AlreadyPaid):
+                with suppress(AlreadyPaid):
+                    return await arepeat(error, _unpacked)
+            return self._instead(error)
 
     def _named(self, state: Any, runtime: "_Here", there: Place | None) -> dict[str, Any]:
         arguments = None if self._arguments is None else dict(self._arguments(state))
@@ -189,7 +205,8 @@ class PaidNode(Runnable[Any, Any]):
 
     def _keep(self, payment: Payment, update: Any) -> None:
         with suppress(TypeError, ValueError):  # what is no JSON would not be written again as it was
-            payment.keep(json.loads(json.dumps(_packed(update))))
+            kept = json.loads(json.dumps(_packed(update)))
+            payment.keep(with_files(kept) if self._works else kept)
         payment.meter(self._price, update)
 
     def _told(self, payment: Payment, update: Any) -> Any:
@@ -212,11 +229,7 @@ class PaidNode(Runnable[Any, Any]):
             get_stream_writer()({**question.said(needed), "type": "waiting for approval"})
         question.ask(needed)
 
-    def _instead(self, error: TroveError, question: Question) -> Any:
-        if question.over:
-            raise error  # the function's own
-        if isinstance(error, AlreadyPaid) and error.result is not None:
-            return _unpacked(json.loads(error.result))
+    def _instead(self, error: TroveError) -> Any:
         if self._refused is None:
             raise error
         return self._refused(error)
