@@ -1,8 +1,12 @@
-"""Random graphs under random misfortune, held against the one rule: a checkpoint's files are what its log says.
+"""Random graphs under random misfortune, held against two rules: a checkpoint's files are what its log says, and the
+vendor's books are the ledger.
 
 Every step writes an event of its own to the state's log, to a log file, and turns a file of its own on or off. Whatever
 happens to a run (failures, interrupts, kills, time travel, forks, changes of others, new input), each checkpoint must say
 of the files what it says of the log, and after a run that ended well the workspace must be what its last checkpoint says.
+
+In half of the graphs some steps buy something, some of them instead of working on files and some besides. Each purchase
+is charged once at most, every charge is captured or has its money held, and nothing else is; see ``purse.py``.
 """
 
 import asyncio
@@ -15,15 +19,30 @@ from contextlib import suppress
 from typing import Annotated
 
 from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import get_runtime
 from langgraph.types import Command, RetryPolicy, interrupt
 
-from langgraph_trove import ForeignChangeWarning, WorkspaceState, bind, workspace_node
+from langgraph_trove import (
+    ForeignChangeWarning,
+    NotDurable,
+    PaidNode,
+    WorkspaceState,
+    bind,
+    workspace_node,
+)
 from trove_agents import TroveNotFoundError, WorkspaceLeased
+from trove_agents.guard import AlreadyPaid, NotCharged, PaymentDenied, PaymentInDoubt
 
 LOG = "log.txt"
 RETRY = RetryPolicy(
-    initial_interval=0.001, backoff_factor=1, jitter=False, max_attempts=3, retry_on=ConnectionError
+    initial_interval=0.001,
+    backoff_factor=1,
+    jitter=False,
+    max_attempts=3,
+    retry_on=(ConnectionError, NotCharged),
 )
+REFUSED = (AlreadyPaid, PaymentDenied, PaymentInDoubt)
+"""What a paid step says that was not made; the person who runs the graph looks into it."""
 
 
 class Crash(Exception):
@@ -37,6 +56,8 @@ def union(old, new):
 
 class State(WorkspaceState, total=False):
     log: Annotated[list[str], union]
+    bought: Annotated[list[str], union]
+    turn: str
 
 
 class Misfortune:
@@ -59,10 +80,12 @@ class Misfortune:
 class Graph:
     """A random graph. The same seed makes the same."""
 
-    def __init__(self, seed, misfortune, *, asynchronous):
+    def __init__(self, seed, misfortune, purse, *, asynchronous):
         self.random = random.Random(seed)
         self.misfortune = misfortune
+        self.purse = purse
         self.asynchronous = asynchronous
+        self.pays = self.random.random() < 0.5
         self.labels = []
         builder = StateGraph(State)
         ends = [START]
@@ -89,7 +112,8 @@ class Graph:
                 builder.add_node(name, graph if kind == "sub" else self.calling(graph))
             else:
                 flaky = self.random.random() < 0.15
-                builder.add_node(name, self.node(name, flaky), retry_policy=RETRY if flaky else None)
+                made_as = self.paid if self.pays and self.random.random() < 0.4 else self.node
+                builder.add_node(name, made_as(name, flaky), retry_policy=RETRY if flaky else None)
             self.join(builder, before, name)
             made.append(name)
         return made
@@ -127,10 +151,7 @@ class Graph:
             event = f"{name}.{os.urandom(4).hex()}"
             workspace.write(LOG, f"{_read(workspace, LOG)}{event}\n")
             misfortune.point()
-            if _read(workspace, name):
-                workspace.delete(name)
-            else:
-                workspace.write(name, "on")
+            self.turn(workspace, name)
             return then(event)
 
         async def awork(state: State, workspace):
@@ -138,38 +159,119 @@ class Graph:
             event = f"{name}.{os.urandom(4).hex()}"
             await workspace.write(LOG, f"{await _aread(workspace, LOG)}{event}\n")
             misfortune.point()
-            if await _aread(workspace, name):
-                await workspace.delete(name)
-            else:
-                await workspace.write(name, "on")
+            await self.aturn(workspace, name)
             return then(event)
 
         return workspace_node(awork if self.asynchronous and self.random.random() < 0.8 else work)
+
+    def paid(self, name, flaky):
+        """A step that buys something, and maybe works on files too."""
+        works = self.random.random() < 0.4
+        asks, tries, misfortune, purse = self.random.random() < 0.1, [0], self.misfortune, self.purse
+        anew = self.random.random() < 0.2
+        refused = (lambda error: {"bought": []}) if self.random.random() < 0.5 else None
+        self.labels.append(name)
+
+        def before(state):
+            assert anew or not purse.in_doubt(purse.purchase(name, state)), "run again while it is in doubt"
+            misfortune.point()
+            tries[0] += 1
+            if flaky and tries[0] % 2:
+                raise NotCharged
+            if asks:
+                interrupt(name)
+
+        def buy(state):
+            checkpoint = get_runtime().execution_info.checkpoint_id if anew else None
+            receipt = purse.charge(purse.purchase(name, state), checkpoint)
+            misfortune.point()
+            return {"bought": [receipt]}
+
+        def pay(state: State):
+            before(state)
+            return buy(state)
+
+        async def apay(state: State):
+            await asyncio.to_thread(before, state)
+            return buy(state)
+
+        def work(state: State, workspace):
+            before(state)
+            event = f"{name}.{os.urandom(4).hex()}"
+            workspace.write(LOG, f"{_read(workspace, LOG)}{event}\n")
+            update = buy(state)
+            self.turn(workspace, name)
+            return {**update, "log": [event]}
+
+        async def awork(state: State, workspace):
+            await asyncio.to_thread(before, state)
+            event = f"{name}.{os.urandom(4).hex()}"
+            await workspace.write(LOG, f"{await _aread(workspace, LOG)}{event}\n")
+            update = buy(state)
+            await self.aturn(workspace, name)
+            return {**update, "log": [event]}
+
+        is_async = self.asynchronous and self.random.random() < 0.8
+        function = workspace_node(awork if is_async else work) if works else apay if is_async else pay
+        guards = {"guard": purse.guard}
+        if is_async and self.random.random() < 0.5:
+            guards = {"async_guard": purse.async_guard}
+        return PaidNode(
+            function,
+            purse.price,
+            **guards,
+            arguments=lambda state: purse.purchase(name, state),
+            tool=name,
+            vendor="acme",
+            refused=refused,
+            on_replay="charge_again" if anew else "reuse_receipt",
+        )
+
+    def turn(self, workspace, name):
+        if _read(workspace, name):
+            workspace.delete(name)
+        else:
+            workspace.write(name, "on")
+
+    async def aturn(self, workspace, name):
+        if await _aread(workspace, name):
+            await workspace.delete(name)
+        else:
+            await workspace.write(name, "on")
 
 
 class Case:
     """A graph and what happens to it, decided by a seed."""
 
-    def __init__(self, seed, saver, client, async_client=None, *, durability, misfortune=None, graph=None):
+    def __init__(
+        self, seed, saver, client, purse, async_client=None, *, durability, misfortune=None, graph=None
+    ):
         self.random = random.Random(f"case {seed}")
         self.misfortune = misfortune or Misfortune()
+        purse.journal.misfortune = self.misfortune
         self.client = client
+        self.purse = purse
         self.durability = durability
         self.asynchronous = async_client is not None
-        graph = Graph(seed if graph is None else graph, self.misfortune, asynchronous=self.asynchronous)
+        graph = Graph(
+            seed if graph is None else graph, self.misfortune, purse, asynchronous=self.asynchronous
+        )
         self.app = bind(
             graph.builder.compile(checkpointer=saver), client, async_client=async_client, lease_ttl=20
         )
         self.labels = graph.labels
+        self.pays = graph.pays
         self.config = {"configurable": {"thread_id": "t"}}
         self.checked = set()
         self.uploads = 0
+        self.refused = self.forgetful = False
         self.acts = []
 
     def run(self, acts):
         for _ in range(acts):
             self.act(deadly=False)
         self.settle()
+        self.purse.close()
 
     def act(self, *, deadly):
         """Something happens."""
@@ -178,6 +280,9 @@ class Case:
             with suppress(WorkspaceLeased):  # by a process that was killed
                 self.client_now().write(f"upload-{self.uploads}", "x")
                 self.acts.append("upload")
+        if self.pays and self.random.random() < 0.3:
+            self.purse.resolve()
+            self.acts.append("resolve")
         states = list(self.app.get_state_history(self.config))
         given, config, options = self.choose(states)
         if self.random.random() < 0.5:
@@ -185,48 +290,69 @@ class Case:
         self.acts.append((given if given is None or isinstance(given, Command) else "input", config, options))
         self.invoke(given, config, **options)
         self.check()
+        if self.pays:
+            self.purse.check()
 
     def choose(self, states):
         """Goes on, begins a turn, or goes back: maybe in a fork."""
         roll = self.random.random()
         if not states or roll < 0.3:
-            return {"log": []}, self.config, {}
+            return self.input(), self.config, {}
         places = [state for state in states if state.next]
         if roll < 0.7 or not places:
-            return self.going_on(states[0]), self.config, {}
+            return self.going_on(states[0], self.random.random() < 0.9), self.config, {}
         place = self.random.choice(places)
         return None, place.config, {"keep_both": True} if self.random.random() < 0.3 else {}
 
-    def going_on(self, state):
+    def input(self):
+        """That of another turn."""
+        return {"log": [], "bought": [], "turn": os.urandom(4).hex()}
+
+    def going_on(self, state, answer=True):
         live = self.app.get_state(self.config)
         asked = [each.id for each in live.interrupts]
         if asked:
-            return Command(resume=dict.fromkeys(asked, "yes"))
-        return None if state.next else {"log": []}
+            return Command(resume=dict.fromkeys(asked, answer))
+        return None if state.next else self.input()
 
     def invoke(self, given, config, **options):
         """Whether the run ended well."""
+        durability = "sync" if self.forgetful else self.durability
+        self.refused = self.forgetful = False
+        books = self.purse.vendor.charges()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ForeignChangeWarning)
             try:
                 if self.asynchronous:
-                    asyncio.run(self.app.ainvoke(given, config, durability=self.durability, **options))
+                    asyncio.run(self.app.ainvoke(given, config, durability=durability, **options))
                 else:
-                    self.app.invoke(given, config, durability=self.durability, **options)
+                    self.app.invoke(given, config, durability=durability, **options)
             except Crash:
+                return False
+            except REFUSED:
+                self.refused = True
+                return False
+            except NotDurable:
+                self.forgetful = True
+                assert durability == "exit"
                 return False
             finally:
                 self.misfortune.left = 0
+                assert durability != "exit" or self.purse.vendor.charges() == books
         self.check_now()
         return True
 
     def settle(self):
         """Goes on until the graph has come to its end."""
-        for _ in range(30):
+        for _ in range(40):
+            if self.pays:
+                self.purse.guard.recover()
+                self.purse.resolve()
             states = list(self.app.get_state_history(self.config))
             if states and not states[0].next:
                 break
-            self.invoke(self.going_on(states[0]) if states else {"log": []}, self.config)
+            gives_up = self.refused or not states
+            self.invoke(self.input() if gives_up else self.going_on(states[0]), self.config)
         else:
             raise AssertionError("the graph does not come to its end")
         self.check()
@@ -243,6 +369,7 @@ class Case:
                 self.agrees(
                     self.client.for_namespace(ref["namespace"]), ref["reference"], state.values.get("log", [])
                 )
+                assert {*state.values.get("bought", [])} <= self.purse.receipts()
                 self.checked.add(identity)
 
     def check_now(self):

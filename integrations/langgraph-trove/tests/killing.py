@@ -22,6 +22,7 @@ from trove_agents import Trove
 
 sys.path.insert(0, str(Path(__file__).parent))
 from fuzz import Case, Misfortune
+from purse import BUDGET, Purse
 
 CHILDREN = 4
 
@@ -57,12 +58,17 @@ def live(folder, seed, child, *, last):
     with Trove.local(folder / "state") as trove:
         durability = ("sync", "async", "exit")[seed % 3]
         options = {"durability": durability, "misfortune": misfortune, "graph": seed}
-        case = Case(f"{seed} {child}", saver, trove.client("w"), **options)
+        purse = Purse(folder, trove.wallet("w", budget_usd=BUDGET))
+        case = Case(f"{seed} {child}", saver, trove.client("w"), purse, **options)
         case.check()
+        purse.check(recovered=False)
+        purse.guard.recover()
+        purse.check()
         for _ in range(0 if last else 3):
             case.act(deadly=case.random.random() < 0.6)
         if last:
             case.settle()
+        purse.close() if last else purse.journal.close()
 
 
 def run(folder, seed):

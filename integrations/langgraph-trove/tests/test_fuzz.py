@@ -1,5 +1,6 @@
 """A bounded number of random cases, always the same; ``make fuzz`` runs as many others as it is told."""
 
+import asyncio
 import os
 import random
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
 from .fuzz import Case
+from .purse import BUDGET, Purse
 
 CASES = int(os.environ.get("TROVE_FUZZ", "0"))
 SEED = int(os.environ.get("TROVE_FUZZ_SEED", "0"))
@@ -28,12 +30,22 @@ def name(client, seed):
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["threads", "asyncio"])
-def test_whatever_happens_the_files_are_what_the_log_says(client, async_client, durability, asynchronous):
+def test_whatever_happens_the_files_are_what_the_log_says_and_the_books_the_ledger(
+    trove, client, async_client, tmp_path, durability, asynchronous
+):
     for seed in seeds(12):
         print("TROVE_FUZZ_SEED=", seed, sep="")
         space = name(client, seed)
-        other = async_client.for_namespace(space.namespace) if asynchronous else None
-        Case(seed, InMemorySaver(), space, other, durability=durability).run(5)
+        wallet = trove.wallet(space.namespace, budget_usd=BUDGET)
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        if not asynchronous:
+            other, purse = None, Purse(folder, wallet)
+        else:
+            other = async_client.for_namespace(space.namespace)
+            wallets = trove.async_wallets()
+            purse = Purse(folder, wallet, asyncio.run(wallets.wallet(wallet.agent_id, budget_usd=BUDGET)))
+        Case(seed, InMemorySaver(), space, purse, other, durability=durability).run(5)
 
 
 def test_whenever_a_process_is_killed_the_next_goes_on(tmp_path):
