@@ -19,6 +19,7 @@ from trove_agents.guard import (
     any_of,
     not_sent,
     texts,
+    turned_away,
 )
 
 
@@ -78,6 +79,23 @@ def test_a_status_that_is_not_charged_for(refusing_port, closed_port):
     assert not answered(400)(error)
     assert any_of(not_sent, answered(422))(error)
     assert not answered(422)(failure(closed_port))
+
+
+class Answer(Exception):
+    """As the errors of providers' libraries."""
+
+    def __init__(self, status):
+        self.status_code = status
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422, 429])
+def test_a_provider_that_turns_a_request_away_does_not_charge_for_it(status):
+    assert turned_away(Answer(status))
+
+
+@pytest.mark.parametrize("status", [408, 424, 499, 500, 503, 504, 529])
+def test_a_provider_whose_model_may_have_run_may_charge_for_it(status):
+    assert not turned_away(Answer(status))
 
 
 BALANCE = WalletBalance(

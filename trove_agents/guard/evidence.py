@@ -4,6 +4,7 @@ None of these is believed unless it is named: a tool may have paid before the re
 """
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final, TypeAlias
 
 Evidence: TypeAlias = Callable[[BaseException], bool]
@@ -51,5 +52,9 @@ def any_of(*evidence: Evidence) -> Evidence:
     return lambda error: any(proves(error) for proves in evidence)
 
 
-turned_away: Final[Evidence] = any_of(not_sent, answered(*range(400, 500)))
-"""The request never left, or was refused with a 4xx: providers of models do not charge for it."""
+_WORKED: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.FAILED_DEPENDENCY, 499})
+"""By which a model may have been run. 408 says that the request did not arrive whole (RFC 9110, 15.5.9), but Amazon Bedrock and
+gateways answer it when the model took too long, and Bedrock 424 when it failed; 499 is a request that was called off meanwhile."""
+
+turned_away: Final[Evidence] = any_of(not_sent, answered(*(set(range(400, 500)) - _WORKED)))
+"""The request never left, or was refused with a 4xx for which providers of models do not charge: all but 408, 424 and 499."""
