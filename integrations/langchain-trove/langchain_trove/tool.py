@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import run_in_executor
@@ -25,8 +25,15 @@ from trove_agents.tools import (
 )
 
 Runtime: TypeAlias = ToolRuntime[Any, Any]
-Returned: TypeAlias = tuple[str | list[str | dict[str, Any]], dict[str, Any]]
-"""Content for the model and artifact for the program."""
+
+
+class Returned(NamedTuple):
+    """What a call gives. A class, since LangChain evaluates the annotations of a tool's function with each call."""
+
+    content: str | list[str | dict[str, Any]]
+    """For the model."""
+    artifact: dict[str, Any]
+    """For the program."""
 
 
 def specs(names: Iterable[str]) -> tuple[ToolSpec[Any, Any], ...]:
@@ -94,9 +101,9 @@ def _teller(runtime: Runtime) -> Callable[[ExecChunk], None]:
 
 def _returned(result: ToolResult[Any]) -> Returned:
     if not result.attachments:
-        return result.text, result.plain
+        return Returned(result.text, result.plain)
     text = {"type": "text", "text": result.text}
-    return [text, *map(_block, result.attachments)], result.plain
+    return Returned([text, *map(_block, result.attachments)], result.plain)
 
 
 def _block(attachment: Attachment) -> dict[str, Any]:
