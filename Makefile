@@ -67,7 +67,8 @@ lock: ## every requirements.lock anew from what the projects ask for (needs uv)
 		--extra all --extra agent --group dev --output-file requirements.lock $(PROJECTS)
 	@$(COMPILE) --no-emit-package trove-agents --no-emit-package langgraph-trove --extra server --extra agent --extra deepagents \
 		--output-file $(DEEP)/requirements.lock pyproject.toml $(DEEP)/pyproject.toml $(DEEP)/requirements.in
-	@$(COMPILE) --extra server --extra postgres --output-file benchmarks/requirements.lock pyproject.toml benchmarks/requirements.in
+	@$(COMPILE) --no-emit-package trove-agents $(INTEGRATIONS:integrations/%=--no-emit-package %) \
+		--extra server --extra postgres --output-file benchmarks/requirements.lock $(PROJECTS) benchmarks/requirements.in
 
 clean: ## removes what the verbs made
 	@rm -rf $(VENV) $(BENCH_VENV) $(DEEP_VENV) build dist integrations/*/dist .coverage .benchmarks .hypothesis \
@@ -109,5 +110,5 @@ $(INSTALLED): requirements.lock $(PROJECTS)
 $(DEEP_INSTALLED): $(DEEP)/requirements.lock $(PROJECTS)
 	$(call environment,$(DEEP_VENV),$(DEEP)/requirements.lock,. $(DEEP) integrations/langgraph-trove)
 
-$(BENCH_INSTALLED): benchmarks/requirements.lock pyproject.toml
-	$(call environment,$(BENCH_VENV),benchmarks/requirements.lock,.)
+$(BENCH_INSTALLED): benchmarks/requirements.lock $(PROJECTS)
+	$(call environment,$(BENCH_VENV),benchmarks/requirements.lock,. $(INTEGRATIONS))

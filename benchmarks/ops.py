@@ -161,15 +161,21 @@ def rows(folder: Path, files: int, turns: Turns, say: Callable[[str], None]) -> 
     return found, notes
 
 
-def flat(found: list[Row], sizes: list[int]) -> list[Row]:
-    """Whether what should not depend on the size does not: the ratio at the largest against that at the smallest."""
+def flat(found: list[Row], sizes: list[int], within: str = "") -> list[Row]:
+    """Whether what should not depend on the size does not: the ratio at the largest against that at the smallest.
+
+    Args:
+        found: Rows of all sizes.
+        sizes: Which.
+        within: What their sections begin with.
+    """
     if len(sizes) < 2:
         return []
-    sections = [f"{size:,} files" for size in sizes]
+    sections = [f"{within}{size:,} files" for size in sizes]
     ratios = {(row.section, row.operation): row.ratio for row in found}
     result = []
     for operation in dict.fromkeys(row.operation for row in found if row.section in sections):
-        if operation.endswith("archives") or operation.startswith("exec"):
+        if operation.endswith(("archives", "copies")) or operation.startswith("exec"):
             continue
         each = [ratios.get((section, operation)) for section in sections]
         if any(ratio is None for ratio in each):
@@ -178,7 +184,7 @@ def flat(found: list[Row], sizes: list[int]) -> list[Row]:
         bounded = operation.startswith(("snapshot", "fork", "restore", "step"))
         result.append(
             Row(
-                f"from {sizes[0]:,} to {sizes[-1]:,} files",
+                f"{within}from {sizes[0]:,} to {sizes[-1]:,} files",
                 operation,
                 " → ".join(f"{ratio:.2f}x" for ratio in each),
                 growth,

@@ -29,6 +29,8 @@ class Timing:
     median: float
     p99: float
     turns: int
+    processor: float | None = None
+    """Median of what all threads of this process computed meanwhile: what other programs take is not in it."""
 
 
 def race(turns: int, contenders: Mapping[str, Step | Contender], *, warm_up: int = 5) -> dict[str, Timing]:
@@ -37,6 +39,7 @@ def race(turns: int, contenders: Mapping[str, Step | Contender], *, warm_up: int
         name: each if isinstance(each, Contender) else Contender(each) for name, each in contenders.items()
     }
     times: dict[str, list[float]] = {name: [] for name in drivers}
+    processor: dict[str, list[float]] = {name: [] for name in drivers}
     order = list(drivers)
     for turn in range(-warm_up, turns):
         random.shuffle(order)
@@ -44,17 +47,21 @@ def race(turns: int, contenders: Mapping[str, Step | Contender], *, warm_up: int
             contender = drivers[name]
             if contender.prepare is not None:
                 contender.prepare(turn + warm_up)
+            computed = time.process_time()
             start = clock()
             contender.run(turn + warm_up)
             elapsed = clock() - start
+            computed = time.process_time() - computed
             if turn >= 0:
                 times[name].append(elapsed * 1e6)
-    return {name: timing(taken) for name, taken in times.items()}
+                processor[name].append(computed * 1e6)
+    return {name: timing(taken, processor[name]) for name, taken in times.items()}
 
 
-def timing(taken: list[float]) -> Timing:
+def timing(taken: list[float], processor: list[float] | None = None) -> Timing:
     ordered = sorted(taken)
-    return Timing(statistics.median(ordered), ordered[int(len(ordered) * 0.99)], len(ordered))
+    computed = None if processor is None else statistics.median(processor)
+    return Timing(statistics.median(ordered), ordered[int(len(ordered) * 0.99)], len(ordered), computed)
 
 
 def throughput(work: Callable[[int, int], object], *, writers: int, seconds: float) -> tuple[float, Timing]:

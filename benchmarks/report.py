@@ -16,6 +16,8 @@ from rich.table import Table
 
 ENGINES = (("SQLite", ""), ("PostgreSQL", "PostgreSQL, "))
 """With what their sections begin."""
+FRAMEWORKS = ("LangGraph", "Pydantic AI")
+"""The same, before a comma."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,46 @@ def raced(
     )
 
 
+def added(
+    section: str,
+    operation: str,
+    times: Mapping[str, Timing],
+    *,
+    to: str,
+    within: float | None = None,
+    at: str = "ours",
+) -> Row:
+    """A row of what ours takes more than the same without it.
+
+    Args:
+        to: The contender that is the same without.
+        within: Microseconds that are aimed at.
+        at: The contender that is ours.
+    """
+    own, bare = times[at], times[to]
+    more = own.median - bare.median
+    others = {"in all": own.median}
+    if own.processor is not None and bare.processor is not None:
+        others["processor time added"] = own.processor - bare.processor
+    others |= {name: each.median for name, each in times.items() if name not in {at, to}}
+    return Row(
+        section,
+        operation,
+        duration(more),
+        more,
+        f"{to} {duration(bare.median)}",
+        own.median / bare.median,
+        "" if within is None else f"≤ {duration(within)}",
+        None if within is None else more <= within,
+        others,
+        own.p99,
+        own.turns,
+    )
+
+
 def duration(microseconds: float) -> str:
+    if microseconds < 0:
+        return f"-{duration(-microseconds)}"
     if microseconds < 1_000:
         return f"{microseconds:.0f} us"
     if microseconds < 1_000_000:
@@ -150,13 +191,12 @@ def markdown(rows: list[Row], about: Mapping[str, str]) -> str:
     sizes = _sections(rows, r"[\d,]+ files")
     for engine, prefix in ENGINES:
         lines += _table(rows, f"on {engine}", [prefix + size for size in sizes], heads=sizes)
-    if sizes:
-        lines += ["| beside, at the largest size | ours | in the same race |", "|---|---|---|"]
-        for row in rows:
-            if row.section == sizes[-1] and row.others:
-                others = ", ".join(f"{name} {duration(value)}" for name, value in row.others.items())
-                lines.append(f"| {row.operation} | {row.figure} | {others} |")
-        lines.append("")
+    lines += _beside(rows, sizes, "beside, at the largest size", "ours")
+    for name in FRAMEWORKS:
+        sections = _sections(rows, rf"{name}, [\d,]+ files")
+        heads = [section.removeprefix(f"{name}, ") for section in sections]
+        lines += _table(rows, f"what a workspace adds to {name}", sections, heads=heads)
+        lines += _beside(rows, sections, f"{name}, at the larger size", "added")
     clients = _sections(rows, r"\d+ clients?")
     for engine, prefix in ENGINES:
         lines += _table(rows, f"payments on {engine}", [prefix + each for each in clients], heads=clients)
@@ -172,6 +212,18 @@ def markdown(rows: list[Row], about: Mapping[str, str]) -> str:
 
 def _sections(rows: list[Row], pattern: str) -> list[str]:
     return [name for name in dict.fromkeys(row.section for row in rows) if re.fullmatch(pattern, name)]
+
+
+def _beside(rows: list[Row], sections: list[str], title: str, figure: str) -> list[str]:
+    """What else ran in the races of the last of some sections."""
+    if not sections:
+        return []
+    lines = [f"| {title} | {figure} | in the same race |", "|---|---|---|"]
+    for row in rows:
+        if row.section == sections[-1] and row.others:
+            others = ", ".join(f"{name} {duration(value)}" for name, value in row.others.items())
+            lines.append(f"| {row.operation} | {row.figure} | {others} |")
+    return [*lines, ""]
 
 
 def _table(rows: list[Row], title: str, sections: list[str], *, heads: list[str]) -> list[str]:

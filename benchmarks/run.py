@@ -23,7 +23,20 @@ from report import Row
 from rich.console import Console
 
 SIZES = (100, 10_000, 100_000)
-PARTS = ("files", "postgres", "group", "wallets", "guard", "large", "house")
+PARTS = (
+    "files",
+    "postgres",
+    "group",
+    "wallets",
+    "guard",
+    "langgraph",
+    "toolkit",
+    "pydantic",
+    "large",
+    "house",
+)
+LARGEST = 10_000
+"""Files where frameworks are measured."""
 BEGIN, END = "<!-- figures of the last whole run -->\n", "<!-- end of the figures -->\n"
 
 
@@ -73,6 +86,31 @@ def main() -> None:
     if "guard" in options.parts:
         with part("the guard") as place:
             rows += guards.rows(Path(place), turns=2 if options.smoke else 1_000, say=say)
+    # Frameworks are imported when their turn comes: what they take is none of the parts' before
+    sizes = [size for size in options.sizes if size <= LARGEST]
+    if "langgraph" in options.parts:
+        import graphs
+
+        for size in sizes:
+            with part(f"LangGraph, {size:,} files") as place:
+                rows += graphs.rows(Path(place), size, _turns(size, options), say)
+        rows += ops.flat(rows, sizes, graphs.SECTION)
+    if "toolkit" in options.parts:
+        import toolkit
+
+        with part("the toolkit") as place:
+            found, remarks = toolkit.rows(Path(place), _turns(toolkit.FILES, options), say)
+        rows += found
+        notes += remarks
+    if "pydantic" in options.parts:
+        import agents
+
+        for size in sizes:
+            with part(f"Pydantic AI, {size:,} files") as place:
+                rows += agents.rows(Path(place), size, _turns(size, options).exec, say)
+        rows += ops.flat(rows, sizes, agents.SECTION)
+        with part("Pydantic AI, paid tools") as place:
+            rows += agents.paid(Path(place), _turns(100, options).exec, say)
     if "large" in options.parts:
         with part("large files") as place:
             megabytes, rounds = (2, 1) if options.smoke else (100, 6)
@@ -91,6 +129,8 @@ def main() -> None:
     if options.docs is not None and whole:
         publish(rows, about, Path(options.docs))
         say(f"written into {options.docs}")
+    if options.tables is not None:
+        Path(options.tables).write_text(report.markdown(rows, about))
     if options.json is not None:
         report.write(rows, notes, about, Path("/dev/stdout" if options.json == "-" else options.json))
 
@@ -119,6 +159,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--docs", metavar="PAGE", help="a whole run writes its tables and pictures there; other runs do not"
     )
+    parser.add_argument("--tables", metavar="FILE", help="writes the tables of this run there, for a page")
     parser.add_argument("--json", metavar="FILE", help="writes the rows there as JSON; - is standard output")
     parser.add_argument(
         "--dir", default=".benchmarks", help="where the files go: a disk, not memory; default: .benchmarks"
@@ -156,7 +197,7 @@ def _versions() -> dict[str, str]:
     git = subprocess.run(["git", "version"], capture_output=True, text=True, check=True).stdout
     return {
         "trove-agents": importlib.metadata.version("trove-agents"),
-        **{name: peers.version(name) for name in installed},
+        **{name: peers.version(name) for name in (*installed, "langgraph", "pydantic-ai-slim")},
         "git": git.split()[2],
     }
 

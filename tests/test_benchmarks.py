@@ -30,6 +30,22 @@ PAYMENTS = {
     for payment in ("purchase, one wallet", "purchase, 20 wallets", "hold and capture, one wallet")
     for layer in ("in the ledger", "in process", "over HTTP")
 }
+FRAMEWORKS = {
+    "LangGraph, 20 files": {
+        "step, no change, memory",
+        "step, no change, asyncio, memory",
+        "step, no change, SQLite",
+        "step, no change, asyncio, SQLite",
+        "step, 10 files changed",
+        "step, 10 files changed, asyncio",
+        "start of a run",
+        "start at an older checkpoint",
+        "step, 10 files changed, beside copies",
+    },
+    "Pydantic AI, 20 files": {"start and end of a run", "step, no change", "step, 1 file changed"},
+    "Pydantic AI, paid tools": {"a paid call in Pydantic AI"},
+}
+TOOLS = {f"toolkit {tool}, beside the client" for tool in ("read", "write", "bash")}
 
 
 def test_every_figure_is_taken(tmp_path):
@@ -46,15 +62,27 @@ def test_every_figure_is_taken(tmp_path):
     assert {operation for section, operation in taken if section == "20 files"} >= OPERATIONS
     sections = {section for section, _ in taken}
     own = {section for section in sections if not section.startswith("PostgreSQL")}
-    assert own == {"20 files", *CLIENTS, "group commit", "the guard", "large files", "the house"}
+    others = {"group commit", "the guard", "the toolkit", "large files", "the house"}
+    assert own == {"20 files", *CLIENTS, *FRAMEWORKS, *others}
     far = {f"PostgreSQL, {section}" for section in ("20 files", *CLIENTS)}
     assert sections - own == far or any("nothing on PostgreSQL" in note for note in document["notes"])
     assert {operation for section, operation in taken if section in CLIENTS} == PAYMENTS
+    for section, operations in FRAMEWORKS.items():
+        assert {operation for other, operation in taken if other == section} == operations
+    tools = {
+        operation.replace(" for asyncio", "") for section, operation in taken if section == "the toolkit"
+    }
     # What is left of the machine's memory, and a difference of two turns, may be anything
     anything = ("memory of", "guard, beside", "guard for asyncio, beside")
-    assert all(value > 0 for (_, operation), value in taken.items() if not operation.startswith(anything))
+    differences = {"the toolkit", *FRAMEWORKS}
+    assert all(
+        value > 0
+        for (section, operation), value in taken.items()
+        if section not in differences and not operation.startswith(anything)
+    )
     exec_taken = {("20 files", "exec of true"), ("20 files", "fork to first exec")} <= taken.keys()
     assert exec_taken or any(note.startswith("exec was not timed: ") for note in document["notes"])
+    assert tools == (TOOLS if exec_taken else TOOLS - {"toolkit bash, beside the client"})
     assert not list((tmp_path / "files").iterdir()), "it cleans up"
 
 
@@ -68,6 +96,9 @@ def test_a_page_gets_the_figures_in_place_of_those_before(tmp_path, monkeypatch)
             "20 files", "read", "90 us", 90.0, "SQLite SELECT 10 us", 9.0, "≤ 5x", False, others, 95.0, 3
         ),
         report.Row("PostgreSQL, 20 files", "read", "1.00 ms", 1000.0, "psycopg SELECT 100 us", 10.0),
+        report.Row(
+            "LangGraph, 20 files", "step", "2.00 ms", 2000.0, "the graph alone 1.00 ms", 3.0, others=others
+        ),
         report.Row("large files", "put 2 MB", "5 MB/s", 5.0),
     ]
     page = tmp_path / "page.md"
@@ -79,5 +110,8 @@ def test_a_page_gets_the_figures_in_place_of_those_before(tmp_path, monkeypatch)
     assert text.count("| read | SQLite SELECT | 90 us, 9.0x | ≤ 5x |") == 1
     assert "| read | psycopg SELECT | 1.00 ms, 10.0x |  |" in text
     assert "| read | 90 us | POSIX 40 us |" in text
+    assert "| what a workspace adds to LangGraph | floor | 20 files | aim |" in text
+    assert "| step | the graph alone | 2.00 ms, 3.0x |  |" in text
+    assert "| step | 2.00 ms | POSIX 40 us |" in text
     assert "| put 2 MB | 5 MB/s |" in text
     assert "![read](page/read.svg)" in text
