@@ -65,6 +65,14 @@ class TroveError(Exception):
         if recovery is not None:
             self.recovery = recovery
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Frameworks pickle errors; the default would call the class with the message alone."""
+        return _unpickled, (type(self), self.args), self.__dict__
+
+
+def _unpickled(kind: type[TroveError], args: tuple[Any, ...]) -> TroveError:
+    return kind.__new__(kind, *args)
+
 
 class TroveAuthError(TroveError):
     """401 or 403: the key is missing, unknown, revoked, or not allowed to do this."""
@@ -203,10 +211,6 @@ class TroveExecError(TroveError):
         self.exit_code = exit_code
         self.stdout = stdout
         self.stderr = stderr
-
-    def __reduce__(self) -> tuple[type["TroveExecError"], tuple[str, int, str, str]]:
-        """Frameworks pickle errors; the default would call the class with the message alone."""
-        return type(self), (self.command, self.exit_code, self.stdout, self.stderr)
 
 
 class NotSupported(TroveError):

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from trove_agents import BudgetExceededError
+from trove_agents import BudgetExceededError, Step
 from trove_agents.guard import AsyncGuard, Guard, SqliteJournal
 
 
@@ -167,3 +167,17 @@ async def test_coroutines_use_either_guard_in_one_way(either, journal):
     async with guard.aauthorize("0.3", key="k") as payment:
         payment.capture("0.1")
     assert (await guard.abalance()).remaining_budget == Decimal("0.9")
+
+
+async def test_either_guard_finds_what_was_paid_for_the_same(either, journal):
+    guard = await either(journal=journal)
+    for key, query in (("k-1", "a"), ("k-2", "b"), ("k-3", "a")):
+        async with guard.aauthorize(
+            "0.1", key=key, tool="search", vendor="acme", arguments={"query": query}, step=Step(call="c1")
+        ) as payment:
+            if key == "k-3":
+                payment.void()
+    found = await guard.aalike(tool="search", vendor="acme", arguments={"query": "a"})
+    assert [(each.key, each.state) for each in found] == [("k-1", "captured"), ("k-3", "voided")]
+    assert found[0].step == Step(call="c1")
+    assert await guard.aalike(tool="search", arguments={"query": "a"}) == []

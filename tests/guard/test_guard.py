@@ -1,6 +1,7 @@
 """The guard on the real wallet service: every ending of a tool, and what a repetition of its key finds."""
 
 import asyncio
+import pickle
 import time
 from contextlib import suppress
 from decimal import Decimal
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 from trove_agents import BudgetExceededError, Step, TroveConnectionError
 from trove_agents.guard import (
     AlreadyPaid,
+    ApprovalNeeded,
     Guard,
     Metered,
     NotCharged,
@@ -462,3 +464,13 @@ def test_a_tool_that_takes_longer_than_its_hold_ends_as_it_does(guarding, wallet
         if ends is not None:
             raise ends
     assert numbers() == (spent, "0", "0")
+
+
+def test_errors_survive_pickle(guard):
+    """Engines of durable runs keep them so."""
+    guard.pay(lambda: "one", "0.1", key="k")
+    with pytest.raises(AlreadyPaid) as paid, guard.authorize("0.1", key="k"):
+        pass
+    for error in (paid.value, PaymentInDoubt("k", "why"), ApprovalNeeded("why", None), PaymentDenied("no")):
+        twin = pickle.loads(pickle.dumps(error))
+        assert (type(twin), str(twin), vars(twin)) == (type(error), str(error), vars(error))

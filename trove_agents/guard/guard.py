@@ -25,7 +25,7 @@ from trove_agents.guard.payments import Outcome, Payments, Resolver
 from trove_agents.guard.policies import Policy
 from trove_agents.guard.prepay import Prepay
 from trove_agents.guard.prices import Metered, Price, highest, micros
-from trove_agents.guard.states import Entry, Receipt, as_usd
+from trove_agents.guard.states import STATES, Entry, Receipt, as_usd
 from trove_agents.guard.thread import Thread, whole
 from trove_agents.wire.steps import Step, to_header
 
@@ -207,6 +207,13 @@ class _Guarding:
         there = yield from driving.do(lambda: self._journal.of_thread(self.wallet_id, thread))
         return [Receipt.of(each) for each in there]
 
+    def _alike(
+        self, tool: str, vendor: str | None, arguments: Mapping[str, Any] | None
+    ) -> GuardFlow[list[Receipt]]:
+        intent = digest(tool, vendor, arguments)
+        found = driving.do(lambda: self._journal.those(self.wallet_id, STATES, intent=intent))
+        return [Receipt.of(each) for each in (yield from found)]
+
     def _in_doubt_usd(self) -> GuardFlow[Decimal]:
         return as_usd(sum(entry.micros for entry in (yield from self._payments.those("in_doubt"))))
 
@@ -348,6 +355,19 @@ class Guard(_Guarding):
         """What the wallet has left, asked in a thread."""
         return await asyncio.to_thread(self.wallet.balance)
 
+    def alike(
+        self, *, tool: str, vendor: str | None = None, arguments: Mapping[str, Any] | None = None
+    ) -> list[Receipt]:
+        """The payments of the same tool, vendor and arguments that the journal has, however they ended; oldest first.
+
+        Reads through all payments of the wallet.
+        """
+        return self._run(self._alike(tool, vendor, arguments))
+
+    async def aalike(self, **named: Any) -> list[Receipt]:
+        """As :meth:`alike`, in a thread."""
+        return await asyncio.to_thread(partial(self.alike, **named))
+
     def pay(self, tool_call: Callable[[], T], price: Price, *, key: str, **named: Any) -> Paid[T]:
         """Runs a tool under :meth:`authorize`; what was paid before is answered from the journal.
 
@@ -488,6 +508,15 @@ class AsyncGuard(_Guarding):
     async def abalance(self) -> WalletBalance:
         """See :meth:`Guard.abalance`."""
         return await self.wallet.balance()
+
+    async def alike(
+        self, *, tool: str, vendor: str | None = None, arguments: Mapping[str, Any] | None = None
+    ) -> list[Receipt]:
+        """See :meth:`Guard.alike`."""
+        return await self._run(self._alike(tool, vendor, arguments))
+
+    aalike = alike
+    """As ``aauthorize``."""
 
     async def pay(
         self, tool_call: Callable[[], Awaitable[T]], price: Price, *, key: str, **named: Any

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 from msgspec.structs import replace
@@ -15,6 +15,8 @@ from trove_agents.wire.steps import Step, from_header
 State = Literal[
     "intended", "running", "waiting", "settling", "captured", "voided", "in_doubt", "written_off", "denied"
 ]
+
+STATES: Final[tuple[State, ...]] = get_args(State)
 
 FOLLOWS: Final[Mapping[State, frozenset[State]]] = {
     "intended": frozenset({"intended", "running", "denied", "settling"}),  # again: with an approval
