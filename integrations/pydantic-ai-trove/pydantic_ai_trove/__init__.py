@@ -4,8 +4,10 @@ from pydantic_ai_trove.backend import TroveWorkspaceBackend
 from pydantic_ai_trove.errors import ForeignChanges, ReferenceGone
 from pydantic_ai_trove.events import FilesChanged, FilesFound, PaymentWaits, Spent
 from pydantic_ai_trove.records import WorkspaceStep, without_references
+from pydantic_ai_trove.requests import UnpricedModelWarning
+from pydantic_ai_trove.till import Priced
 from pydantic_ai_trove.toolset import TroveToolset
-from pydantic_ai_trove.wallet import Priced, TroveWallet, UnpricedModelWarning, WalletToolset
+from pydantic_ai_trove.wallet import TroveWallet, WalletToolset
 from pydantic_ai_trove.workspace import Forked, Rewound, TroveWorkspace
 
 __all__ = [

@@ -1,6 +1,7 @@
 """Paid tools in agents: how each call is known again, every ending, and who is asked."""
 
 import asyncio
+from contextlib import suppress
 from decimal import Decimal
 
 import pytest
@@ -9,6 +10,7 @@ from pydantic_ai import (
     DeferredToolRequests,
     FunctionToolset,
     ModelMessagesTypeAdapter,
+    ModelRequest,
     ModelResponse,
     ModelRetry,
     TextPart,
@@ -18,10 +20,12 @@ from pydantic_ai import (
     ToolFailed,
     ToolReturn,
     ToolReturnPart,
+    capture_run_messages,
 )
 from pydantic_ai.capabilities import HandleDeferredToolCalls
-from pydantic_ai.exceptions import UserError
+from pydantic_ai.exceptions import UnexpectedModelBehavior, UserError
 from pydantic_ai.models.function import DeltaToolCall, FunctionModel
+from pydantic_ai.models.test import TestModel
 from pydantic_ai.toolsets import WrapperToolset
 from pydantic_ai.usage import RequestUsage
 
@@ -221,10 +225,25 @@ async def test_a_timeout_is_no_retry_it_is_in_doubt_and_the_same_again_needs_a_p
     assert (numbers(), shop.sold) == (("0", "0", "0.3"), ["a"])
 
 
-async def test_an_id_that_a_model_uses_again_is_another_purchase(guarding, shop, numbers):
+@pytest.mark.parametrize("sku", ["a", "b"])
+async def test_an_id_that_a_model_uses_again_is_another_purchase(guarding, shop, numbers, sku):
     wallet = TroveWallet(guarding(), {"buy": "0.3"})
-    await agent_of(Script([call("a", "c1")], [call("b", "c1")], "done"), shop, wallet).run("go")
-    assert (numbers(), shop.sold) == (("0.6", "0", "0"), ["a", "b"])
+    await agent_of(Script([call("a", "c1")], [call(sku, "c1")], "done"), shop, wallet).run("go")
+    assert (numbers(), shop.sold) == (("0.6", "0", "0"), ["a", sku])
+
+
+async def test_runs_whose_models_use_the_same_ids_are_purchases_of_their_own(guarding, shop, numbers):
+    agent = agent_of(Script(), shop, TroveWallet(guarding(), {"buy": "0.3"}))
+    for _ in range(2):
+        await agent.run("go", model=TestModel(), conversation_id="chat")
+    assert (numbers(), len(shop.sold)) == (("0.6", "0", "0"), 2)
+
+
+async def test_an_id_twice_in_a_response_is_refused_before_anything_is_paid(guarding, shop, numbers):
+    agent = agent_of(Script([call("a"), call("a")]), shop, TroveWallet(guarding(), {"buy": "0.3"}))
+    with pytest.raises(UnexpectedModelBehavior, match="unique"):
+        await agent.run("go")
+    assert (numbers(), shop.sold) == (("0", "0", "0"), [])
 
 
 async def test_parallel_calls_are_paid_each_and_those_over_the_budget_are_told_so(guarding, shop, numbers):
@@ -322,6 +341,96 @@ async def test_a_crash_in_the_tool_is_in_doubt_for_the_resumed_history(guarding,
     )
     assert "do not try it again" in returned(again)[-1].content
     assert (numbers(), shop.sold) == (("0", "0", "0.3"), ["a"])
+
+
+async def test_a_history_that_says_that_a_call_was_interrupted_does_not_pay_it_again(guarding, shop, numbers):
+    agent = agent_of(Script([call("a")], "done"), shop, TroveWallet(guarding(), {"buy": "0.3"}))
+    shop.then = [RuntimeError("gone")]
+    with capture_run_messages() as captured, pytest.raises(RuntimeError):
+        await agent.run("go")
+    again = await agent.run(message_history=captured)
+    assert returned(again)[-1].outcome == "interrupted"
+    assert (numbers(), shop.sold) == (("0", "0", "0.3"), ["a"])
+
+
+async def test_a_history_that_ends_at_the_call_takes_no_prompt_and_pays_nothing(guarding, shop, numbers):
+    agent = agent_of(Script([call("a")], "done"), shop, TroveWallet(guarding(), {"buy": "0.3"}))
+    whole = (await agent.run("go")).all_messages()
+    with pytest.raises(UserError, match="unprocessed"):
+        await agent.run("and now?", message_history=whole[:2])
+    assert (numbers(), shop.sold) == (("0.3", "0", "0"), ["a"])
+
+
+def rebuilt(messages):
+    """As an interface has them that keeps what was said alone: neither runs nor times."""
+    return [
+        ModelResponse(parts=each.parts) if isinstance(each, ModelResponse) else ModelRequest(parts=each.parts)
+        for each in messages
+    ]
+
+
+async def test_an_approval_resumed_twice_from_rebuilt_histories_is_one_purchase(guarding, shop, numbers):
+    wallet = TroveWallet(guarding(policy=ask_above("0.1")), {"buy": "0.3"})
+    agent = agent_of(Script([call("a")], "done", "done", "done"), shop, wallet, **ASKS)
+    first = await agent.run("go", conversation_id="chat")
+    results = first.output.build_results(approvals={"c1": True})
+    told = first.all_messages()
+    for history in (rebuilt(told), rebuilt(told), told):
+        again = await agent.run(
+            message_history=history, deferred_tool_results=results, conversation_id="chat"
+        )
+        assert returned(again)[-1].content == "one a"
+    assert (numbers(), shop.sold) == (("0.3", "0", "0"), ["a"])
+
+
+@pytest.mark.parametrize("ends", ["well", "in doubt"])
+async def test_a_rebuilt_history_that_ends_at_the_call_is_the_same_payment(guarding, shop, numbers, ends):
+    agent = agent_of(Script([call("a")], "done", "done"), shop, TroveWallet(guarding(), {"buy": "0.3"}))
+    shop.then = [RuntimeError("gone")] if ends == "in doubt" else []
+    kept = []
+    with suppress(RuntimeError):
+        async with agent.iter("go", conversation_id="chat") as run:
+            async for _ in run:
+                kept = kept or rebuilt(run.all_messages()[:2]) * (len(run.all_messages()) > 1)
+    again = await agent.run(message_history=kept, conversation_id="chat")
+    said = returned(again)[-1].content
+    assert (said == "one a") if ends == "well" else ("do not try it again" in said)
+    assert (numbers(), shop.sold) == (
+        ("0.3", "0", "0") if ends == "well" else ("0", "0", "0.3"),
+        ["a"],
+    )
+
+
+@pytest.mark.parametrize("lost", ["which use of the id", "the conversation"])
+async def test_what_a_rebuilt_history_cannot_tell_apart_is_not_paid(guarding, shop, numbers, lost):
+    """The same was bought under the same id: as this call, which is resumed once more, or as another one."""
+    uses = 2 if lost == "which use of the id" else 1
+    script = Script(*[[call("a")], "done"] * uses, "done")
+    agent = agent_of(script, shop, TroveWallet(guarding(), {"buy": "0.3"}))
+    history = []
+    for _ in range(uses):
+        whole = (await agent.run("go", message_history=history, conversation_id="chat")).all_messages()
+        cut, history = [*history, *whole[len(history) :][:2]], whole
+    paid = numbers(), list(shop.sold)
+    conversation = "chat" if uses == 2 else "other"
+    again = await agent.run(message_history=rebuilt(cut), conversation_id=conversation)
+    assert "cannot be told" in returned(again)[-1].content
+    assert (numbers(), shop.sold) == paid
+
+
+async def test_other_purchases_in_rebuilt_histories_are_paid(guarding, shop, numbers):
+    """Of other arguments under the same id, and of what certainly cost nothing before."""
+    shop.then = [ModelRetry("which colour?")]
+    wallet = TroveWallet(guarding(), {"buy": "0.3"})
+    agent = agent_of(Script([call("a", "c1")], "done", "done"), shop, wallet)
+    whole = (await agent.run("go", conversation_id="chat")).all_messages()
+    assert numbers() == ("0", "0", "0")
+    for sku in "ab":
+        history = [rebuilt(whole)[0], ModelResponse(parts=[call(sku, "c1")])]
+        again = await agent.run(message_history=history, conversation_id="chat")
+        assert returned(again)[-1].content == f"one {sku}"
+        agent = agent_of(Script("done"), shop, wallet)
+    assert (numbers(), shop.sold) == (("0.6", "0", "0"), ["a", "a", "b"])
 
 
 @pytest.mark.parametrize(

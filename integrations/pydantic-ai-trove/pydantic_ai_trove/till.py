@@ -1,0 +1,219 @@
+"""What tools cost, and how a call of one is paid for."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Final, TypeAlias
+
+from pydantic_ai import RunContext, ToolReturn
+from pydantic_ai.exceptions import (
+    ApprovalRequired,
+    CallDeferred,
+    ModelRetry,
+    SkipToolExecution,
+    ToolFailed,
+    ToolRetryError,
+)
+from pydantic_ai.tools import ToolDefinition
+from pydantic_core import to_jsonable_python
+
+from pydantic_ai_trove.acting import label
+from pydantic_ai_trove.keys import Identity, decided
+from trove_agents import NotSupported, Step, TroveAuthError, TroveError
+from trove_agents.guard import (
+    AlreadyPaid,
+    ApprovalNeeded,
+    AsyncGuard,
+    Evidence,
+    Guard,
+    NotCharged,
+    PaymentDenied,
+    Price,
+    any_of,
+    highest_usd,
+    texts,
+)
+
+RECEIPT: Final = "receipt"
+"""Where the metadata of a tool's return has it."""
+PRICE: Final = "price_usd"
+VENDOR: Final = "vendor"
+REASON: Final = "reason"
+APPROVED: Final = "approved_usd"
+"""In the metadata of an approval: the most that it is for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """What a tool costs, and how its failures are read."""
+
+    price: Price
+    """USD: an amount, a function of the arguments, or ``Metered``, whose ``cost`` is given what the tool returned."""
+    vendor: str | None = None
+    """Who is paid."""
+    not_charged: Evidence | None = None
+    """Which exceptions prove that nothing was charged, beside ``NotCharged``."""
+    retry_charges: bool = False
+    """Whether a tool that raises ``ModelRetry`` may have been charged: then such a payment is in doubt. In any case it is
+    where the tool raises it for another exception that does not prove the contrary, and where it ran out of time, which
+    the framework reports in the same way."""
+
+
+Prices: TypeAlias = Mapping[str, Price | Priced] | Callable[[ToolDefinition], Price | Priced | None]
+"""By the tool's name, or from its definition; None: free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """What a paid call came to."""
+
+    result: Any = None
+    """With its receipt."""
+    receipt: dict[str, Any] | None = None
+    """Of a payment that was made now."""
+    question: dict[str, Any] | None = None
+    """A person has to say yes first, and nothing was run: the metadata for who asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Till:
+    """Pays for calls of tools."""
+
+    guard: AsyncGuard | Guard
+    prices: Prices
+
+    def priced(self, tool: ToolDefinition) -> Priced | None:
+        """What a tool costs: as it was said here, or in the metadata of its definition."""
+        found = self.prices(tool) if callable(self.prices) else self.prices.get(tool.name)
+        metadata = tool.metadata or {}
+        if found is None:
+            found = metadata.get(PRICE)
+        if found is None:
+            return None
+        return found if isinstance(found, Priced) else Priced(found, vendor=metadata.get(VENDOR))
+
+    async def pay(self, ctx: RunContext[Any], call: "Call", run: Callable[[], Awaitable[Any]]) -> Bought:
+        """Runs a call of a tool that costs money.
+
+        Raises:
+            ToolFailed: it was not paid for, and why.
+        """
+        approved = ctx.tool_call_approved and call.covered(ctx)
+        async with AsyncExitStack() as paying:
+            try:
+                key = await call.identity.key(ctx, self.guard)
+                payment = await paying.enter_async_context(
+                    self.guard.aauthorize(call.priced.price, key=key, **call.named(ctx), approved=approved)
+                )
+            except ApprovalNeeded as needed:
+                return Bought(question=call.question(needed))
+            except AlreadyPaid as paid:
+                return Bought(call.repeated(paid))
+            except TroveError as error:
+                if isinstance(error, TroveAuthError | NotSupported):
+                    raise
+                raise ToolFailed(texts.refusal(error)) from error
+            try:
+                result = await run()
+            except (ApprovalRequired, CallDeferred):
+                payment.wait()
+                raise
+            except SkipToolExecution as skipped:
+                payment.void()
+                return Bought(skipped.result)
+            with suppress(Exception):  # what the result looks like must not put the payment in doubt
+                payment.keep(to_jsonable_python(_value(result)))
+            payment.meter(call.priced.price, _value(result))
+        if (receipt := payment.receipt) is None:
+            return Bought(result)
+        return Bought(_with_receipt(result, receipt.as_json()), receipt.as_json())
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a paid tool."""
+
+    tool: ToolDefinition
+    priced: Priced
+    call_id: str
+    arguments: dict[str, Any]
+    """As JSON has them: what the tool is run with, which a person may have changed."""
+
+    @property
+    def identity(self) -> Identity:
+        """What it is known by."""
+        return Identity(self.call_id, self.tool.name, self.priced.vendor, self.arguments)
+
+    def named(self, ctx: RunContext[Any]) -> dict[str, Any]:
+        """What the guard is told."""
+        evidence = [each for each in (self.priced.not_charged, self._retries) if each is not None]
+        return {
+            "tool": self.tool.name,
+            "vendor": self.priced.vendor,
+            "arguments": self.arguments,
+            "step": Step(thread=label(ctx.conversation_id), run=label(ctx.run_id), call=label(self.call_id)),
+            "not_charged": any_of(*evidence),
+        }
+
+    def covered(self, ctx: RunContext[Any]) -> bool:
+        """Whether a person's yes is for what it costs now: arguments may have been changed after the price was shown."""
+        most = (ctx.tool_call_metadata or {}).get(APPROVED)
+        price = self._price(self.arguments)
+        if most is not None:
+            return price is not None and price <= Decimal(str(most))
+        _, part = decided(ctx, self.call_id)
+        if part is None:
+            return False
+        try:
+            asked = part.args_as_dict(raise_if_invalid=True)
+        except ValueError:  # no JSON: nobody was shown a price of it
+            return False
+        return price is not None and price == self._price(asked)
+
+    def question(self, needed: ApprovalNeeded) -> dict[str, Any]:
+        """The metadata of the call that waits for a person."""
+        price = self._price(self.arguments)
+        return {
+            PRICE: None if price is None else str(price),
+            VENDOR: self.priced.vendor,
+            "tool": self.tool.name,
+            "arguments": self.arguments,
+            REASON: str(needed),
+            "approval_id": None if needed.approval is None else needed.approval.id,
+        }
+
+    def repeated(self, paid: AlreadyPaid) -> Any:
+        """What was paid for before."""
+        if paid.result is None:
+            raise ToolFailed(texts.NOT_KEPT) from paid
+        return ToolReturn(json.loads(paid.result), metadata={RECEIPT: paid.receipt.as_json()})
+
+    def _price(self, arguments: dict[str, Any]) -> Decimal | None:
+        try:
+            return highest_usd(self.priced.price, arguments)
+        except PaymentDenied:
+            return None
+
+    def _retries(self, error: BaseException) -> bool:
+        """A ``ModelRetry`` of the tool's own: not of a timeout, or of another failure that it only passes on."""
+        retry = error.__cause__ if isinstance(error, ToolRetryError) else error
+        if self.priced.retry_charges or not isinstance(retry, ModelRetry):
+            return False
+        failed = retry.__context__
+        proves = self.priced.not_charged
+        return failed is None or isinstance(failed, NotCharged) or (proves is not None and proves(failed))
+
+
+def _value(result: Any) -> Any:
+    return result.return_value if isinstance(result, ToolReturn) else result
+
+
+def _with_receipt(result: Any, receipt: dict[str, Any]) -> ToolReturn[Any]:
+    if not isinstance(result, ToolReturn):
+        return ToolReturn(result, metadata={RECEIPT: receipt})
+    there = result.metadata
+    if there is None or isinstance(there, dict):
+        return replace(result, metadata={**(there or {}), RECEIPT: receipt})
+    return result
