@@ -42,9 +42,9 @@ soak: $(INSTALLED) ## the long forms of the tests that have one, an hour or so (
 faults: $(INSTALLED) ## the guards under faults, and the sheet of what was lost or paid twice (ARGS="--histories 100000 --seed 1")
 	@$(BIN)/python -m trove_agents.guard.faults $(ARGS)
 
-fuzz: $(INSTALLED) ## random graphs under random misfortune: what LangGraph says and what the files are (TROVE_FUZZ=200 cases each)
+fuzz: $(INSTALLED) ## random graphs and agents under random misfortune: what they say, their files and their money (TROVE_FUZZ=200 cases each)
 	@TROVE_FUZZ=$(TROVE_FUZZ) $(BIN)/python -m pytest --verbose --capture=no -o faulthandler_timeout=3600 \
-		$(ARGS) integrations/langgraph-trove/tests/test_fuzz.py
+		$(ARGS) integrations/langgraph-trove/tests/test_fuzz.py integrations/pydantic-ai-trove/tests/test_fuzz.py
 
 lint: $(INSTALLED) ## rules, format and the direction of imports
 	@$(BIN)/ruff check .

@@ -45,6 +45,12 @@ class Record:
     after: Point | None = None
     calls: Mapping[str, Point] | None = None
     """By the ids of the calls that ended; only where there are several."""
+    first: Point | None = None
+    """What the files were before any of its calls, where another run had made some of them."""
+
+    def begun(self) -> Point | None:
+        """What the files were before its calls; None: none of them was made."""
+        return None if self.after is None and not self.calls else self.first or self.before
 
     def latest(self, ended: set[str]) -> Point | None:
         """What the files were when the last of those calls had ended."""
@@ -85,6 +91,8 @@ def write(message: ModelMessage, record: Record, key: str = KEY) -> None:
         written["after"] = record.after._asdict()
     if record.calls:
         written["calls"] = {call: point._asdict() for call, point in record.calls.items()}
+    if record.first is not None:
+        written["first"] = record.first._asdict()
     message.metadata = {**(message.metadata or {}), key: written}
 
 
@@ -128,8 +136,9 @@ def steps_of(history: Sequence[ModelMessage]) -> list[WorkspaceStep]:
         record = _said_of(history, index)
         if record is None:
             continue
-        if record.before is not None and not count:
-            found.append(WorkspaceStep(0, index, (), record.namespace, record.before.reference_id))
+        begun = record.first or record.before
+        if begun is not None and not count:
+            found.append(WorkspaceStep(0, index, (), record.namespace, begun.reference_id))
         count += 1
         end = _answered(history, index, {call.tool_call_id for call in response.tool_calls})
         if record.after is not None and end is not None:
@@ -193,6 +202,7 @@ def _read(found: Mapping[str, Any]) -> Record:
             str(call): Point(str(p["reference_id"]), int(p["version"]))
             for call, p in found.get("calls", {}).items()
         },
+        _point(found.get("first")),
     )
 
 

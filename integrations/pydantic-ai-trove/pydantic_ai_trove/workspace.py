@@ -393,7 +393,8 @@ class TroveWorkspace(AbstractCapability[Any]):
                 return
             await ctx.workspace.working_dir()  # so that it is there
             point = await self._refer(namespace, _thread(ctx), _step(ctx, ended))
-            write(place, Record(namespace, ctx.run_id or "", before=point), key)
+            first = None if record is None or record.namespace != namespace else record.begun()
+            write(place, Record(namespace, ctx.run_id or "", before=point, first=first), key)
             self._open.append((place, key))
 
     async def _note_call(

@@ -1,12 +1,7 @@
-"""What the fuzz of runs does, and what it expects. As a program: a process that has imported everything, and forks one
-for each line ``FOLDER SEED LIFE`` that plays on until it is killed, storing its messages after each node.
-"""
+"""What the fuzz of runs does, and what it expects."""
 
 import asyncio
-import os
 import random
-import sys
-from pathlib import Path
 
 from pydantic_ai import Agent, ModelMessagesTypeAdapter, RunContext
 from pydantic_ai.exceptions import ModelRetry, ToolFailed
@@ -66,22 +61,29 @@ def tools(agent, dies, death):
         return str(await ctx.workspace.exists("own"))
 
 
-def expected(messages):
-    """What the calls wrote that the model was told the results of, in their order."""
-    calls, found = {}, {}
+def told(messages):
+    """The calls that the model was told the results of, with those, in their order."""
+    calls = {}
     for message in messages:
         if isinstance(message, ModelResponse):
             calls |= {each.tool_call_id: each for each in message.tool_calls}
             continue
         for part in message.parts:
-            told = isinstance(part, ToolReturnPart | RetryPromptPart) and part.tool_call_id in calls
-            if told and getattr(part, "outcome", "retried") != "interrupted":
-                arguments = calls[part.tool_call_id].args_as_dict()
-                path = arguments.get("path")
-                if "content" in arguments:
-                    found[path] = arguments["content"]
-                elif path is not None:
-                    found[path] = found.get(path, "") + arguments["name"]
+            if isinstance(part, ToolReturnPart | RetryPromptPart) and part.tool_call_id in calls:
+                yield calls[part.tool_call_id], part
+
+
+def expected(messages):
+    """What the calls wrote that were not cut off."""
+    found = {}
+    for call, part in told(messages):
+        if getattr(part, "outcome", "retried") != "interrupted":
+            arguments = call.args_as_dict()
+            path = arguments.get("path")
+            if "content" in arguments:
+                found[path] = arguments["content"]
+            elif path is not None:
+                found[path] = found.get(path, "") + arguments["name"]
     return found
 
 
@@ -101,7 +103,7 @@ def check(client, messages):
 
 
 def live(folder, seed, life):
-    """Plays until it is killed."""
+    """Plays until it is killed, and stores its messages after each node."""
     dice = random.Random(f"{seed} {life}")
     stored = folder / "messages.json"
     trove = Trove.local(folder / "state", sandbox="none")
@@ -126,20 +128,3 @@ def live(folder, seed, life):
                 new.replace(stored)
 
     asyncio.run(play())
-
-
-def main():
-    for line in sys.stdin:
-        folder, seed, life = line.split()
-        child = os.fork()
-        if child == 0:
-            try:
-                live(Path(folder), seed, life)
-            finally:
-                os._exit(1)
-        print(child, flush=True)
-        os.waitpid(child, 0)
-
-
-if __name__ == "__main__":
-    main()

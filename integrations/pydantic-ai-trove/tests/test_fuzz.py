@@ -1,7 +1,8 @@
 """Runs that die anywhere, and go on from whatever was stored of their messages: at each request the files are what the
-model has been told that it did.
+model has been told that it did. What some of their calls cost is in the vendor's books once, and in the wallet.
 
-``TROVE_SOAK=200`` plays 5,000 games and kills 200 processes, other ones each time; the seed of what fails is in its name.
+``TROVE_FUZZ=200`` (or ``TROVE_SOAK``) plays 5,000 games, and kills the processes of 200 more and of 200 that pay, other ones
+each time. The seed of what fails is in its name: ``TROVE_FUZZ_SEED`` plays that one again.
 """
 
 import os
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,11 +26,16 @@ from pydantic_ai_trove.records import standing
 from trove_agents import Trove
 
 sys.path.insert(0, str(Path(__file__).parent))
+import payer
 import player
+import stem as stem_program
 
-SOAK = int(os.environ.get("TROVE_SOAK", 0))
-FIRST = random.SystemRandom().randrange(10**9) if SOAK else 0
-GAMES, KILLS = (25 * SOAK, SOAK) if SOAK else (24, 2)
+ROUNDS = int(os.environ.get("TROVE_FUZZ") or os.environ.get("TROVE_SOAK") or 0)
+SEED = int(os.environ.get("TROVE_FUZZ_SEED", 0))
+LONG = bool(ROUNDS or SEED)
+FIRST = SEED or (random.SystemRandom().randrange(10**9) if ROUNDS else 0)
+GAMES, KILLS, PAID = (1, 1, 1) if SEED else (25 * ROUNDS, ROUNDS, ROUNDS) if ROUNDS else (24, 2, 3)
+LIVES = 6 if LONG else 3
 
 
 class Died(Exception):
@@ -235,18 +242,28 @@ async def test_runs_that_die_and_go_on(board, seed):
     await game.play(rounds=6)
 
 
+class Stem:
+    """Starts processes that have everything imported, one after another."""
+
+    def __init__(self, process):
+        self.process = process
+
+    def start(self, *arguments):
+        """Its number."""
+        self.process.stdin.write(" ".join(map(str, arguments)) + "\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def end(self):
+        """How the last one ended, once it has."""
+        return int(self.process.stdout.readline())
+
+
 @pytest.fixture(scope="module")
 def stem():
-    """Starts processes that have everything imported."""
-    command = [sys.executable, player.__file__]
+    command = [sys.executable, stem_program.__file__]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-
-        def start(*arguments):
-            process.stdin.write(" ".join(map(str, arguments)) + "\n")
-            process.stdin.flush()
-            return int(process.stdout.readline())
-
-        yield start
+        yield Stem(process)
 
 
 @pytest.mark.parametrize("seed", range(FIRST, FIRST + KILLS))
@@ -255,7 +272,7 @@ async def test_processes_that_are_killed(stem, tmp_path, seed):
     stored = tmp_path / "messages.json"
     for life in range(2):
         wanted = dice.randrange(12_000) + (stored.stat().st_size if stored.exists() else 0)
-        process = stem(tmp_path, seed, life)
+        process = stem.start("plays", tmp_path, seed, life)
         try:
             deadline = time.monotonic() + 60
             while not stored.exists() or stored.stat().st_size < wanted:
@@ -264,6 +281,7 @@ async def test_processes_that_are_killed(stem, tmp_path, seed):
             time.sleep(dice.random() * 0.02)
         finally:
             os.kill(process, signal.SIGKILL)
+        assert stem.end() == -signal.SIGKILL
         with Trove.local(tmp_path / "state", sandbox="none") as trove:
             seen = []
 
@@ -279,3 +297,24 @@ async def test_processes_that_are_killed(stem, tmp_path, seed):
             assert len(seen) == 1
             player.check(trove.client("killed"), result.all_messages())
             stored.write_bytes(dump(result.all_messages()))
+
+
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + PAID))
+def test_processes_that_are_killed_while_they_pay(stem, tmp_path, seed):
+    """Killed at a point of their own, or from outside; whatever the next one goes on from, the books match."""
+    dice = random.Random(seed)
+    for life in range(LIVES):
+        process = stem.start("pays", tmp_path, seed, life)
+        if dice.random() < 0.3:
+            time.sleep(dice.random() * 0.5)
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        assert stem.end() in (0, -signal.SIGKILL)
+        with Trove.local(tmp_path / "state", sandbox="none") as trove, payer.Audit(tmp_path, trove) as audit:
+            audit.of_the_moment()
+            if dice.random() < 0.5 or life == LIVES - 1:
+                audit.guard().recover()
+                audit.when_recovered()
+            if dice.random() < 0.3 or life == LIVES - 1:
+                audit.resolve()
+                audit.when_resolved()

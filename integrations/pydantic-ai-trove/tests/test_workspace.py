@@ -580,6 +580,27 @@ class TestApprovals:
             ("write", "careful"),
         ]
 
+    async def test_the_beginning_is_before_what_ran_before_the_approval(self, agent, capability, files):
+        mine = agent([put("a", "1"), ("careful", {})], output_type=[str, DeferredToolRequests])
+
+        @mine.tool(requires_approval=True)
+        async def careful(ctx: RunContext[bool]) -> str:
+            await ctx.workspace.write_text("b", "2")
+            return "done"
+
+        first = await mine.run("go", conversation_id="approve-2")
+        results = DeferredToolResults(approvals={"0-1": True})
+        result = await mine.run(message_history=stored(first.all_messages()), deferred_tool_results=results)
+        history = stored(result.all_messages())
+        assert files("approve-2") == {"a": "1", "b": "2"}
+        begin, end = capability.steps(history)
+        assert (files("approve-2", begin.reference_id), files("approve-2", end.reference_id)) == (
+            {},
+            {"a": "1", "b": "2"},
+        )
+        await capability.rewind(history, 0)
+        assert files("approve-2") == {}
+
 
 class TestTelling:
     async def test_what_the_model_is_told(self, agent, trove, namespace):
