@@ -7,9 +7,11 @@ from langchain_trove.errors import NoThread
 from langchain_trove.toolkit import TroveToolkit
 
 if TYPE_CHECKING:
+    from langchain_trove.costs import mcp_costs
     from langchain_trove.models import ModelSpendMiddleware, UnpricedModelWarning
     from langchain_trove.paid_tool import paid
-    from langchain_trove.paying import NotDurable, Priced
+    from langchain_trove.paying import NotDurable
+    from langchain_trove.priced import Priced
     from langchain_trove.wallet import WalletMiddleware
     from langchain_trove.workspace import WorkspaceMiddleware
 
@@ -22,6 +24,7 @@ __all__ = [
     "UnpricedModelWarning",
     "WalletMiddleware",
     "WorkspaceMiddleware",
+    "mcp_costs",
     "paid",
     "per_thread",
 ]
@@ -29,10 +32,11 @@ __all__ = [
 _AGENT = {
     "ModelSpendMiddleware": "models",
     "NotDurable": "paying",
-    "Priced": "paying",
+    "Priced": "priced",
     "UnpricedModelWarning": "models",
     "WalletMiddleware": "wallet",
     "WorkspaceMiddleware": "workspace",
+    "mcp_costs": "costs",
     "paid": "paid_tool",
 }
 """What is for agents, and needs the extra ``agent``: by the module that has it."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_type_hints
 
 from langchain_core.messages import ToolMessage
@@ -16,7 +16,8 @@ from langgraph.runtime import get_runtime
 from pydantic import PrivateAttr
 
 from langchain_trove.kept import Reply
-from langchain_trove.paying import Priced, Till
+from langchain_trove.paying import Till
+from langchain_trove.priced import Priced, of_itself, priced
 from trove_agents.guard import AsyncGuard, Evidence, Guard, Price, texts
 
 Key = Callable[[Mapping[str, Any]], str]
@@ -27,7 +28,7 @@ _RUNTIME = "runtime"
 
 def paid(
     tool: BaseTool,
-    price: Price,
+    price: Price | Priced | None = None,
     *,
     guard: Guard | None = None,
     async_guard: AsyncGuard | None = None,
@@ -55,10 +56,10 @@ def paid(
 
     Args:
         tool: Any tool, MCP tools included.
-        price: USD: see ``Priced``.
+        price: USD, or ``Priced``. None: what the tool says itself; see ``WalletMiddleware``.
         guard: Whose wallet pays; for asynchronous calls too, in threads.
         async_guard: For asynchronous calls.
-        vendor: Who is paid.
+        vendor: Who is paid. It goes before what ``Priced``, or the tool, says, as do the next two.
         not_charged: See ``Priced``.
         reported: See ``Priced``.
         key: Of a call, from its arguments; None: as above.
@@ -69,15 +70,26 @@ def paid(
 
     Raises:
         TypeError: there is no guard, or one of the wrong kind.
+        ValueError: there is no price.
 
     Raises (when it is called):
         LookupError: there is nothing to know the call by.
         NotDurable: the run would forget that it paid; see ``Barrier``.
     """
+    if (terms := of_itself(tool) if price is None else priced(price)) is None:
+        raise ValueError(f"{tool.name} does not say what it costs: give a price")
+    terms = replace(
+        terms,
+        vendor=vendor or terms.vendor,
+        not_charged=not_charged or terms.not_charged,
+        reported=reported or terms.reported,
+    )
     made = PaidTool(
         tool=tool,
         name=tool.name,
-        description=f"{tool.description} {texts.price_tag(price)}".strip() if show else tool.description,
+        description=f"{tool.description} {texts.price_tag(terms.price)}".strip()
+        if show
+        else tool.description,
         args_schema=tool.args_schema,
         return_direct=tool.return_direct,
         tags=tool.tags,
@@ -85,7 +97,7 @@ def paid(
         extras=tool.extras,
     )
     till = Till(guard, async_guard, checkpointer=checkpointer, ask=ask, on_replay=on_replay)
-    made._terms = _Terms(till, Priced(price, vendor, not_charged, reported), key)  # noqa: SLF001 - made here
+    made._terms = _Terms(till, terms, key)  # noqa: SLF001 - made here
     return made
 
 

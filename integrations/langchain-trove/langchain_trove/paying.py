@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, Literal, Self, TypeGuard
 
 from langchain_core.messages import AIMessage, ToolMessage
@@ -16,7 +15,9 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from pydantic import BaseModel, ValidationError
 
 from langchain_trove.clients import thread_of
+from langchain_trove.costs import Heard
 from langchain_trove.kept import Reply, answered, kept, message_of, replaced
+from langchain_trove.priced import Priced
 from langgraph_trove import Barrier, NotDurable, inside
 from langgraph_trove.asking import Question
 from langgraph_trove.repeating import arepeat, repeat, with_files
@@ -26,31 +27,14 @@ from trove_agents.guard import (
     AlreadyPaid,
     ApprovalNeeded,
     AsyncGuard,
-    Evidence,
     Guard,
     Payment,
-    Price,
     Receipt,
     texts,
 )
 
 RECEIPT: Final = "receipt"
 """Where a message's artifact has it; in ``additional_kwargs``, if the artifact is no dict."""
-
-
-@dataclass(frozen=True, slots=True)
-class Priced:
-    """What a tool costs, and how its failures are read."""
-
-    price: Price
-    """USD: an amount, a function of the arguments, or ``Metered``, whose ``cost`` is given the ``ToolMessage``."""
-    vendor: str | None = None
-    """Who is paid."""
-    not_charged: Evidence | None = None
-    """Which exceptions prove that nothing was charged, beside ``NotCharged``."""
-    reported: Callable[[ToolMessage], bool] | None = None
-    """Whether a message of status ``error``, which the tool returned instead of raising, proves that nothing was charged.
-    None: such a payment is in doubt."""
 
 
 class Till:
@@ -224,11 +208,14 @@ class _Seen:
         self._call, self._payment = call, payment
         self.reply: Reply | None = None
         self._command: ParentCommand | None = None
+        self._heard = Heard(call.request.tool_call["name"])
 
     def __enter__(self) -> Self:
+        self._heard.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
+        self._heard.__exit__()
         if isinstance(error, GraphInterrupt):
             self._call.question.wait(self._payment)
         elif isinstance(error, ParentCommand):
@@ -247,15 +234,16 @@ class _Seen:
         return self._call.receipted(self.reply, self._payment.receipt)
 
     def _read(self) -> None:
+        priced = self._call.priced
         message = message_of(self.reply, self._call.request.tool_call["id"])
-        if message is not None and message.status == "error":
-            reported = self._call.priced.reported
-            if reported is not None and reported(message) is True:
+        metered = self._heard.metered(priced.price)
+        if message is not None and message.status == "error" and metered is None:
+            if priced.reported is not None and priced.reported(message) is True:
                 self._payment.void()
             else:
                 self._payment.doubt(f"the tool reported an error: {message.text[:200]}")
         elif message is not None:
-            self._payment.meter(self._call.priced.price, message)
+            self._payment.meter(metered or priced.price, message)
         self._keep(self.reply)
 
     def _keep(self, reply: Any, *, raised: bool = False) -> None:
@@ -351,4 +339,4 @@ def _with_receipt(message: ToolMessage, receipt: dict[str, Any]) -> ToolMessage:
     return message.model_copy(update={"additional_kwargs": {**message.additional_kwargs, RECEIPT: receipt}})
 
 
-__all__ = ["NotDurable", "Priced", "Till"]
+__all__ = ["NotDurable", "Till"]

@@ -12,7 +12,8 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from langchain_trove.kept import Reply
 from langchain_trove.paid_tool import PaidTool
-from langchain_trove.paying import Priced, Till
+from langchain_trove.paying import Till
+from langchain_trove.priced import Priced, of_itself, priced
 from trove_agents import TroveError
 from trove_agents.guard import AsyncGuard, Guard, Price, texts
 
@@ -30,7 +31,8 @@ class WalletMiddleware(AgentMiddleware):
     Args:
         guard: Whose wallet pays; for asynchronous agents too, which then use it in threads.
         async_guard: For asynchronous agents.
-        prices: By the tool's name, MCP tools included: a price, or ``Priced``. Other tools are free.
+        prices: By the tool's name, MCP tools included: a price, or ``Priced``. Other tools cost what they say themselves, as
+            ``price_usd`` and ``vendor`` in their metadata or in the ``_meta`` of an MCP tool, or nothing.
         checkpointer: The one that the agent is compiled with. None: the one that the run has.
         ask: What happens to a payment that needs a person's yes: ``interrupt`` stops the run with a question, to be resumed
             with True or False; ``refuse`` tells the model.
@@ -50,7 +52,7 @@ class WalletMiddleware(AgentMiddleware):
         guard: Guard | None = None,
         *,
         async_guard: AsyncGuard | None = None,
-        prices: Mapping[str, Price | Priced],
+        prices: Mapping[str, Price | Priced] | None = None,
         checkpointer: BaseCheckpointSaver[Any] | None = None,
         ask: Literal["interrupt", "refuse"] = "interrupt",
         on_replay: Literal["reuse_receipt", "charge_again"] = "reuse_receipt",
@@ -58,26 +60,24 @@ class WalletMiddleware(AgentMiddleware):
     ) -> None:
         super().__init__()
         self._till = Till(guard, async_guard, checkpointer=checkpointer, ask=ask, on_replay=on_replay)
-        self._prices = {
-            name: price if isinstance(price, Priced) else Priced(price) for name, price in prices.items()
-        }
+        self._prices = {name: priced(price) for name, price in (prices or {}).items()}
         self._show = show
 
     # Tools
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Reply]) -> Reply:
         """Pays for a call, if it costs something."""
-        if (priced := self._priced(request.tool, request.tool_call["name"])) is None:
+        if (terms := self._terms(request.tool, request.tool_call["name"])) is None:
             return handler(request)
-        return self._till.pay(request, priced, handler)
+        return self._till.pay(request, terms, handler)
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Reply]]
     ) -> Reply:
         """As ``wrap_tool_call``."""
-        if (priced := self._priced(request.tool, request.tool_call["name"])) is None:
+        if (terms := self._terms(request.tool, request.tool_call["name"])) is None:
             return await handler(request)
-        return await self._till.apay(request, priced, handler)
+        return await self._till.apay(request, terms, handler)
 
     # What the model sees
 
@@ -112,11 +112,15 @@ class WalletMiddleware(AgentMiddleware):
         return request.override(tools=tools, messages=messages)
 
     def _tagged(self, tool: BaseTool | dict[str, Any]) -> BaseTool | dict[str, Any]:
-        if not isinstance(tool, BaseTool) or (priced := self._priced(tool, tool.name)) is None:
+        if not isinstance(tool, BaseTool) or (terms := self._terms(tool, tool.name)) is None:
             return tool
-        description = f"{tool.description} {texts.price_tag(priced.price)}".strip()
+        description = f"{tool.description} {texts.price_tag(terms.price)}".strip()
         return tool.model_copy(update={"description": description})
 
-    def _priced(self, tool: BaseTool | None, name: str) -> Priced | None:
+    def _terms(self, tool: BaseTool | None, name: str) -> Priced | None:
         """What calls of a tool cost; None: nothing, or the tool pays for itself."""
-        return None if isinstance(tool, PaidTool) else self._prices.get(name)
+        if isinstance(tool, PaidTool):
+            return None
+        if name in self._prices or tool is None:
+            return self._prices.get(name)
+        return of_itself(tool)

@@ -1,6 +1,6 @@
 """The suites that LangChain has for tools."""
 
-import itertools
+from uuid import uuid4
 
 import pytest
 from langchain_tests.integration_tests import ToolsIntegrationTests
@@ -8,7 +8,7 @@ from langchain_tests.unit_tests import ToolsUnitTests
 
 from langchain_trove import TroveToolkit, paid
 from trove_agents import TroveClient
-from trove_agents.guard import Guard, SqliteJournal
+from trove_agents.guard import Guard
 
 BASH = {"command": "echo hi > a; cat a"}
 
@@ -41,8 +41,9 @@ class IntegrationTests(OfOneTool, ToolsIntegrationTests):
 
 
 @pytest.fixture(scope="class", autouse=True)
-def _trove(request, trove):
+def _trove(request, trove, tmp_path_factory):
     request.cls.trove = trove
+    request.cls.journal = tmp_path_factory.mktemp("paid") / "payments.db"
 
 
 class TestBashUnit(UnitTests):
@@ -84,13 +85,12 @@ class TestSnapshot(IntegrationTests):
 
 
 class OfAPaidTool:
-    """The same in a paid tool: each way of calling is another payment, as if another program made it."""
+    """The same in a paid tool: each call is another payment."""
 
     @property
     def tool_constructor(self):
-        keys = (f"{id(self)}-{number}" for number in itertools.count())
-        guard = Guard(self.trove.wallet("paid", budget_usd=5), journal=SqliteJournal(":memory:"))
-        return paid(super().tool_constructor, "0.01", guard=guard, key=lambda arguments: next(keys))
+        guard = Guard(self.trove.wallet("paid", budget_usd=5), journal=self.journal)
+        return paid(super().tool_constructor, "0.01", guard=guard, key=lambda arguments: str(uuid4()))
 
 
 class TestPaidUnit(OfAPaidTool, UnitTests):

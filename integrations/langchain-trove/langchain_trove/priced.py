@@ -1,0 +1,86 @@
+"""What tools cost: as the program says it, or as they say it of themselves."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from langchain_core.messages import ToolMessage
+from langchain_core.tools import BaseTool
+
+from trove_agents.guard import Evidence, Price, at_rate, highest_usd
+
+PRICE: Final = "price_usd"
+VENDOR: Final = "vendor"
+META: Final = "_meta"
+"""What MCP servers add of their own to what they say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """What a tool costs, and how its failures are read."""
+
+    price: Price
+    """USD: an amount, a function of the arguments, or ``Metered``, whose ``cost`` is given the ``ToolMessage``."""
+    vendor: str | None = None
+    """Who is paid."""
+    not_charged: Evidence | None = None
+    """Which exceptions prove that nothing was charged, beside ``NotCharged``."""
+    reported: Callable[[ToolMessage], bool] | None = None
+    """Whether a message of status ``error``, which the tool returned instead of raising, proves that nothing was charged.
+    None: such a payment is in doubt, unless ``mcp_costs`` heard what it did cost."""
+
+
+def priced(price: Price | Priced, vendor: str | None = None) -> Priced:
+    """A price as ``Priced``."""
+    return price if isinstance(price, Priced) else Priced(price, vendor)
+
+
+def of_itself(tool: BaseTool) -> Priced | None:
+    """What a tool says that it costs, in its metadata; None: nothing.
+
+    ``price_usd`` there, and ``vendor``, are its maker's word, and may be any price. What an MCP server says under the same names
+    in the tool's ``_meta`` is text or a number. One that cannot be read denies each call.
+    """
+    metadata = tool.metadata or {}
+    if (price := metadata.get(PRICE)) is not None:
+        return priced(price, metadata.get(VENDOR))
+    meta = _meta(metadata)
+    if (said := meta.get(PRICE)) is None:
+        return None
+    vendor = meta.get(VENDOR)
+    return Priced(_price(said), vendor if isinstance(vendor, str) else None)
+
+
+def stated_usd(said: object) -> Decimal:
+    """USD that a server states as text or as a number, rounded up to a micro-dollar.
+
+    Raises:
+        ValueError: it is no amount.
+    """
+    if isinstance(said, bool) or not isinstance(said, str | int | float):
+        raise ValueError(f"{said!r} is no amount of money")  # noqa: TRY004 - somebody else's, and so no bug
+    try:
+        return highest_usd(at_rate(str(said), 1))
+    except ArithmeticError as error:
+        raise ValueError(f"{said!r} is no amount of money") from error
+
+
+def _price(said: object) -> Price:
+    def unreadable(_: Mapping[str, Any]) -> Decimal:
+        return stated_usd(said)
+
+    try:
+        return stated_usd(said)
+    except ValueError:
+        return unreadable
+
+
+def _meta(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The ``_meta`` of an MCP tool, where langchain-mcp-adapters puts it, or ``langchain.mcp``."""
+    found: Any = metadata.get(META)
+    if found is None:
+        found = metadata
+        for name in ("mcp", "tool", META):
+            found = found.get(name) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
