@@ -17,6 +17,7 @@ from langgraph_trove.errors import ForeignChangeWarning, NoCheckpointer, NotBind
 from langgraph_trove.flows import Clients
 from langgraph_trove.holds import check_free
 from langgraph_trove.leasing import Leasing
+from langgraph_trove.lines import Line
 from langgraph_trove.nodes import works_in_workspace
 from langgraph_trove.runs import Binding, OnForeignChange, OnTaken, Run, thread_name
 from langgraph_trove.starts import start
@@ -223,7 +224,7 @@ class _Beginning:
             place.clients,
             place.ref,
             self._events,
-            supersteps=dict(self._start.supersteps),
+            self._start.line or Line(""),
         )
         again = self._start.again
         config = inside.with_run(

@@ -66,12 +66,25 @@ def was_sent(config: RunnableConfig) -> bool:
     return bool(path[0] == PUSH)
 
 
-def superstep_of(config: RunnableConfig) -> tuple[str, bool]:
-    """The checkpoint that the running task, or the one of the whole graph that it is inside of, comes after; and whether it
-    is one of the whole graph's own.
-    """
-    around = checkpoints_around(config)
-    return around.get("", ""), around.keys() <= {""}
+def superstep_of(config: RunnableConfig) -> str:
+    """The checkpoint that the running task, or the one of the whole graph that it is inside of, comes after."""
+    return checkpoints_around(config).get("", "")
+
+
+def path_of(config: RunnableConfig) -> list[str]:
+    """The running task, and before it those that it is inside of, from the outermost on."""
+    return names_in(config["configurable"].get("checkpoint_ns", ""))
+
+
+def names_in(namespace: str) -> list[str]:
+    """What a namespace says of tasks: their ids; of a graph that keeps its checkpoints over its runs, its node's name."""
+    parts = (each.partition(NS_END) for each in namespace.split(NS_SEP))
+    return [task or name for name, _, task in parts if name and not name.isdigit()]
+
+
+def called(namespace: str, number: int) -> str:
+    """The namespace of one of the graphs that a node calls, which are counted from 0."""
+    return f"{namespace}{NS_SEP}{number}" if number else namespace
 
 
 def saver_of(graph: Pregel[Any, Any, Any, Any], config: RunnableConfig) -> BaseCheckpointSaver[Any] | None:
@@ -168,36 +181,11 @@ def stored(saved: CheckpointTuple, *, pending: bool) -> WorkspaceRef | None:
     return ref
 
 
-def broken(saved: CheckpointTuple) -> bool:
-    """Whether the results of parallel tasks that were stored do not have one line of files: the process died when a later
-    one was stored and one before it was not, or they are of several attempts at one checkpoint. Only some of the tasks
-    would run again, on files that have too much or too little.
-    """
-    first, refs = stored(saved, pending=False), _line(saved)
-    if not refs:
-        return False
-    before = {ref["reference"]: ref["after"] for ref in refs if ref["after"] != ref["reference"]}
-    at, line = max(refs, key=lambda ref: ref["version"])["reference"], set()
-    while at in before:
-        line.add(at)
-        at = before.pop(at)
-    began = None if first is None else first["reference"]
-    return at != began or not {ref["reference"] for ref in refs} <= {*line, began}
-
-
-def line_end(saved: CheckpointTuple) -> str | None:
-    """The reference that the next of the tasks after a checkpoint builds on, of those that are the graph's own."""
-    refs = _line(saved)
-    ref = max(refs, key=lambda ref: ref["version"]) if refs else stored(saved, pending=False)
-    return None if ref is None else ref["reference"]
-
-
-def _line(saved: CheckpointTuple) -> list[WorkspaceRef]:
-    return [
-        value
-        for task, channel, value in saved.pending_writes or ()
-        if channel == CHANNEL and task != NULL_TASK_ID and "after" in value
-    ]
+def finished(saved: CheckpointTuple) -> Iterator[tuple[str, WorkspaceRef]]:
+    """The references that tasks after a checkpoint wrote, with the ids of these tasks."""
+    for task, channel, value in saved.pending_writes or ():
+        if channel == CHANNEL and task != NULL_TASK_ID:
+            yield task, value
 
 
 def at_checkpoint(config: RunnableConfig | None, saved: CheckpointTuple) -> RunnableConfig:

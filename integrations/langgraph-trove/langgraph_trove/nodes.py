@@ -99,6 +99,8 @@ def anew(held: Hold, config: RunnableConfig) -> Flow[None]:
         )
     yield Ask(held.clients, lambda client: client.restore_to(before["reference"]))
     run.ref = before
+    if before["reference"] != after["reference"]:
+        run.line_after(inside.superstep_of(config)).add(inside.path_of(config), -1)
 
 
 def left(held: Hold, config: RunnableConfig) -> Flow[tuple[WorkspaceRef, list[Difference]]]:
@@ -109,11 +111,10 @@ def left(held: Hold, config: RunnableConfig) -> Flow[tuple[WorkspaceRef, list[Di
     changed: list[Difference] = []
     if run.events and ref["version"] != run.ref["version"]:
         changed = yield Ask(held.clients, lambda client: client.diff(run.ref["version"], ref["reference"]))
-    superstep, directly = inside.superstep_of(config)
-    before = run.supersteps.setdefault(superstep, run.ref["reference"])
-    if directly:
-        ref["after"] = before
-        run.supersteps[superstep] = ref["reference"]
+    line, tasks = run.line_after(inside.superstep_of(config)), inside.path_of(config)
+    if ref["reference"] != run.ref["reference"]:
+        line.add(tasks, 1)
+    ref["line"] = line.place(tasks)
     run.recorded[inside.task_of(config)] = run.ref, ref
     run.ref = ref
     return ref, changed

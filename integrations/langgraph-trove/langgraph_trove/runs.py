@@ -13,6 +13,7 @@ from langgraph_trove.errors import NotBound
 from langgraph_trove.flows import Ask, Clients, Flow
 from langgraph_trove.inside import RUN
 from langgraph_trove.leasing import Leasing
+from langgraph_trove.lines import Line
 from langgraph_trove.state import WorkspaceRef
 from langgraph_trove.turns import Turns
 from trove_agents import HistoryEntry, StepReference
@@ -68,10 +69,10 @@ class Run:
     """The last known state of the files: where the run started, then what its last step left."""
     events: bool
     """Whether somebody listens to custom events."""
+    line: Line
+    """Of the superstep that is under way."""
     recorded: dict[str, tuple[WorkspaceRef, WorkspaceRef]] = field(default_factory=dict)
     """What the files were before each task that recorded, and after it."""
-    supersteps: dict[str, str] = field(default_factory=dict)
-    """By checkpoint: the last reference that one of the tasks after it took, or what they began with."""
     over: bool = False
     """It has ended; a step that still runs, in a thread that cannot be stopped, is to leave nothing behind."""
 
@@ -79,6 +80,12 @@ class Run:
     def turns(self) -> Turns:
         """The queue for the workspace."""
         return self.binding.turns_of(self.clients.namespace)
+
+    def line_after(self, checkpoint: str) -> Line:
+        """That of the steps which follow a checkpoint of the whole graph."""
+        if self.line.superstep != checkpoint:
+            self.line = Line(checkpoint)
+        return self.line
 
 
 def new_run() -> str:

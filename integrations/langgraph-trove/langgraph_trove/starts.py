@@ -4,8 +4,6 @@ They are those of ``PregelLoop._first``: a run goes on with what is stored when 
 what finished tasks wrote, unless it is sent back to an earlier checkpoint.
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
@@ -16,8 +14,8 @@ from langgraph.types import Command, StateSnapshot
 from langgraph_trove import inside
 from langgraph_trove.errors import WorkspaceError
 from langgraph_trove.flows import Flow, read
-from langgraph_trove.inside import stored
-from langgraph_trove.state import CHANNEL, WorkspaceRef, later
+from langgraph_trove.lines import Line, stored
+from langgraph_trove.state import WorkspaceRef
 
 
 class Start(NamedTuple):
@@ -33,8 +31,8 @@ class Start(NamedTuple):
     """Whether it begins at the end of the thread, and not at an earlier checkpoint."""
     again: CheckpointTuple | None = None
     """The checkpoint to begin at, so that what was finished after it is done again; None: as LangGraph would."""
-    supersteps: Mapping[str, str] = MappingProxyType({})
-    """Of the checkpoint whose finished tasks are taken over: what those that are left build on."""
+    line: Line | None = None
+    """What the steps that are left go on with, where finished ones are taken over."""
 
 
 def start(
@@ -53,38 +51,28 @@ def start(
         latest = newest is None or newest.checkpoint["id"] == saved.checkpoint["id"]
     travels = addressed and not (isinstance(given, Command) and given.resume is not None)
     takes_over = not fresh and latest and not travels
-    if takes_over and inside.broken(saved):
+    ref = inside.stored(saved, pending=False)
+    forks = travels and (saved.metadata.get("source") not in ("update", "fork") or not latest)
+    if not fresh and not forks and (below := inside.addressed_below(config)) is not None:
+        # A step that is a graph has its own checkpoint addressed. A fork would begin that step anew
+        within: CheckpointTuple | None = yield read(saver, "get_tuple", below)
+        ref = ref if within is None else inside.stored(within, pending=False)
+        return Start(ref, known=True, fresh=False, latest=False)
+    if takes_over:
+        tasks = None
+        if next(iter(graph.get_subgraphs()), None) is not None:
+            state: StateSnapshot = yield read(graph, "get_state", _newest(place), subgraphs=True)
+            tasks = state.tasks
+        found = yield from stored(saver, saved, tasks)
+        if not found.broken:
+            return Start(found.ref, known=True, fresh=False, latest=True, line=found.line)
         if given is not None:
             raise WorkspaceError(
                 "the process died while parallel steps were stored, and one is missing that a later one's files depend"
                 " on: go on with None, which does them again, and give the command then"
             )
-        ref = stored(saved, pending=False)
         return Start(ref, known=True, fresh=False, latest=False, again=saved)
-    ref = stored(saved, pending=takes_over)
-    forks = travels and (saved.metadata.get("source") not in ("update", "fork") or not latest)
-    if not fresh and not forks and (below := inside.addressed_below(config)) is not None:
-        # A step that is a graph has its own checkpoint addressed. A fork would begin that step anew
-        within: CheckpointTuple | None = yield read(saver, "get_tuple", below)
-        return Start(
-            ref if within is None else stored(within, pending=False), known=True, fresh=False, latest=False
-        )
-    if takes_over and next(iter(graph.get_subgraphs()), None) is not None:
-        state: StateSnapshot = yield read(graph, "get_state", _newest(place), subgraphs=True)
-        ref = _in_subgraphs(state, ref)
-    end = inside.line_end(saved) if takes_over else None
-    supersteps = {} if end is None else {saved.checkpoint["id"]: end}
-    return Start(ref, known=True, fresh=fresh, latest=latest, supersteps=supersteps)
-
-
-def _in_subgraphs(state: StateSnapshot, ref: WorkspaceRef | None) -> WorkspaceRef | None:
-    """The latest of a reference and those of graphs that are steps of this one and were not finished."""
-    for task in state.tasks:
-        if isinstance(task.state, StateSnapshot):
-            values = task.state.values
-            ref = later(ref, values.get(CHANNEL) if isinstance(values, dict) else None)
-            ref = _in_subgraphs(task.state, ref)
-    return ref
+    return Start(ref, known=True, fresh=fresh, latest=latest)
 
 
 def _newest(place: RunnableConfig) -> RunnableConfig:

@@ -19,8 +19,19 @@ class WorkspaceRef(TypedDict):
     the greater is the later."""
     thread: str
     """Which thread took it, by ``thread_name``."""
-    after: NotRequired[str]
-    """The reference before it: of a task beside it, or what its superstep began with. This one has what that has."""
+    line: NotRequired["LinePlace"]
+    """Where it stands among those of the steps beside its own, if a step took it."""
+
+
+class LinePlace(TypedDict):
+    """Which of the references of one superstep a reference is: see ``lines``."""
+
+    id: str
+    """Of the attempt at the superstep."""
+    count: int
+    """How many of its steps had changed something, this one included."""
+    own: dict[str, int]
+    """How many of them were its task, and each task that this one is inside of, or had run inside them."""
 
 
 def later(old: WorkspaceRef | None, new: WorkspaceRef | None) -> WorkspaceRef | None:

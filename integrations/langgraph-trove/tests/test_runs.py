@@ -7,9 +7,10 @@ import threading
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.func import entrypoint, task
 from langgraph.types import Command, RetryPolicy, Send
 
-from langgraph_trove import WorkspaceError
+from langgraph_trove import ForeignChangeWarning, WorkspaceError, bind, workspace_node
 
 from .graphs import Crash, State, agree, astep, before, bound, config, line, step, text, wide
 
@@ -213,8 +214,8 @@ def test_e8g_what_a_failed_sibling_wrote_is_in_nobodys_reference(client):
 def lose(saver, task):
     """As when the process dies before one of several results is stored, which are stored in no order."""
     for writes in saver.writes.values():
-        for key in [key for key, (_, channel, value, _) in writes.items() if channel == "log"]:
-            if saver.serde.loads_typed(writes[key][2]) == [task]:
+        for key in [key for key, each in writes.items() if each[1] in ("log", "__return__")]:
+            if saver.serde.loads_typed(writes[key][2]) in ([task], task):
                 for each in [each for each in writes if each[0] == key[0]]:
                     del writes[each]
 
@@ -240,8 +241,7 @@ def test_e8h_a_parallel_step_that_was_not_stored_though_a_later_one_was(client, 
 def done_after(app, lost):
     """Whether a step that is stored builds on one that is not."""
     refs = [task.result["workspace"] for task in app.get_state(config()).tasks if task.result]
-    start = app.get_state(before(app, "x")).values["workspace"]["reference"]
-    return any(ref["after"] != start for ref in refs)
+    return any(ref["line"]["count"] > 1 for ref in refs)
 
 
 def test_e8i_results_of_two_attempts_at_one_checkpoint(client, saver):
@@ -336,3 +336,134 @@ def test_a_copy_with_a_configuration_stays_bound(client):
         app.invoke(NEW)
     list(app.stream(None))
     assert agree(app, client) == "ab"
+
+
+def meeting(crashes, *, parties=2):
+    """A node that does nothing in the workspace, and fails when all that are like it are there."""
+    barrier = threading.Barrier(parties)
+
+    def meet(state: State):
+        if crashes.get("meet"):
+            barrier.wait(5)
+            crashes["meet"] = 0
+            raise Crash("meet")
+        return {}
+
+    return meet
+
+
+def forget(saver, node):
+    """As when the process dies before more than the beginning of a subgraph is stored."""
+    for namespace, checkpoints in saver.storage["t"].items():
+        if namespace.startswith(f"{node}:"):
+            for each in sorted(checkpoints)[1:]:
+                del checkpoints[each]
+            for key in [key for key in saver.writes if key[1] == namespace]:
+                del saver.writes[key]
+
+
+@pytest.mark.parametrize("lost", ["earlier", "later"])
+def test_e8j_a_step_of_a_parallel_subgraph_that_was_not_stored_though_one_beside_it_was(client, saver, lost):
+    crashes, done = {"meet": 1}, []
+    noted = lambda name: step(name, before=lambda workspace: done.append(name))
+    meet = meeting(crashes)
+    builder = wide(step("a"), noted("b"), last=step("d"))
+    for name in ("1", "2"):
+        inner = line(noted(name), meet, noted(f"{name}.")).compile()
+        builder.add_node(f"sub{name}", inner).add_edge("a", f"sub{name}").add_edge(f"sub{name}", "d")
+    app = bound(builder, saver, client)
+    with pytest.raises(Crash):
+        app.invoke(NEW, config(), durability="sync")
+    assert sorted(done) == ["1", "2", "b"]
+    order = [each for each in done if each != "b"]
+    gone = order[0] if lost == "earlier" else order[1]
+    forget(saver, f"sub{gone}")
+    del done[:]
+    app.invoke(None, config())
+    assert sorted(text(client)) == sorted(["a", "b", "d", *"12", *"1.", *"2."])
+    assert sorted(done) == sorted(["1.", "2.", gone] + ([order[1], "b"] if lost == "earlier" else []))
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_e8k_parallel_steps_within_a_subgraph(client, saver, lost):
+    crashes, done = {"x": 1}, []
+    noted = [step(name, crashes, before=lambda workspace, name=name: done.append(name)) for name in "12x"]
+    inner = wide(step("0"), *noted, last=step("3")).compile()
+    builder = line(step("a"))
+    builder.add_node("sub", inner).add_edge("a", "sub")
+    app = bound(builder, saver, client)
+    with pytest.raises(Crash):
+        app.invoke(NEW, config(), durability="sync")
+    stored = [each for each in done if each != "x"]
+    lose(saver, stored[lost])
+    app.invoke(None, config())
+    assert sorted(text(client)) == sorted("a0123x")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_e8l_subgraphs_that_keep_their_checkpoints_over_runs_or_have_none(client, saver, kept):
+    crashes = {"meet": 1}
+    meet = meeting(crashes, parties=1)
+    builder = wide(step("a"), step("b"), last=step("d"))
+    inner = line(step("1"), meet, step("2", asks=kept), step("3")).compile(checkpointer=kept)
+    builder.add_node("sub", inner).add_edge("a", "sub").add_edge("sub", "d")
+    app = bound(builder, saver, client)
+    with pytest.raises(Crash):
+        app.invoke(NEW, config())
+    app.invoke(None, config())
+    if kept:
+        app.invoke(Command(resume=1), config())
+    assert sorted(text(client)) == sorted("ab123d")
+
+
+def test_e8m_the_second_graph_that_a_node_calls(client, saver):
+    crashes = {"4": 1}
+    first, second = line(step("1"), step("2")).compile(), line(step("3"), step("4", crashes)).compile()
+
+    def call(state: State):
+        first.invoke({"log": []})
+        second.invoke({"log": []})
+        return {"log": list("1234")}
+
+    builder = line(step("a"))
+    builder.add_node("call", call).add_edge("a", "call")
+    app = bound(builder, saver, client)
+    with pytest.raises(Crash):
+        app.invoke(NEW, config())
+    client.write("upload.txt", "x")  # so that the files have to be set
+    with pytest.warns(ForeignChangeWarning):
+        app.invoke(None, config())
+    assert text(client) == "a1234"
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_e10_parallel_tasks_of_the_functional_api(client, saver, lost):
+    crashes, done = {"x": 1}, []
+
+    def made(name):
+        @task
+        @workspace_node
+        def add(workspace):
+            workspace.write("log.txt", text(workspace) + name)
+            done.append(name)
+            if crashes.get(name):
+                crashes[name] -= 1
+                raise Crash(name)
+            return name
+
+        return add
+
+    tasks = [made(name) for name in "bcx"]
+
+    @entrypoint(checkpointer=saver)
+    def flow(given: str):
+        begun = [each() for each in tasks]
+        return [each.result() for each in begun]
+
+    app = bind(flow, client)
+    with pytest.raises(Crash):
+        app.invoke("go", config(), durability="sync")
+    stored = [each for each in done if each != "x"]
+    lose(saver, stored[lost])
+    app.invoke(None, config())
+    assert sorted(text(client)) == list("bcx")
