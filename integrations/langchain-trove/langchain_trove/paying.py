@@ -19,7 +19,7 @@ from langchain_trove.costs import Heard
 from langchain_trove.kept import Reply, answered, kept, message_of, replaced
 from langchain_trove.priced import Priced
 from langgraph_trove import Barrier, NotDurable, inside
-from langgraph_trove.asking import Question
+from langgraph_trove.asking import Question, alast_asked, last_asked
 from langgraph_trove.repeating import arepeat, repeat, with_files
 from langgraph_trove.spending import step_of
 from trove_agents import NotSupported, TroveAuthError, TroveError
@@ -90,7 +90,7 @@ class Till:
             return handler(request)
         if (guard := self.guard) is None:
             raise TypeError("there is only an AsyncGuard: use ainvoke, or add a Guard")
-        self._barrier.wait(request.runtime)
+        saver = self._barrier.wait(request.runtime)
         call = self._call(request, priced, key, told=told)
 
         def attempt(*, approved: bool) -> Reply:
@@ -104,7 +104,7 @@ class Till:
             try:
                 return attempt(approved=False)
             except ApprovalNeeded as needed:
-                call.question.ask(needed)
+                call.question.ask(needed, last_asked(saver, _config(request)))
                 return attempt(approved=True)
         except TroveError as error:
             if isinstance(error, AlreadyPaid) and not call.question.over:
@@ -124,7 +124,7 @@ class Till:
         """As ``pay``."""
         if _will_not_run(request, asynchronous=True):
             return await handler(request)
-        await self._barrier.await_(request.runtime)
+        saver = await self._barrier.await_(request.runtime)
         call = self._call(request, priced, key, told=told)
 
         async def attempt(*, approved: bool) -> Reply:
@@ -139,7 +139,7 @@ class Till:
             try:
                 return await attempt(approved=False)
             except ApprovalNeeded as needed:
-                call.question.ask(needed)
+                call.question.ask(needed, await alast_asked(saver, _config(request)))
                 return await attempt(approved=True)
         except TroveError as error:
             if isinstance(error, AlreadyPaid) and not call.question.over:

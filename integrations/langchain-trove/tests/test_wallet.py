@@ -212,6 +212,18 @@ def test_a_person_answers_by_an_interrupt(running, numbers, vendor):
     assert (numbers(), vendor.calls) == (("0.3", "0", "0"), ["otters"])
 
 
+def test_a_yes_is_for_the_price_that_was_shown(running, numbers, vendor):
+    prices = ["0.3"]
+    run, _, _ = running(SEARCH, "done", policy=ask_above("0.1"), price=lambda _: prices[-1])
+    run(GO)
+    prices.append("0.5")
+    (again,) = run(Command(resume=True))["__interrupt__"]
+    assert (again.value["max_amount_usd"], again.value["shown_before_usd"]) == ("0.5", ["0.3"])
+    assert (numbers(), vendor.calls) == (("0", "0", "0"), [])
+    assert answers(run(Command(resume=True)))[0].content == "a page about otters"
+    assert (numbers(), vendor.calls) == (("0.5", "0", "0"), ["otters"])
+
+
 @pytest.mark.parametrize("no", [False, None, {"approved": False}, {"type": "reject"}, "no"])
 def test_a_no_is_told_to_the_model(running, numbers, vendor, no):
     run, _, _ = running(SEARCH, "done", policy=ask_above("0.1"))

@@ -1,13 +1,22 @@
 """The question whether a payment may be made, as an interrupt of the run, and its answer."""
 
+import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Final
 
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import interrupt
 
+from langgraph_trove import inside
 from trove_agents.guard import ApprovalNeeded, Payment, PaymentDenied, Price, highest_usd
 
 _ASKED: Final = "its tool waits for somebody; the payment was asked for before"
+_TIMES: Final = re.compile(rf"{_ASKED}(?:, (\d+) times)?")
+_MOST: Final = "max_amount_usd"
+_BEFORE: Final = "shown_before_usd"
+"""In a question that is asked once more: the prices that were shown before, to which people said yes."""
 
 
 class Question:
@@ -15,7 +24,8 @@ class Question:
 
     LangGraph knows the interrupts of a task by their order alone, and runs it again from its start for each answer. So a
     payment that was asked for is asked for again before its tool runs: it has the first answer, and the tool's own questions
-    have the others.
+    have the others. A yes is for the price that was shown: where a later version of the program wants more it is asked once
+    more, and the payment has the first two.
 
     Args:
         asks: Whether the run is stopped; else what needs a yes is refused.
@@ -42,7 +52,7 @@ class Question:
             "arguments": arguments,
             "vendor": vendor,
         }
-        self._answered = False
+        self._answers = 0
         self.over = False
         """Whether the tool was run: what is raised then is its own."""
 
@@ -53,11 +63,15 @@ class Question:
             **self._said,
             "reason": str(needed),
             "approval_id": None if approval is None else approval.id,
-            "max_amount_usd": str(highest_usd(self._price, self._said["arguments"])),
+            _MOST: str(highest_usd(self._price, self._said["arguments"])),
         }
 
-    def ask(self, needed: ApprovalNeeded) -> None:
+    def ask(self, needed: ApprovalNeeded, last: Any) -> None:
         """Stops the run with it; returns when it was answered with yes.
+
+        Args:
+            needed: Why.
+            last: What the task has asked last: see ``last_asked``.
 
         Raises:
             ApprovalNeeded: nobody is asked, or it is of another payment, within the tool.
@@ -65,24 +79,60 @@ class Question:
         """
         if not self._asks or self.over:
             raise needed
-        if not _is_yes(interrupt(self.said(needed))):
+        said = self.said(needed)
+        shown = self._shown(last)
+        answer = self._answer(said)
+        for number in range(1, len(shown)):
+            answer = self._answer({**said, _BEFORE: shown[:number]})
+        if shown and _is_yes(answer) and Decimal(shown[-1]) < Decimal(said[_MOST]):
+            answer = self._answer({**said, _BEFORE: shown})
+        if not _is_yes(answer):
             raise PaymentDenied("the payment was refused: a person said no to it", "person") from needed
-        self._answered = True
 
     def before_tool(self, payment: Payment) -> None:
         """Takes its answer, if it was asked in an earlier run of the task, so that the tool's first question does not."""
-        before = payment.waited == _ASKED or (self._asks and payment.approved)
-        if before and not self._answered:
-            self._answered = True
-            interrupt(self._said)
+        if not self._answers:
+            for _ in range(_times(payment.waited) or int(self._asks and payment.approved)):
+                self._answer(self._said)
         self.over = True
 
     def wait(self, payment: Payment) -> None:
         """The tool has asked something of its own."""
-        if self._answered:
-            payment.wait(_ASKED)
-        else:
+        if not self._answers:
             payment.wait()
+            return
+        payment.wait(_ASKED if self._answers == 1 else f"{_ASKED}, {self._answers} times")
+
+    def _answer(self, said: dict[str, Any]) -> Any:
+        answer = interrupt(said)
+        self._answers += 1
+        return answer
+
+    def _shown(self, last: Any) -> list[str]:
+        """The prices that people were shown for it, the last of them last."""
+        if not isinstance(last, dict) or any(last.get(name) != self._said[name] for name in ("type", "tool")):
+            return []
+        return [*last.get(_BEFORE, ()), last[_MOST]] if _MOST in last else []
+
+
+def last_asked(saver: BaseCheckpointSaver[Any] | None, config: RunnableConfig) -> Any:
+    """What the running task has asked people last; None: nothing, or nobody knows."""
+    if saver is None:
+        return None
+    return inside.asked_last(saver.get_tuple(inside.checkpoint_of(config)), inside.task_of(config))
+
+
+async def alast_asked(saver: BaseCheckpointSaver[Any] | None, config: RunnableConfig) -> Any:
+    """As ``last_asked``."""
+    if saver is None:
+        return None
+    return inside.asked_last(await saver.aget_tuple(inside.checkpoint_of(config)), inside.task_of(config))
+
+
+def _times(waited: str | None) -> int:
+    """How often a payment was asked for before its tool waited."""
+    found = _TIMES.fullmatch(waited or "")
+    return 0 if found is None else int(found[1] or 1)
 
 
 def _is_yes(answer: object) -> bool:

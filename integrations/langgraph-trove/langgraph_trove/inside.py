@@ -17,6 +17,7 @@ from langgraph._internal._constants import (
     CONFIG_KEY_DURABILITY,
     CONFIG_KEY_SEND,
     CONFIG_KEY_TASK_ID,
+    INTERRUPT,
     NS_END,
     NS_SEP,
     NULL_TASK_ID,
@@ -58,6 +59,34 @@ def task_of(config: RunnableConfig) -> str:
     """The running task: the same in all attempts at it."""
     task: str = config["configurable"][CONFIG_KEY_TASK_ID]
     return task
+
+
+def checkpoint_of(config: RunnableConfig) -> RunnableConfig:
+    """The checkpoint that the running task comes after, of the graph that it is in."""
+    found = config["configurable"]
+    namespace = found.get("checkpoint_ns", "").rpartition(NS_SEP)[0]
+    checkpoint = checkpoints_around(config).get(namespace) or found.get("checkpoint_id")
+    return {
+        "configurable": {
+            "thread_id": found["thread_id"],
+            "checkpoint_ns": namespace,
+            "checkpoint_id": checkpoint,
+        }
+    }
+
+
+def asked_last(saved: CheckpointTuple | None, task: str) -> Any:
+    """What a task has asked people last, answered or not; None: nothing that is known.
+
+    Args:
+        saved: The checkpoint that it comes after.
+        task: Its id.
+    """
+    writes = (saved and saved.pending_writes) or ()
+    for by, channel, interrupts in reversed(writes):
+        if by == task and channel == INTERRUPT and interrupts:
+            return interrupts[-1].value
+    return None
 
 
 def was_sent(config: RunnableConfig) -> bool:

@@ -16,7 +16,7 @@ from langgraph.runtime import get_runtime
 from langgraph.types import Command
 
 from langgraph_trove import inside
-from langgraph_trove.asking import Question
+from langgraph_trove.asking import Question, alast_asked, last_asked
 from langgraph_trove.barrier import Barrier
 from langgraph_trove.nodes import works_in_workspace
 from langgraph_trove.position import Place, aplace, place
@@ -134,7 +134,8 @@ class PaidNode(Runnable[Any, Any]):
             try:
                 return attempt(approved=False)
             except ApprovalNeeded as needed:
-                self._ask(question, needed)
+                self._tell_of(question, needed)
+                question.ask(needed, last_asked(saver, runtime.config))
                 return attempt(approved=True)
         except TroveError as error:
             if question.over:
@@ -171,7 +172,8 @@ class PaidNode(Runnable[Any, Any]):
             try:
                 return await attempt(approved=False)
             except ApprovalNeeded as needed:
-                self._ask(question, needed)
+                self._tell_of(question, needed)
+                question.ask(needed, await alast_asked(saver, runtime.config))
                 return await attempt(approved=True)
         except TroveError as error:
             if question.over:
@@ -223,11 +225,9 @@ class PaidNode(Runnable[Any, Any]):
             price=self._price,
         )
 
-    def _ask(self, question: Question, needed: ApprovalNeeded) -> None:
-        """Stops the run with a question; returns when it was answered with yes."""
+    def _tell_of(self, question: Question, needed: ApprovalNeeded) -> None:
         if self._asks and not question.over:
             get_stream_writer()({**question.said(needed), "type": "waiting for approval"})
-        question.ask(needed)
 
     def _instead(self, error: TroveError) -> Any:
         if self._refused is None:

@@ -15,6 +15,7 @@ from trove_agents.guard import (
     AsyncGuard,
     Guard,
     NotCharged,
+    PaymentDenied,
     PaymentInDoubt,
     SqliteJournal,
     ask_above,
@@ -222,6 +223,62 @@ def test_a_person_answers_by_an_interrupt(running, numbers, vendor):
     assert (asked.value["tool"], asked.value["max_amount_usd"]) == ("search", "0.3")
     assert run(Command(resume=True))["found"] == "a page about otters"
     assert (numbers(), vendor.calls) == (("0.3", "0", "0"), ["otters"])
+
+
+@pytest.fixture(params=["threads", "asyncio"])
+def invoke(request):
+    """Runs a graph, synchronous or not."""
+    if request.param == "threads":
+        return lambda app, given: app.invoke(given, THREAD)
+    return lambda app, given: asyncio.run(app.ainvoke(given, THREAD))
+
+
+@pytest.fixture
+def costs(wallet, journal, saver):
+    """A program's price, and ``costs(function)``: the graph of a node that costs it, above what needs a yes."""
+
+    class Costs:
+        price = "0.3"
+
+        def __call__(self, function):
+            guard = Guard(wallet, journal=journal, policy=ask_above("0.1"))
+            return graph(PaidNode(function, lambda _: self.price, guard=guard, tool="search"), saver)
+
+    return Costs()
+
+
+def test_a_yes_is_for_the_price_that_was_shown(costs, invoke, numbers, vendor):
+    app = costs(vendor)
+    invoke(app, {"query": "otters"})
+    costs.price = "0.5"
+    (again,) = invoke(app, Command(resume=True))["__interrupt__"]
+    assert (again.value["max_amount_usd"], again.value["shown_before_usd"]) == ("0.5", ["0.3"])
+    assert (numbers(), vendor.calls) == (("0", "0", "0"), [])
+    costs.price = "0.4"
+    assert invoke(app, Command(resume=True))["found"] == "a page about otters"
+    assert numbers() == ("0.4", "0", "0")
+
+
+def test_a_no_to_the_higher_price_is_a_no(costs, invoke, numbers, vendor):
+    app = costs(vendor)
+    invoke(app, {"query": "otters"})
+    costs.price = "0.5"
+    invoke(app, Command(resume=True))
+    with pytest.raises(PaymentDenied):
+        invoke(app, Command(resume=False))
+    assert (numbers(), vendor.calls) == (("0", "0", "0"), [])
+
+
+def test_a_function_that_interrupts_gets_its_own_answers_however_often_its_price_rose(costs, invoke, numbers):
+    app = costs(lambda state: {"found": f"{interrupt('which?')}, {interrupt('how?')}"})
+    invoke(app, {"query": "otters"})
+    for costs.price in ("0.5", "0.6"):
+        (again,) = invoke(app, Command(resume=True))["__interrupt__"]
+        assert again.value["max_amount_usd"] == costs.price
+    for answer, question in [(True, "which?"), ("sea", "how?")]:
+        assert invoke(app, Command(resume=answer))["__interrupt__"][0].value == question
+    assert invoke(app, Command(resume="raw"))["found"] == "sea, raw"
+    assert numbers() == ("0.6", "0", "0")
 
 
 def test_a_function_that_interrupts_keeps_its_money_and_goes_on(guard, saver, numbers):
