@@ -189,12 +189,12 @@ def test_a_history_is_read_page_by_page(colour: Colour):
         assert next(found).version == 9
     else:
         assert asyncio.run(anext(found)).version == 9
-    assert [request.query for request in transport.requests] == ["", "path=a"]
+    assert [request.query for request in transport.requests] == ["", "path=a&limit=10"]
     client, transport = client_of(colour, Server(ALL, *pages))
     found = colour.call(client, "history")
     assert [each.version for each in found] == [9, 8, 7]
     assert found[0].actor.key_name == "n"
-    assert [request.query for request in transport.requests] == ["", "", "cursor=c"]
+    assert [request.query for request in transport.requests] == ["", "limit=10", "cursor=c"]
 
 
 def test_a_fork(colour: Colour):

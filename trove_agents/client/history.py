@@ -1,11 +1,15 @@
 """What differs between two states of a namespace, and what happened to it."""
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Final
 
 from trove_agents.client.call import Call, Flow, get, value
 from trove_agents.client.drive import AsyncDriver, Driver
 from trove_agents.client.states import State, wire_state
 from trove_agents.wire.history import Difference, Differences, HistoryEntry, HistoryPage
+
+_FIRST: Final = 10
+"""Entries of the first page: most want to know what happened last."""
 
 
 def diff_page(a: State, b: State | None = None, *, cursor: str | None = None) -> Call[Differences]:
@@ -69,7 +73,7 @@ class HistoryMethods(Driver):
             TroveNotFoundError: the namespace was never used.
         """
         self.run(self._capabilities.check("history"))
-        yield from self.pages(lambda cursor: history_page(path, cursor=cursor), lambda page: page.entries)
+        yield from self.pages(lambda cursor: _next_page(path, cursor), lambda page: page.entries)
 
 
 class AsyncHistoryMethods(AsyncDriver):
@@ -82,10 +86,12 @@ class AsyncHistoryMethods(AsyncDriver):
     async def history(self, path: str | None = None) -> AsyncIterator[HistoryEntry]:
         """See :meth:`TroveClient.history`; iterate with ``async for``."""
         await self.run(self._capabilities.check("history"))
-        async for entry in self.pages(
-            lambda cursor: history_page(path, cursor=cursor), lambda page: page.entries
-        ):
+        async for entry in self.pages(lambda cursor: _next_page(path, cursor), lambda page: page.entries):
             yield entry
+
+
+def _next_page(path: str | None, cursor: str | None) -> Call[HistoryPage]:
+    return history_page(path, limit=_FIRST if cursor is None else None, cursor=cursor)
 
 
 _DIFFERENCES = value(Differences)
