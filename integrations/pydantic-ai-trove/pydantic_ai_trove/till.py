@@ -43,6 +43,8 @@ VENDOR: Final = "vendor"
 REASON: Final = "reason"
 APPROVED: Final = "approved_usd"
 """In the metadata of an approval: the most that it is for."""
+_META: Final = "meta"
+"""In the metadata of a tool of an MCP server: the ``_meta`` of the server's definition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +57,11 @@ class Priced:
     """Who is paid."""
     not_charged: Evidence | None = None
     """Which exceptions prove that nothing was charged, beside ``NotCharged``."""
-    retry_charges: bool = False
-    """Whether a tool that raises ``ModelRetry`` may have been charged: then such a payment is in doubt. In any case it is
-    where the tool raises it for another exception that does not prove the contrary, and where it ran out of time, which
-    the framework reports in the same way."""
+    retry_charges: bool | None = None
+    """Whether a tool that raises ``ModelRetry`` may have been charged: then such a payment is in doubt. None: that is so of
+    tools of MCP servers, whose every failure is told like that, and not of others. In any case it is in doubt where the
+    tool raises it for another exception that does not prove the contrary, and where it ran out of time, which the
+    framework reports in the same way."""
 
 
 Prices: TypeAlias = Mapping[str, Price | Priced] | Callable[[ToolDefinition], Price | Priced | None]
@@ -88,11 +91,15 @@ class Till:
         """What a tool costs: as it was said here, or in the metadata of its definition."""
         found = self.prices(tool) if callable(self.prices) else self.prices.get(tool.name)
         metadata = tool.metadata or {}
+        by_server = metadata.get(_META) or {}
         if found is None:
             found = metadata.get(PRICE)
+        if found is None and (said := by_server.get(PRICE)) is not None:
+            found = str(said)  # it may be a number
         if found is None:
             return None
-        return found if isinstance(found, Priced) else Priced(found, vendor=metadata.get(VENDOR))
+        vendor = metadata.get(VENDOR) or by_server.get(VENDOR)
+        return found if isinstance(found, Priced) else Priced(found, vendor=vendor)
 
     async def pay(self, ctx: RunContext[Any], call: "Call", run: Callable[[], Awaitable[Any]]) -> Bought:
         """Runs a call of a tool that costs money.
@@ -199,7 +206,10 @@ class Call:
     def _retries(self, error: BaseException) -> bool:
         """A ``ModelRetry`` of the tool's own: not of a timeout, or of another failure that it only passes on."""
         retry = error.__cause__ if isinstance(error, ToolRetryError) else error
-        if self.priced.retry_charges or not isinstance(retry, ModelRetry):
+        charges = self.priced.retry_charges
+        if charges is None:
+            charges = _META in (self.tool.metadata or {})
+        if charges or not isinstance(retry, ModelRetry):
             return False
         failed = retry.__context__
         proves = self.priced.not_charged
