@@ -1,9 +1,10 @@
 """One tool that costs money, paid for wherever it is called: by an agent, in a graph of one's own, or by a program."""
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_type_hints
+from typing import Any, Final, Literal, TypeAlias, get_type_hints
 
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
@@ -20,9 +21,9 @@ from langchain_trove.paying import Till
 from langchain_trove.priced import Priced, of_itself, priced
 from trove_agents.guard import AsyncGuard, Evidence, Guard, Price, texts
 
-Key = Callable[[Mapping[str, Any]], str]
+Key: TypeAlias = Callable[[Mapping[str, Any]], str]
 
-_RUNTIME = "runtime"
+_RUNTIME: Final = "runtime"
 """The argument that a ``ToolNode`` gives its runtime as."""
 
 
@@ -118,6 +119,31 @@ class _Here:
     execution_info: Any
 
 
+Around: TypeAlias = Callable[[ToolCallRequest, Callable[[ToolCallRequest], Any]], Any]
+"""What is done around a call that it is given, and that it makes."""
+
+
+def _nothing(request: ToolCallRequest, make: Callable[[ToolCallRequest], Any]) -> Any:
+    return make(request)
+
+
+_AROUND: Final[ContextVar[Around]] = ContextVar("around", default=_nothing)
+
+
+@contextmanager
+def inside_payments(around: Around) -> Iterator[None]:
+    """Inside, this is done around calls of paid tools while they are paid for, and not around their payments.
+
+    Args:
+        around: A coroutine function, where the calls are asynchronous.
+    """
+    token = _AROUND.set(around)
+    try:
+        yield
+    finally:
+        _AROUND.reset(token)
+
+
 class PaidTool(BaseTool):
     """What ``paid`` makes."""
 
@@ -127,26 +153,34 @@ class PaidTool(BaseTool):
 
     def run(self, tool_input: str | dict[str, Any], *args: Any, **options: Any) -> Any:
         """Pays for a call, and makes it."""
-        call = _Call(self, tool_input, options)
+        call, terms, around = _Call(self, tool_input, options), self._terms, _AROUND.get()
 
-        def handler(_: ToolCallRequest) -> Reply:
-            reply: Reply = self.tool.run(call.given, *args, **call.options)
+        def make(_: ToolCallRequest) -> Reply:
+            with inside_payments(_nothing):
+                reply: Reply = self.tool.run(call.given, *args, **call.options)
             return reply
 
-        terms = self._terms
+        def handler(request: ToolCallRequest) -> Reply:
+            reply: Reply = around(request, make)
+            return reply
+
         return call.told(
             terms.till.pay(call.request, terms.priced, handler, key=call.key, told=call.by_model)
         )
 
     async def arun(self, tool_input: str | dict[str, Any], *args: Any, **options: Any) -> Any:
         """As ``run``."""
-        call = _Call(self, tool_input, options)
+        call, terms, around = _Call(self, tool_input, options), self._terms, _AROUND.get()
 
-        async def handler(_: ToolCallRequest) -> Reply:
-            reply: Reply = await self.tool.arun(call.given, *args, **call.options)
+        async def make(_: ToolCallRequest) -> Reply:
+            with inside_payments(_nothing):
+                reply: Reply = await self.tool.arun(call.given, *args, **call.options)
             return reply
 
-        terms = self._terms
+        async def handler(request: ToolCallRequest) -> Reply:
+            reply: Reply = await around(request, make)
+            return reply
+
         return call.told(
             await terms.till.apay(call.request, terms.priced, handler, key=call.key, told=call.by_model)
         )

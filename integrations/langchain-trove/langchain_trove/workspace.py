@@ -13,6 +13,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from langchain_trove.clients import HELD, holding
+from langchain_trove.paid_tool import PaidTool, inside_payments
 from langchain_trove.tool import specs, tool
 from langgraph_trove import WorkspaceState, workspace_node
 from trove_agents import AsyncTroveClient, TroveClient, TroveError, TroveNotFoundError, WorkspaceBootstrap
@@ -55,7 +56,7 @@ class WorkspaceMiddleware(AgentMiddleware[AgentWorkspaceState]):
     - At the end of a turn the next session is left a note, unless the model wrote one itself.
 
     Put ``WalletMiddleware`` before it: whoever waits for money should not keep the workspace from others, and only so do the
-    files of a call that is not paid again come back with its result.
+    files of a call that is not paid again come back with its result. What ``paid`` made is held for within its payment anyway.
 
     Args:
         tools: Tools of the catalogue that the agent gets.
@@ -130,6 +131,9 @@ class WorkspaceMiddleware(AgentMiddleware[AgentWorkspaceState]):
         """Keeps the workspace for the call, and records what it leaves."""
         if not self._works(request):
             return handler(request)
+        if isinstance(request.tool, PaidTool):
+            with inside_payments(_called):
+                return handler(request)
         result: Reply = _called(request, handler)
         return result
 
@@ -139,6 +143,9 @@ class WorkspaceMiddleware(AgentMiddleware[AgentWorkspaceState]):
         """As ``wrap_tool_call``."""
         if not self._works(request):
             return await handler(request)
+        if isinstance(request.tool, PaidTool):
+            with inside_payments(_acalled):
+                return await handler(request)
         result: Reply = await _acalled(request, handler)
         return result
 

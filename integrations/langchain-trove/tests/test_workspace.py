@@ -10,10 +10,10 @@ from langchain_core.messages import SystemMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, Overwrite
 
-from langchain_trove import TroveToolkit, WalletMiddleware, WorkspaceMiddleware
+from langchain_trove import TroveToolkit, WalletMiddleware, WorkspaceMiddleware, paid
 from langgraph_trove import NotBindable, NotBound, bind, files_at, history, workspace_node
 from trove_agents import WorkspaceLeased
-from trove_agents.guard import Guard
+from trove_agents.guard import Approve, Guard
 
 NOTE = "workspace/.trove/agent.md"
 CONFIG = {"configurable": {"thread_id": "t-1"}}
@@ -24,11 +24,22 @@ def bash(command):
     return "bash", {"command": command}
 
 
-def agent(model, client, *, tools=(), middleware=(), before=(), async_client=None, bound=True, **options):
+def agent(
+    model,
+    client,
+    *,
+    tools=(),
+    middleware=(),
+    before=(),
+    async_client=None,
+    bound=True,
+    own=("bash",),
+    **options,
+):
     made = create_agent(
         model,
         list(tools),
-        middleware=[*before, WorkspaceMiddleware(tools=["bash"], **options), *middleware],
+        middleware=[*before, WorkspaceMiddleware(tools=own, **options), *middleware],
         checkpointer=InMemorySaver(),
     )
     return bind(made, client, async_client=async_client) if bound else made
@@ -347,9 +358,9 @@ def test_unknown_tools_are_refused():
 def test_a_paid_call_has_a_receipt_and_a_reference(scripted, trove, workspace, namespace, tmp_path):
     wallet = trove.wallet(namespace, budget_usd="0.25")
     with Guard(wallet, journal=tmp_path / "payments.db") as guard:
-        paid = WalletMiddleware(guard, prices={"bash": "0.10"})
+        wallets = WalletMiddleware(guard, prices={"bash": "0.10"})
         calls = [[bash(f"echo {n} > {n}")] for n in range(3)]
-        app = agent(scripted(*calls, "done"), workspace, before=[paid], handoff=False)
+        app = agent(scripted(*calls, "done"), workspace, before=[wallets], handoff=False)
         result = app.invoke(GO, CONFIG)
         first, second, refused = [each for each in result["messages"] if each.type == "tool"]
         for message in (first, second):
@@ -364,9 +375,9 @@ def test_a_paid_call_has_a_receipt_and_a_reference(scripted, trove, workspace, n
 def test_what_a_call_cost_is_in_the_history_of_its_files(scripted, workspace, trove, tmp_path):
     wallet = trove.wallet("history", budget_usd=1)
     with Guard(wallet, journal=tmp_path / "payments.db") as guard:
-        paid = WalletMiddleware(guard, prices={"bash": "0.10"})
+        wallets = WalletMiddleware(guard, prices={"bash": "0.10"})
         model = scripted([bash("echo 1 > a"), bash("echo 2 > b")], [bash("echo 3 > a")], "done")
-        app = agent(model, workspace, before=[paid], handoff=False)
+        app = agent(model, workspace, before=[wallets], handoff=False)
         app.invoke(GO, CONFIG)
         spent = [(len(each.files), str(each.spent_usd)) for each in history(app, CONFIG, guard=guard)]
         assert [each for each in spent if each != (0, "0")] == [(1, "0.1"), (2, "0.2")]
@@ -389,12 +400,23 @@ def paying(trove, namespace, tmp_path):
         yield guard, lambda: str(wallet.balance().total_spent)
 
 
-def paid_agent(scripted, workspace, guard, *turns, **options):
-    paid = WalletMiddleware(guard, prices={"bash": "0.1"})
-    return agent(scripted(*turns, "done"), workspace, before=[paid], handoff=False, **options)
+@pytest.fixture(params=["the middleware", "a paid tool"])
+def paid_agent(request):
+    """Makes an agent that pays for ``bash`` one way or the other."""
+
+    def made(scripted, workspace, guard, *turns, **options):
+        model = scripted(*turns, "done")
+        if request.param == "the middleware":
+            wallets = WalletMiddleware(guard, prices={"bash": "0.1"})
+            return agent(model, workspace, before=[wallets], handoff=False, **options)
+        [tool] = TroveToolkit(workspace, async_client=options.get("async_client")).get_tools()
+        tools = {"tools": [paid(tool, "0.1", guard=guard)], "own": ()}
+        return agent(model, workspace, handoff=False, **tools, **options)
+
+    return made
 
 
-def test_files_that_were_paid_for_are_there_again_after_a_crash(scripted, workspace, paying):
+def test_files_that_were_paid_for_are_there_again_after_a_crash(scripted, workspace, paying, paid_agent):
     """The process dies after the payment and before the result is stored."""
     guard, spent = paying
     app = paid_agent(scripted, workspace, guard, [bash("date +%N | tee a")])
@@ -409,7 +431,7 @@ def test_files_that_were_paid_for_are_there_again_after_a_crash(scripted, worksp
     assert workspace.diff(result["workspace"]["reference"]) == []
 
 
-def test_and_in_time_travel_also_beside_what_is_another_now(scripted, workspace, paying):
+def test_and_in_time_travel_also_beside_what_is_another_now(scripted, workspace, paying, paid_agent):
     guard, spent = paying
     app = paid_agent(scripted, workspace, guard, [bash("date +%N | tee a")], [bash("cat a > b")])
     app.invoke(GO, CONFIG)
@@ -421,7 +443,7 @@ def test_and_in_time_travel_also_beside_what_is_another_now(scripted, workspace,
     assert spent() == "0.3"  # the model decided for the second call anew, after the first
 
 
-def test_where_others_changed_the_same_file_the_model_is_told(scripted, workspace, paying):
+def test_where_others_changed_the_same_file_the_model_is_told(scripted, workspace, paying, paid_agent):
     guard, spent = paying
     app = paid_agent(scripted, workspace, guard, [bash("echo of the call > a")])
     app.invoke(GO, CONFIG, interrupt_before=["tools"])
@@ -436,7 +458,7 @@ def test_where_others_changed_the_same_file_the_model_is_told(scripted, workspac
     assert (workspace.read_text("a"), spent()) == ("of another", "0.1")
 
 
-async def test_the_same_again_for_asyncio(scripted, workspace, async_workspace, paying):
+async def test_the_same_again_for_asyncio(scripted, workspace, async_workspace, paying, paid_agent):
     guard, spent = paying
     app = paid_agent(scripted, workspace, guard, [bash("date +%N | tee a")], async_client=async_workspace)
     await app.ainvoke(GO, CONFIG)
@@ -444,3 +466,28 @@ async def test_the_same_again_for_asyncio(scripted, workspace, async_workspace, 
     before = next(state for state in app.get_state_history(CONFIG) if state.next == ("tools",))
     await app.ainvoke(None, before.config)
     assert (workspace.read_text("a"), spent()) == (first, "0.1")
+
+
+def test_who_waits_for_money_does_not_keep_the_workspace_from_others(
+    scripted, workspace, trove, namespace, tmp_path
+):
+    written = []
+
+    def policy(proposal):
+        workspace.write("b", "of another")
+        written.append(proposal.tool)
+        return Approve()
+
+    with Guard(
+        trove.wallet(namespace, budget_usd=1), journal=tmp_path / "payments.db", policy=policy
+    ) as guard:
+        [tool] = TroveToolkit(workspace).get_tools()
+        app = agent(
+            scripted([bash("cat b | tee a")], "done"),
+            workspace,
+            own=(),
+            tools=[paid(tool, "0.1", guard=guard)],
+            handoff=False,
+        )
+        assert contents(app.invoke(GO, CONFIG)) == ["of another"]
+    assert (written, workspace.read_text("a")) == (["bash"], "of another")
