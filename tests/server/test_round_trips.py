@@ -19,6 +19,11 @@ from trove_agents.server.files.conditions import Conditions
 from trove_agents.server.files.service import Files
 from trove_agents.server.idempotency.keys import Keyed
 from trove_agents.server.snapshots.service import SnapshotService
+from trove_agents.server.wallets.holds import Holds
+from trove_agents.server.wallets.keys import WalletKeys
+from trove_agents.server.wallets.service import Wallets
+from trove_agents.wire.money import from_micros
+from trove_agents.wire.wallets import HoldRequest, PartRequest, PurchaseRequest, WalletRequest
 
 PRINCIPAL = Principal("ws-1", "key-1", "k", "workspace", None)
 
@@ -28,6 +33,8 @@ class Relay:
 
     def __init__(self, folder, target):
         self.trips = 0
+        self.last = b""
+        """What the client said in the last one."""
         self._target = str(target)
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(folder / ".s.PGSQL.5432"))
@@ -53,6 +60,7 @@ class Relay:
                     if not data:
                         return
                     if one is client:
+                        self.last = self.last + data if asked else data
                         asked = True
                     elif asked:
                         asked = False
@@ -81,6 +89,7 @@ def trips(tmp_path, tmp_path_factory):
         function(*arguments, **options)
         return relay.trips - before
 
+    count.relay = relay
     count.database, count.blobs = database, BlobStore.local(tmp_path / "blobs")
     yield count
     database.close()
@@ -131,3 +140,19 @@ def test_a_version_of_many_files_takes_one_for_each_content(trips):
 def test_a_snapshot_takes_two(trips):
     Files(trips.database, trips.blobs).write(PRINCIPAL, "main", "a", "1")
     assert trips(SnapshotService(trips.database).create, PRINCIPAL, "main", None) == 2
+
+
+def test_a_payment_keeps_the_others_of_its_workspace_waiting_in_its_last_one_alone(trips):
+    keys, wallets, holds = WalletKeys(trips.database), Wallets(trips.database), Holds(trips.database)
+    who = keys.authenticate({"x-trove-key": keys.create("ws-1", "mine").api_key})
+    cent = from_micros(10_000)
+    wallet = wallets.create(who, WalletRequest("bot", "bot", from_micros(1_000_000))).wallet.id
+    one, other = (holds.create(who, wallet, HoldRequest(amount_usd=cent)).hold.id for _ in range(2))
+    for pay, *arguments in (
+        (wallets.purchase, wallet, PurchaseRequest(cent)),
+        (holds.create, wallet, HoldRequest(amount_usd=cent)),
+        (holds.capture, one, PartRequest()),
+        (holds.void, other),
+    ):
+        trips(pay, who, *arguments)
+        assert b"workspace ws-1" in trips.relay.last

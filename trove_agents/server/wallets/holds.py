@@ -96,8 +96,10 @@ class Holds:
             moved = take(tx, wallet, movement)
             note(tx, moved, movement, principal=principal, now_us=now_us)
             after = moved[wallet.id].after
+            answer = self._answer(tx, wallet, row, after, now_us)
+            # Last: from then on the payments of the whole workspace wait for this transaction
             announcements.held(tx, principal, wallet, row, after, now_ns=now_ns)
-            return self._answer(tx, wallet, row, after, now_us)
+            return answer
 
         return spend(self._database, principal, wallet_id, once(principal, commit))
 
@@ -161,8 +163,9 @@ class Holds:
                 return self._answer(tx, wallet, row, wallet.counters, now_ns // 1000)
             self._open(row, "held", "in_doubt")
             after = self._release(tx, principal, wallet, row, "voided", now_us=now_ns // 1000)
+            answer = self._answer(tx, wallet, _reread(tx, row), after, now_ns // 1000)
             announcements.voided(tx, principal, wallet, row, after, now_ns=now_ns)
-            return self._answer(tx, wallet, _reread(tx, row), after, now_ns // 1000)
+            return answer
 
         return self._database.write(once(principal, commit))
 
