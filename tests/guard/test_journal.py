@@ -44,6 +44,21 @@ def test_a_payment_is_there_once_per_wallet_and_key(journal):
     assert journal.find(1, "other") is None
 
 
+def test_what_is_there_already_is_not_written_again(journal, tmp_path):
+    journal.add(entry())
+    written = (tmp_path / "journal.db-wal").read_bytes()
+    assert not journal.add(entry(fingerprint="g"))
+    assert (tmp_path / "journal.db-wal").read_bytes() == written
+
+
+def test_the_newest_payment_with_a_hold_is_found_without_its_result(journal):
+    for number, hold in enumerate([3, 4, None]):
+        journal.add(entry(key=str(number)))
+        there = journal.find(1, str(number))
+        journal.replace(there, there.to("running", hold_id=hold, result=b"1"))
+    assert (journal.held(1).hold_id, journal.held(1).result, journal.held(2)) == (4, None, None)
+
+
 def test_it_tells_whose_payments_it_has(journal):
     assert journal.wallets() == []
     for wallet_id in (7, 2, 7):
