@@ -1,9 +1,19 @@
 import asyncio
-import contextlib
-import json
 from dataclasses import fields
 
 import pytest
+from agent_fixtures import (
+    async_client,
+    async_server,
+    client,
+    isolated,
+    journal,
+    namespace,
+    numbers,
+    server,
+    trove,
+    wallet,
+)
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
@@ -11,10 +21,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.checkpoint.memory import InMemorySaver
 
 from langchain_trove import Priced, WalletMiddleware, paid
-from trove_agents import AsyncTroveClient, Trove, TroveClient
-from trove_agents.client.transport import Reply
-from trove_agents.guard import AsyncGuard, Guard, SqliteJournal
-from trove_agents.server.sandbox import probe
+from trove_agents.guard import AsyncGuard, Guard
 
 from .vendors import THREAD, Vendor, tool_of
 
@@ -58,28 +65,6 @@ def scripted():
     return make
 
 
-@pytest.fixture(scope="session")
-def trove():
-    with Trove.temporary(sandbox="none") as trove:
-        yield trove
-
-
-@pytest.fixture(scope="session")
-def isolated():
-    """A server whose commands are isolated."""
-    report = probe(None, network="none")
-    if not report.ok:
-        pytest.skip(f"cannot isolate commands here: {'; '.join(report.problems)}")
-    with Trove.temporary() as trove:
-        yield trove
-
-
-@pytest.fixture
-def namespace(request):
-    """The test's own."""
-    return f"{abs(hash(request.node.nodeid)):x}"
-
-
 @pytest.fixture
 def workspace(trove, namespace):
     """A client of the test's own namespace, on a real server."""
@@ -93,92 +78,9 @@ async def async_workspace(trove, namespace):
         yield client
 
 
-class Server:
-    """Answers commands as its test says: with a dict for a result, or a status and a body for a refusal."""
-
-    retries = False
-
-    def __init__(self):
-        self.answers, self.commands, self.failure = {}, [], None
-
-    def answer(self, request):
-        if self.failure is not None:
-            raise self.failure
-        if request.path == "/v1/me":
-            return Reply(404, {}, b"{}")
-        command = json.loads(request.body)["command"]
-        self.commands.append(command)
-        answer = self.answers[command]
-        status, body = answer if isinstance(answer, tuple) else (200, answer)
-        return Reply(status, {}, json.dumps({"stdout": "", "stderr": "", "duration_ms": 1} | body).encode())
-
-
-class Sync(Server):
-    def send(self, request):
-        return self.answer(request)
-
-    def stream(self, request):
-        return contextlib.nullcontext(self.answer(request))
-
-    def close(self):
-        pass
-
-
-class Async(Server):
-    async def send(self, request):
-        return self.answer(request)
-
-    def stream(self, request):
-        return contextlib.nullcontext(self.answer(request))
-
-    async def aclose(self):
-        pass
-
-
-@pytest.fixture
-def server():
-    return Sync()
-
-
-@pytest.fixture
-def client(server):
-    return TroveClient("key", "n", transport=server)
-
-
-@pytest.fixture
-def async_server():
-    return Async()
-
-
-@pytest.fixture
-def async_client(async_server):
-    return AsyncTroveClient("key", "n", transport=async_server)
-
-
-@pytest.fixture
-def wallet(trove, request):
-    return trove.wallet(request.node.name[:250], budget_usd=1)
-
-
-@pytest.fixture
-def journal(tmp_path):
-    opened = SqliteJournal(tmp_path / "payments.db")
-    yield opened
-    opened.close()
-
-
 @pytest.fixture
 def guard(wallet, journal):
     return Guard(wallet, journal=journal)
-
-
-@pytest.fixture
-def numbers(wallet):
-    def read():
-        found = wallet.balance()
-        return tuple(str(each) for each in (found.total_spent, found.held_usd, found.in_doubt_usd))
-
-    return read
 
 
 @pytest.fixture

@@ -1,15 +1,26 @@
-import contextlib
 import json
-import uuid
 
 import pytest
-from pydantic_ai import models
+from agent_fixtures import (
+    async_client,
+    async_server,
+    client,
+    isolated,
+    journal,
+    namespace,
+    numbers,
+    server,
+    trove,
+    wallet,
+)
+from pydantic_ai import Agent, RunContext, models
+from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import DeltaToolCall, FunctionModel
 
-from trove_agents import AsyncTroveClient, Trove, TroveClient
-from trove_agents.client.transport import Reply
-from trove_agents.server.sandbox import probe
+from pydantic_ai_trove import FilesChanged, FilesFound, TroveWorkspace
+
+from .histories import Died
 
 models.ALLOW_MODEL_REQUESTS = False
 
@@ -46,86 +57,54 @@ def scripted():
     return make
 
 
-@pytest.fixture(scope="session")
-def trove():
-    """A real server. Its commands run unprotected, which spares the tests of anything else the time."""
-    with Trove.temporary(sandbox="none") as trove:
-        yield trove
-
-
-@pytest.fixture(scope="session")
-def isolated():
-    """A real server whose commands are isolated."""
-    report = probe(None, network="none")
-    if not report.ok:
-        pytest.skip(f"cannot isolate commands here: {'; '.join(report.problems)}")
-    with Trove.temporary() as trove:
-        yield trove
-
-
-@pytest.fixture
-def namespace():
-    """The test's own."""
-    return f"test-{uuid.uuid4().hex[:8]}"
-
-
-class Server:
-    """Answers commands as its test says: with a dict for a result, or a status and a body for a refusal."""
-
-    retries = False
-
+class Listener(AbstractCapability):
     def __init__(self):
-        self.answers, self.commands, self.failure = {}, [], None
+        self.events = []
 
-    def answer(self, request):
-        if self.failure is not None:
-            raise self.failure
-        if request.path == "/v1/me":
-            return Reply(404, {}, b"{}")
-        command = json.loads(request.body)["command"]
-        self.commands.append(command)
-        answer = self.answers[command]
-        status, body = answer if isinstance(answer, tuple) else (200, answer)
-        return Reply(status, {}, json.dumps({"stdout": "", "stderr": "", "duration_ms": 1} | body).encode())
-
-
-class Sync(Server):
-    def send(self, request):
-        return self.answer(request)
-
-    def stream(self, request):
-        return contextlib.nullcontext(self.answer(request))
-
-    def close(self):
-        pass
-
-
-class Async(Server):
-    async def send(self, request):
-        return self.answer(request)
-
-    def stream(self, request):
-        return contextlib.nullcontext(self.answer(request))
-
-    async def aclose(self):
-        pass
+    async def on_event(self, ctx, *, event):
+        if isinstance(event, FilesChanged | FilesFound):
+            self.events.append(event)
 
 
 @pytest.fixture
-def server():
-    return Sync()
+def heard():
+    return Listener()
 
 
 @pytest.fixture
-def client(server):
-    return TroveClient("key", "n", transport=server)
+def capability(trove):
+    return TroveWorkspace(trove, tools=["write"])
 
 
 @pytest.fixture
-def async_server():
-    return Async()
+def agent(scripted, capability, heard):
+    """``agent(*turns)``: besides writing, it has a tool that writes half of what it should, and dies when told so."""
+
+    def make(*turns, capability=capability, **options):
+        made = Agent(scripted(*turns), capabilities=[capability, heard], **options)
+
+        @made.tool(sequential=True)
+        async def half(ctx: RunContext[bool], path: str) -> str:
+            await ctx.workspace.write_text(path, "half")
+            if ctx.deps:
+                raise Died
+            await ctx.workspace.write_text(path, "whole")
+            return "done"
+
+        return made
+
+    return make
 
 
 @pytest.fixture
-def async_client(async_server):
-    return AsyncTroveClient("key", "n", transport=async_server)
+def files(trove):
+    def read(namespace, at=None):
+        client = trove.client(namespace)
+        entries = client.list_dir(recursive=True, at=at)
+        return {
+            entry.path.removeprefix("workspace/"): client.read_text(entry.path, at=at)
+            for entry in entries
+            if not entry.is_dir
+        }
+
+    return read

@@ -8,23 +8,15 @@ The harness asks for one exact version of pydantic-ai-slim, so it needs an envir
 
 import pytest
 from pydantic_ai import Agent
-from pydantic_ai.messages import ToolReturnPart
 
 from pydantic_ai_trove import TroveWorkspace
+
+from .histories import returns
 
 harness = pytest.importorskip(
     "pydantic_ai_harness", reason="the harness asks for one exact version of pydantic-ai-slim"
 )
 pytestmark = pytest.mark.sandbox
-
-
-def returns(result):
-    return [
-        part
-        for message in result.all_messages()
-        for part in message.parts
-        if isinstance(part, ToolReturnPart)
-    ]
 
 
 async def test_files_and_commands(isolated, scripted):

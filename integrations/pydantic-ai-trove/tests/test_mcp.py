@@ -7,10 +7,11 @@ import pytest
 from fastmcp.client.transports import StdioTransport
 from pydantic_ai import Agent, DeferredToolRequests
 from pydantic_ai.mcp import MCPToolset
-from pydantic_ai.messages import ToolReturnPart
 
 from pydantic_ai_trove import Priced, TroveWallet, WalletToolset
 from trove_agents.guard import Guard, ask_above
+
+from .histories import returns
 
 
 @pytest.fixture
@@ -26,11 +27,6 @@ async def server(books):
 
 
 @pytest.fixture
-def wallet(trove, namespace):
-    return trove.wallet(namespace, budget_usd=1)
-
-
-@pytest.fixture
 def guarding(wallet, tmp_path):
     made = []
 
@@ -43,26 +39,8 @@ def guarding(wallet, tmp_path):
         guard.close()
 
 
-@pytest.fixture
-def numbers(wallet):
-    def read():
-        found = wallet.balance()
-        return tuple(str(each) for each in (found.total_spent, found.held_usd, found.in_doubt_usd))
-
-    return read
-
-
 PAGE, MAP, HELP = ("page", {"query": "otters"}), ("map", {"place": "Turin"}), ("help", {})
 TICKET, BUS, TRAM = (("ticket", {"to": to}) for to in ("Lyon", "the sea", "the station"))
-
-
-def returned(result):
-    return [
-        part
-        for message in result.all_messages()
-        for part in message.parts
-        if isinstance(part, ToolReturnPart)
-    ]
 
 
 async def test_by_name_and_by_what_the_server_says(server, guarding, scripted, numbers, books):
@@ -70,7 +48,7 @@ async def test_by_name_and_by_what_the_server_says(server, guarding, scripted, n
     paid = TroveWallet(guarding(), {"page": Priced("0.1", vendor="pages")})
     model = scripted([PAGE], [MAP], [HELP], seen=seen)
     result = await Agent(model, toolsets=[server], capabilities=[paid]).run("go")
-    page, map, free = returned(result)
+    page, map, free = returns(result)
     assert [part.content for part in (page, map)] == ["a page about otters", "a map of Turin"]
     assert (page.metadata["receipt"]["charged_usd"], page.metadata["receipt"]["vendor"]) == ("0.1", "pages")
     assert (map.metadata["receipt"]["charged_usd"], map.metadata["receipt"]["vendor"]) == ("0.2", "acme")
@@ -95,7 +73,7 @@ async def test_what_the_server_asks_may_need_a_yes_or_be_too_much(server, guardi
     second = await agent.run(message_history=first.all_messages(), deferred_tool_results=yes)
     yes = second.output.build_results(approve_all=True)
     third = await agent.run(message_history=second.all_messages(), deferred_tool_results=yes)
-    refused = returned(third)[-1]
+    refused = returns(third)[-1]
     assert refused.outcome == "failed" and "needs $0.9, and $0.8 remain" in refused.content
     assert (numbers(), books.read_text()) == (("0.2", "0", "0"), "Turin\n")
 
@@ -111,7 +89,7 @@ async def test_a_server_that_fails_may_have_charged(server, guarding, scripted, 
     ]
     doubted = []
     for agent in agents:
-        [part] = returned(await agent.run("go"))
+        [part] = returns(await agent.run("go"))
         assert (part.outcome, "Error executing tool ticket" in part.model_response_str()) == ("retried", True)
         doubted.append(numbers())
     assert doubted == [("0", "0", "0.2"), ("0", "0", "0.5"), ("0", "0", "0.5")]

@@ -3,13 +3,15 @@ import base64
 import pytest
 from pydantic_ai import Agent, BinaryContent, ModelMessagesTypeAdapter
 from pydantic_ai.exceptions import UnexpectedModelBehavior, UserError
-from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
+from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import FunctionModel
 from pydantic_ai.workspaces import LocalWorkspaceBackend, ReadOnlyWorkspace, Workspace
 
 from pydantic_ai_trove import TroveToolset, TroveWorkspaceBackend
 from trove_agents import TroveAuthError, TroveConnectionError
 from trove_agents.tools import CATALOG
+
+from .histories import returns
 
 GOOD = {"exit_code": 0, "stdout": "hi\n"}
 PIXEL = base64.b64decode(
@@ -31,15 +33,6 @@ def agent(client, *turns, **options):
         return ModelResponse(calls)
 
     return Agent(FunctionModel(answer), toolsets=[TroveToolset(client, **options)])
-
-
-def returns(result):
-    return [
-        part
-        for message in result.all_messages()
-        for part in message.parts
-        if isinstance(part, ToolReturnPart)
-    ]
 
 
 async def test_a_command(client, server):
