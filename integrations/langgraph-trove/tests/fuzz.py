@@ -6,7 +6,8 @@ happens to a run (failures, interrupts, kills, time travel, forks, changes of ot
 of the files what it says of the log, and after a run that ended well the workspace must be what its last checkpoint says.
 
 In half of the graphs some steps buy something, some of them instead of working on files and some besides. Each purchase
-is charged once at most, every charge is captured or has its money held, and nothing else is; see ``purse.py``.
+is charged once at most, every charge is captured or has its money held, and nothing else is; see ``purse.py``. Whatever
+was charged was decided in a state that is stored.
 """
 
 import asyncio
@@ -86,6 +87,7 @@ class Graph:
         self.purse = purse
         self.asynchronous = asynchronous
         self.pays = self.random.random() < 0.5
+        self.buyers = []
         self.labels = []
         builder = StateGraph(State)
         ends = [START]
@@ -112,7 +114,7 @@ class Graph:
                 builder.add_node(name, graph if kind == "sub" else self.calling(graph))
             else:
                 flaky = self.random.random() < 0.15
-                made_as = self.paid if self.pays and self.random.random() < 0.4 else self.node
+                made_as = self.paid if self.buyers and self.random.random() < 0.4 else self.node
                 builder.add_node(name, made_as(name, flaky), retry_policy=RETRY if flaky else None)
             self.join(builder, before, name)
             made.append(name)
@@ -171,6 +173,7 @@ class Graph:
         anew = self.random.random() < 0.2
         refused = (lambda error: {"bought": []}) if self.random.random() < 0.5 else None
         self.labels.append(name)
+        self.buyers.append(name)
 
         def before(state):
             assert anew or not purse.in_doubt(purse.purchase(name, state)), "run again while it is in doubt"
@@ -259,8 +262,8 @@ class Case:
         self.app = bind(
             graph.builder.compile(checkpointer=saver), client, async_client=async_client, lease_ttl=20
         )
-        self.labels = graph.labels
-        self.pays = graph.pays
+        self.saver = saver
+        self.labels, self.buyers = graph.labels, graph.buyers
         self.config = {"configurable": {"thread_id": "t"}}
         self.checked = set()
         self.uploads = 0
@@ -280,7 +283,7 @@ class Case:
             with suppress(WorkspaceLeased):  # by a process that was killed
                 self.client_now().write(f"upload-{self.uploads}", "x")
                 self.acts.append("upload")
-        if self.pays and self.random.random() < 0.3:
+        if self.buyers and self.random.random() < 0.3:
             self.purse.resolve()
             self.acts.append("resolve")
         states = list(self.app.get_state_history(self.config))
@@ -290,8 +293,6 @@ class Case:
         self.acts.append((given if given is None or isinstance(given, Command) else "input", config, options))
         self.invoke(given, config, **options)
         self.check()
-        if self.pays:
-            self.purse.check()
 
     def choose(self, states):
         """Goes on, begins a turn, or goes back: maybe in a fork."""
@@ -345,7 +346,7 @@ class Case:
     def settle(self):
         """Goes on until the graph has come to its end."""
         for _ in range(40):
-            if self.pays:
+            if self.buyers:
                 self.purse.guard.recover()
                 self.purse.resolve()
             states = list(self.app.get_state_history(self.config))
@@ -362,6 +363,15 @@ class Case:
         return self.client if ref is None else self.client.for_namespace(ref["namespace"])
 
     def check(self):
+        if self.buyers:
+            self.purse.check()
+            states = [each.checkpoint["channel_values"] for each in self.saver.list(self.config)]
+            decided = {
+                self.purse.receipt(self.purse.purchase(name, state))
+                for name in self.buyers
+                for state in states
+            }
+            assert self.purse.receipts() <= decided, "what was bought is in no state"
         for state in self.app.get_state_history(self.config):
             identity = state.config["configurable"]["checkpoint_id"]
             if identity not in self.checked:

@@ -60,10 +60,9 @@ def live(folder, seed, child, *, last):
         options = {"durability": durability, "misfortune": misfortune, "graph": seed}
         purse = Purse(folder, trove.wallet("w", budget_usd=BUDGET))
         case = Case(f"{seed} {child}", saver, trove.client("w"), purse, **options)
-        case.check()
         purse.check(recovered=False)
         purse.guard.recover()
-        purse.check()
+        case.check()
         for _ in range(0 if last else 3):
             case.act(deadly=case.random.random() < 0.6)
         if last:
