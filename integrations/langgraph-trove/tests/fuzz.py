@@ -114,7 +114,7 @@ class Graph:
                 builder.add_node(name, graph if kind == "sub" else self.calling(graph))
             else:
                 flaky = self.random.random() < 0.15
-                made_as = self.paid if self.buyers and self.random.random() < 0.4 else self.node
+                made_as = self.paid if self.pays and self.random.random() < 0.4 else self.node
                 builder.add_node(name, made_as(name, flaky), retry_policy=RETRY if flaky else None)
             self.join(builder, before, name)
             made.append(name)
