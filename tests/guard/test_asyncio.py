@@ -53,6 +53,26 @@ async def counted(handle):
     return found.total_spent, found.held_usd, found.in_doubt_usd
 
 
+async def test_what_a_cancellation_kept_from_the_wallet_the_next_payment_tells_it(handle, journal):
+    loop, written, paying = asyncio.get_running_loop(), [], []
+
+    def moments(name):
+        written.append(name)
+        if written.count("after replace") == 2 and name == "after replace":  # running, and now settling
+            loop.call_soon_threadsafe(paying[0].cancel)
+
+    async def tool():
+        return "a page"
+
+    guard = AsyncGuard(handle, journal=Slow(journal, moments))
+    paying.append(asyncio.create_task(guard.pay(tool, "0.3", key="a")))
+    with pytest.raises(asyncio.CancelledError):
+        await paying[0]
+    assert await counted(handle) == (0, Decimal("0.3"), 0)
+    await guard.pay(tool, "0.2", key="b")
+    assert await counted(handle) == (Decimal("0.5"), 0, 0)
+
+
 @pytest.mark.parametrize("moment", range(1, 11))
 async def test_a_cancellation_at_any_moment_of_the_journal_loses_nothing(handle, journal, moment):
     loop, here = asyncio.get_running_loop(), []

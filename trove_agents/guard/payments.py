@@ -109,7 +109,8 @@ class Payments:
     def settle(self, entry: Entry, charged: int, result: bytes | None) -> GuardFlow[Entry]:
         """Books how a tool that ran ended. Never raises what the wallet says: the tool has run.
 
-        Where the wallet cannot be reached, ``recover`` tells it later; where it refuses, the payment is in doubt.
+        Where the wallet cannot be reached, or that is cut short, the next payment or ``recover`` tells it; where it refuses,
+        the payment is in doubt.
         """
         settling = yield from self._move(
             entry, _GOES_ON, "settling", settle_micros=charged, result=result, note=None
@@ -127,6 +128,9 @@ class Payments:
                 return settling
             _warn_unbooked(settling, error)
             return (yield from self._now(settling))
+        except BaseException:  # a cancellation: the wallet may not have heard of it
+            self._left[settling.key] = settling
+            raise
 
     def doubt(self, entry: Entry, why: str, result: bytes | None = None) -> GuardFlow[Entry]:
         """Nobody knows what a tool that ran was charged: the journal says so, and the wallet if it can be told."""
