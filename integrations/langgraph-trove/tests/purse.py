@@ -71,7 +71,9 @@ class Purse:
     def charge(self, arguments, checkpoint=None):
         """The vendor takes the price, and gives the receipt. What is bought anew from each checkpoint has its id."""
         receipt = self.receipt(arguments)
-        self.vendor.charge(receipt if checkpoint is None else f"{receipt}-{checkpoint}", self.price(arguments))
+        self.vendor.charge(
+            receipt if checkpoint is None else f"{receipt}-{checkpoint}", self.price(arguments)
+        )
         return receipt
 
     def in_doubt(self, arguments):
