@@ -27,6 +27,7 @@ from pydantic_ai.exceptions import UnexpectedModelBehavior, UserError
 from pydantic_ai.models.function import DeltaToolCall, FunctionModel
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.toolsets import WrapperToolset
+from pydantic_ai.ui.vercel_ai import VercelAIAdapter
 from pydantic_ai.usage import RequestUsage
 
 from pydantic_ai_trove import PaymentWaits, Priced, Spent, TroveWallet, UnpricedModelWarning, WalletToolset
@@ -369,13 +370,21 @@ def rebuilt(messages):
     ]
 
 
-async def test_an_approval_resumed_twice_from_rebuilt_histories_is_one_purchase(guarding, shop, numbers):
+def through_an_interface(messages):
+    """There and back, as a browser has them."""
+    return VercelAIAdapter.load_messages(VercelAIAdapter.dump_messages(messages))
+
+
+@pytest.mark.parametrize("rebuild", [rebuilt, through_an_interface])
+async def test_an_approval_resumed_twice_from_rebuilt_histories_is_one_purchase(
+    guarding, shop, numbers, rebuild
+):
     wallet = TroveWallet(guarding(policy=ask_above("0.1")), {"buy": "0.3"})
     agent = agent_of(Script([call("a")], "done", "done", "done"), shop, wallet, **ASKS)
     first = await agent.run("go", conversation_id="chat")
     results = first.output.build_results(approvals={"c1": True})
     told = first.all_messages()
-    for history in (rebuilt(told), rebuilt(told), told):
+    for history in (rebuild(told), rebuild(told), told):
         again = await agent.run(
             message_history=history, deferred_tool_results=results, conversation_id="chat"
         )
