@@ -306,7 +306,8 @@ def _config(request: ToolCallRequest) -> RunnableConfig:
 
 
 def _thread(request: ToolCallRequest) -> str | None:
-    return _info(request, "thread_id") or thread_of(_config(request))
+    thread: object = _info(request, "thread_id")
+    return str(thread) if thread else thread_of(_config(request))
 
 
 def _decided(request: ToolCallRequest) -> AIMessage | None:

@@ -3,6 +3,7 @@
 import asyncio
 from decimal import Decimal
 from typing import Annotated
+from uuid import UUID
 
 import pytest
 from langchain.agents import create_agent
@@ -292,6 +293,16 @@ def test_a_tool_that_returns_a_command(running, numbers, vendor):
     (answer,) = answers(run(GO))
     assert (answer.content, answer.artifact["receipt"]["state"]) == ("a page about otters", "captured")
     assert numbers() == ("0.3", "0", "0")
+
+
+@pytest.mark.parametrize("thread", [UUID(int=1), 7, "x" * 600, "ü\n\0"], ids=["uuid", "int", "long", "text"])
+def test_a_thread_may_be_named_by_anything(running, numbers, vendor, thread):
+    run, agent, _ = running(SEARCH, "done")
+    config = {"configurable": {"thread_id": thread}}
+    run(GO, config)
+    before = next(state for state in agent.get_state_history(config) if state.next == ("tools",))
+    assert answers(run(None, before.config))[0].content == "a page about otters"
+    assert (numbers(), vendor.calls) == (("0.3", "0", "0"), ["otters"])
 
 
 def test_a_run_that_would_forget_does_not_pay(running, numbers, vendor):

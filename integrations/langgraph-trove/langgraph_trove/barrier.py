@@ -80,8 +80,9 @@ def _checkpoints(runtime: Any) -> list[RunnableConfig]:
     around = inside.checkpoints_around(_config(runtime)) or {
         info.checkpoint_ns.rpartition("|")[0]: info.checkpoint_id
     }
+    thread = str(info.thread_id)  # so it is stored, whatever it is
     return [
-        {"configurable": {"thread_id": info.thread_id, "checkpoint_ns": place, "checkpoint_id": checkpoint}}
+        {"configurable": {"thread_id": thread, "checkpoint_ns": place, "checkpoint_id": checkpoint}}
         for place, checkpoint in around.items()
     ]
 

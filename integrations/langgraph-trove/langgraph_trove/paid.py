@@ -115,7 +115,7 @@ class PaidNode(Runnable[Any, Any]):
         runtime = _runtime()
         saver = self._barrier.wait(runtime)
         around = inside.checkpoints_around(runtime.config)
-        there = None if saver is None else place(saver, runtime.execution_info.thread_id, around)
+        there = None if saver is None else place(saver, str(runtime.execution_info.thread_id), around)
         named = self._named(input, runtime, there)
         question = self._question(named)
 
@@ -150,7 +150,7 @@ class PaidNode(Runnable[Any, Any]):
         runtime = _runtime()
         saver = await self._barrier.await_(runtime)
         around = inside.checkpoints_around(runtime.config)
-        there = None if saver is None else await aplace(saver, runtime.execution_info.thread_id, around)
+        there = None if saver is None else await aplace(saver, str(runtime.execution_info.thread_id), around)
         named = self._named(input, runtime, there)
         question = self._question(named)
 
@@ -188,7 +188,7 @@ class PaidNode(Runnable[Any, Any]):
         info, metadata = runtime.execution_info, runtime.config["metadata"]
         known = [
             # Without checkpoints nothing is ever run again but within its task
-            *([info.task_id] if there is None else [info.thread_id, there]),
+            *([info.task_id] if there is None else [str(info.thread_id), there]),
             metadata["langgraph_node"],
             [str(part) for part in metadata.get(_PATH, ())],
             arguments,

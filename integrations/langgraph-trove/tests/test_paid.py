@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import TypedDict
+from uuid import UUID
 
 import pytest
 from langgraph.graph import StateGraph
@@ -137,6 +138,16 @@ def test_from_an_older_checkpoint_it_is_the_same_payment(running, numbers, vendo
     changed = app.update_state(before.config, {"query": "seals"})
     run(None, changed)
     assert (numbers(), vendor.calls) == (("0.6", "0", "0"), ["otters", "seals"])
+
+
+@pytest.mark.parametrize("thread", [UUID(int=1), 7])
+def test_a_thread_may_be_named_by_anything(running, numbers, vendor, thread):
+    run, app = running()
+    config = {"configurable": {"thread_id": thread}}
+    run({"query": "otters"}, config)
+    before = next(state for state in app.get_state_history(config) if state.next == ("search",))
+    assert run(None, before.config)["found"] == "a page about otters"
+    assert (numbers(), vendor.calls) == (("0.3", "0", "0"), ["otters"])
 
 
 def test_also_where_it_says_where_the_graph_goes_on(guard, saver, vendor, numbers):
