@@ -168,7 +168,13 @@ class _Call:
             "not_charged": priced.not_charged,
         }
         self.question = Question(
-            asks=asks, tool=called["name"], arguments=called["args"], vendor=priced.vendor, price=priced.price
+            _config(request),
+            key,
+            asks=asks,
+            tool=called["name"],
+            arguments=called["args"],
+            vendor=priced.vendor,
+            price=priced.price,
         )
 
     def watching(self, payment: Payment) -> "_Seen":

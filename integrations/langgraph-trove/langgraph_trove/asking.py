@@ -25,9 +25,12 @@ class Question:
     LangGraph knows the interrupts of a task by their order alone, and runs it again from its start for each answer. So a
     payment that was asked for is asked for again before its tool runs: it has the first answer, and the tool's own questions
     have the others. A yes is for the price that was shown: where a later version of the program wants more it is asked once
-    more, and the payment has the first two.
+    more, and the payment has the first two. And only the first payment of a task asks: what was answered and paid asks no more
+    in the next run of the task, and the next payment would have its answer.
 
     Args:
+        config: Of the running task.
+        key: Of the payment.
         asks: Whether the run is stopped; else what needs a yes is refused.
         tool: What is paid for.
         arguments: Of the tool.
@@ -37,6 +40,8 @@ class Question:
 
     def __init__(
         self,
+        config: RunnableConfig,
+        key: str,
         *,
         asks: bool,
         tool: str,
@@ -44,7 +49,8 @@ class Question:
         vendor: str | None,
         price: Price,
     ) -> None:
-        self._asks = asks
+        self.asks = inside.is_first(config, key) and asks
+        """Whether the run is stopped with it."""
         self._price = price
         self._said: dict[str, Any] = {
             "type": "payment",
@@ -74,10 +80,10 @@ class Question:
             last: What the task has asked last: see ``last_asked``.
 
         Raises:
-            ApprovalNeeded: nobody is asked, or it is of another payment, within the tool.
+            ApprovalNeeded: nobody is asked; or it is of another payment, within the tool, or after one in the same task.
             PaymentDenied: it was answered with anything else.
         """
-        if not self._asks or self.over:
+        if not self.asks or self.over:
             raise needed
         said = self.said(needed)
         shown = self._shown(last)
@@ -92,7 +98,7 @@ class Question:
     def before_tool(self, payment: Payment) -> None:
         """Takes its answer, if it was asked in an earlier run of the task, so that the tool's first question does not."""
         if not self._answers:
-            for _ in range(_times(payment.waited) or int(self._asks and payment.approved)):
+            for _ in range(_times(payment.waited) or int(self.asks and payment.approved)):
                 self._answer(self._said)
         self.over = True
 

@@ -5,9 +5,10 @@ The rest of this package uses its documented surface.
 
 import copy
 from binascii import unhexlify
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._config import ensure_config
@@ -15,6 +16,7 @@ from langgraph._internal._constants import (
     CONFIG_KEY_CHECKPOINT_MAP,
     CONFIG_KEY_CHECKPOINTER,
     CONFIG_KEY_DURABILITY,
+    CONFIG_KEY_SCRATCHPAD,
     CONFIG_KEY_SEND,
     CONFIG_KEY_TASK_ID,
     INTERRUPT,
@@ -36,6 +38,8 @@ from langgraph_trove.state import CHANNEL, WorkspaceRef, later
 
 RUN: Final = "__trove_run"
 """In ``configurable``, what the nodes of a run find it by. LangGraph keeps names that begin so out of metadata."""
+_FIRST: Final[WeakKeyDictionary[Callable[..., Any], str]] = WeakKeyDictionary()
+"""By a function that each running task has of its own: what in it may ask."""
 G = TypeVar("G", bound=Pregel[Any, Any, Any, Any])
 
 
@@ -175,6 +179,12 @@ def _task(within: str, part: str, saved: CheckpointTuple | None) -> Any:
 def stored_at_exit(config: RunnableConfig) -> bool:
     """Whether a running node's graph stores nothing before it ends."""
     return config.get("configurable", {}).get(CONFIG_KEY_DURABILITY) == "exit"
+
+
+def is_first(config: RunnableConfig, key: str) -> bool:
+    """Whether nothing else in the running task was here before, in this run of it."""
+    scratchpad = config.get("configurable", {}).get(CONFIG_KEY_SCRATCHPAD)
+    return scratchpad is None or _FIRST.setdefault(scratchpad.get_null_resume, key) == key
 
 
 def root(config: RunnableConfig) -> RunnableConfig:

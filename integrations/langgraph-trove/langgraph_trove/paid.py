@@ -117,7 +117,7 @@ class PaidNode(Runnable[Any, Any]):
         around = inside.checkpoints_around(runtime.config)
         there = None if saver is None else place(saver, str(runtime.execution_info.thread_id), around)
         named = self._named(input, runtime, there)
-        question = self._question(named)
+        question = self._question(runtime.config, named)
 
         def attempt(*, approved: bool) -> Any:
             with guard.authorize(self._price, **named, approved=approved) as payment:
@@ -152,7 +152,7 @@ class PaidNode(Runnable[Any, Any]):
         around = inside.checkpoints_around(runtime.config)
         there = None if saver is None else await aplace(saver, str(runtime.execution_info.thread_id), around)
         named = self._named(input, runtime, there)
-        question = self._question(named)
+        question = self._question(runtime.config, named)
 
         async def attempt(*, approved: bool) -> Any:
             async with self._async_guard.aauthorize(self._price, **named, approved=approved) as payment:
@@ -216,8 +216,10 @@ class PaidNode(Runnable[Any, Any]):
             get_stream_writer()({"type": "spent", "receipt": payment.receipt.as_json()})
         return update
 
-    def _question(self, named: Mapping[str, Any]) -> Question:
+    def _question(self, config: RunnableConfig, named: Mapping[str, Any]) -> Question:
         return Question(
+            config,
+            named["key"],
             asks=self._asks,
             tool=self._tool,
             arguments=named["arguments"],
@@ -226,7 +228,7 @@ class PaidNode(Runnable[Any, Any]):
         )
 
     def _tell_of(self, question: Question, needed: ApprovalNeeded) -> None:
-        if self._asks and not question.over:
+        if question.asks and not question.over:
             get_stream_writer()({**question.said(needed), "type": "waiting for approval"})
 
     def _instead(self, error: TroveError) -> Any:

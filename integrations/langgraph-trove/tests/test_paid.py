@@ -320,6 +320,25 @@ def test_a_function_that_interrupts_gets_its_own_answer_after_a_person_said_yes(
     assert numbers() == ("0.3", "0", "0")
 
 
+def test_of_two_payments_in_one_node_only_the_first_asks(wallet, journal, saver, numbers):
+    """Paid for, it asks no more, and the answer to it would be taken for one to the second."""
+    guard = Guard(wallet, journal=journal, policy=ask_above("0.1"))
+    one, two = (
+        PaidNode(
+            lambda state, name=name: {name: "bought"},
+            "0.3",
+            guard=guard,
+            arguments=lambda state, name=name: {"name": name},
+            refused=lambda error, name=name: {name: type(error).__name__},
+        )
+        for name in ("query", "found")
+    )
+    app = graph(lambda state: one.invoke(state) | two.invoke(state), saver)
+    app.invoke({}, THREAD)
+    assert app.invoke(Command(resume=True), THREAD) == {"query": "bought", "found": "ApprovalNeeded"}
+    assert numbers() == ("0.3", "0", "0")
+
+
 def test_what_the_function_raises_is_no_refusal(wallet, journal, saver, vendor, numbers):
     """Also where it has paid for something of its own."""
     refused = lambda error: {"found": "refused"}
