@@ -80,9 +80,11 @@ class Alignment:
         """Whether nothing is to be done: the usual case, found out with one call."""
         if place.ref is None:
             return False
-        version = place.ref["version"]
-        walked = yield from _known(_walk(place.clients, _changes), place.ref)
-        return not walked or walked[-1].version <= version or not _changes(walked[-1])
+        ref = place.ref
+        walked = yield from _known(_walk(place.clients, _changes), ref)
+        if not walked or not _changes(walked[-1]):
+            return True
+        return walked[-1].version <= ref["version"] or self._set(walked[-1], ref["reference"])
 
     def settle(self, place: Place) -> Flow[Place]:
         """Brings the workspace to where the run starts from. To be called under the lease; asks the saver nothing.
@@ -139,7 +141,9 @@ class Alignment:
                 return Place(clients, (yield from reference(clients, self._thread)), new=True)
             if changes:
                 kept = yield from reference(clients, self._thread, KEPT)
-        yield Ask(clients, lambda client: client.restore_to(ref["reference"]))
+        # The next run sees by the mark that it was to this one
+        marked = clients.in_step(call=ref["reference"])
+        yield Ask(marked, lambda client: client.restore_to(ref["reference"]))
         return place._replace(notice=None if kept is None else _notice(kept, changes))
 
     def _fork(self, clients: Clients, ref: WorkspaceRef | None, salt: str) -> Flow[Place]:
@@ -179,13 +183,16 @@ class Alignment:
     def _is_others(self, found: StepReference) -> bool:
         return found.step == MARK and found.thread != self._thread
 
-    def _set(self, entry: HistoryEntry) -> bool:
-        """Whether the workspace was set to a state on purpose: what lies before was dealt with then."""
+    def _set(self, entry: HistoryEntry, reference_id: str | None = None) -> bool:
+        """Whether the workspace was set to a state on purpose, or to that of one reference: what lies before was dealt with
+        then.
+        """
         return (
             entry.kind == "restore"
             and ours(entry, self._thread)
             and entry.step is not None
             and entry.step.step == ALIGN
+            and (reference_id is None or entry.step.call == reference_id)
         )
 
 

@@ -114,6 +114,25 @@ def test_e5_time_travel(client, saver, durability):
     assert agree(app, client) == "abcabc"
 
 
+def test_e5e_files_that_were_brought_back_are_left_where_they_are(client, saver):
+    def look(state: State):
+        return {}
+
+    app = bound(line(step("a"), look), saver, client, lease_wait=0)
+    for _ in range(2):
+        app.invoke(NEW, config())
+    first = [each.config for each in app.get_state_history(config()) if each.next == ("look",)][-1]
+    app.invoke(None, first)
+    with client.lease():  # only who would change something waits for it
+        app.invoke(None, first)
+    assert agree(app, client) == "a"
+    client.write("theirs.txt", "later")
+    with pytest.warns(ForeignChangeWarning, match="theirs.txt"):
+        app.invoke(None, first)
+    assert "theirs.txt" not in [each.path for each in client.list_dir()]
+    assert agree(app, client) == "a"
+
+
 def test_e5b_a_state_that_was_edited_keeps_its_files(client, saver):
     app = bound(line(step("a"), step("b"), step("c")), saver, client)
     app.invoke(NEW, config())
