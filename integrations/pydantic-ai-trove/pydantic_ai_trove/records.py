@@ -55,7 +55,8 @@ class Record:
     def latest(self, ended: set[str]) -> Point | None:
         """What the files were when the last of those calls had ended."""
         points = [point for call, point in (self.calls or {}).items() if call in ended]
-        return max(points, key=lambda point: point.version, default=self.before)
+        begun = self.before if ended else self.first or self.before
+        return max(points, key=lambda point: point.version, default=begun)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +113,15 @@ def standing(history: Sequence[ModelMessage], namespace: str) -> Point | None:
         if not response.tool_calls or any(isinstance(message, ModelResponse) for message in later):
             return record.after or record.latest(set(record.calls or ()))
         if not later:
-            return record.before
+            return record.first or record.before
         ended = {part.tool_call_id for part in _answers(later)}
         cut_off = any(
             isinstance(message, ModelRequest) and message.state == "interrupted" for message in later
         )
-        if record.after is None or (
-            cut_off and not ended >= {call.tool_call_id for call in response.tool_calls}
-        ):
+        every = {call.tool_call_id for call in response.tool_calls}
+        # Of a call that waits for an approval there is no state; of another without an answer what it did does not count
+        unheard = set(record.calls or ()) - ended
+        if record.after is None or unheard or (cut_off and not ended >= every):
             return record.latest(ended)
         return record.after
     begun = record_of(history[0], NEXT) if history else None

@@ -374,7 +374,9 @@ async def add_to(ctx, path):
 def agrees(client, messages, at=None):
     """The files are those of the calls that were made, of which the model was told."""
     found = {path: sorted(text.split()) for path, text in files(client, at).items()}
-    assert found == expected(messages), f"{client.namespace} at {at or 'its head'}"
+    assert found == expected(messages), (
+        f"{client.namespace} at {at or 'its head'}: {found}, not {expected(messages)}"
+    )
 
 
 def live(folder, seed, life):

@@ -1,5 +1,7 @@
 """What is read from messages, whatever became of them."""
 
+from dataclasses import replace
+
 import pytest
 from pydantic_ai.messages import (
     ModelRequest,
@@ -38,6 +40,9 @@ def told(*ids, state="complete"):
 
 RECORD = Record("n", "r", point(1), point(4), {"a": point(2), "b": point(3)})
 OPEN = Record("n", "r", point(1), None, {"a": point(2)})
+WAITS = Record("n", "r", point(1), point(4), {"a": point(2)})
+"""For an approval of the other one."""
+RESUMED = Record("n", "s", point(5), None, {"b": point(6)}, first=point(1))
 
 
 @pytest.mark.parametrize(
@@ -48,11 +53,18 @@ OPEN = Record("n", "r", point(1), None, {"a": point(2)})
         ([asked(), calls("a", "b")], None),
         ([asked(), calls("a", "b", record=RECORD)], 1),
         ([asked(), calls("a", "b", record=RECORD), told("a", "b")], 4),
-        ([asked(), calls("a", "b", record=RECORD), told("a")], 4),  # the other one waits for an approval
+        ([asked(), calls("a", "b", record=RECORD), told("a")], 2),
+        ([asked(), calls("a", "b", record=WAITS), told("a")], 4),
         ([asked(), calls("a", "b", record=RECORD), told("a", state="interrupted")], 2),
         ([asked(), calls("a", "b", record=RECORD), told(state="interrupted")], 1),
         ([asked(), calls("a", "b", record=OPEN), told("a", "b")], 2),
         ([asked(), calls("a", "b", record=OPEN), told("a", "b"), ModelResponse([TextPart("x")])], 2),
+        # gone on with after an approval: the first run had made one of the calls
+        ([asked(), calls("a", "b", record=RESUMED)], 1),
+        ([asked(), calls("a", "b", record=RESUMED), told("a")], 5),
+        ([asked(), calls("a", "b", record=replace(RESUMED, after=point(7))), told("a")], 5),
+        ([asked(), calls("a", "b", record=RESUMED), told("a", "b")], 6),
+        ([asked(), calls("a", "b", record=RESUMED), told(state="interrupted")], 1),
         # noted on what came before the response
         ([asked(RECORD), calls("a", "b"), told("a", "b")], 4),
         ([calls("z", record=RECORD, key=NEXT), asked(), calls("a", "b"), told("a", "b")], 4),
