@@ -1,18 +1,20 @@
 """What a paid tool has of its own, beside what it shares with the middleware: see the fixture ``running``."""
 
+from typing import Annotated
+
 import pytest
 from langchain.agents import create_agent
-from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from langchain_core.tools import BaseTool, StructuredTool, ToolException, tool
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.graph import START, MessagesState, StateGraph, add_messages
 from langgraph.prebuilt import ToolNode, ToolRuntime
 from langgraph.types import Command, interrupt
 from pydantic import BaseModel, ConfigDict
 
-from langchain_trove import NotDurable, WalletMiddleware, paid
+from langchain_trove import NotDurable, TroveToolkit, WalletMiddleware, paid
 from trove_agents import BudgetExceededError
-from trove_agents.guard import ApprovalNeeded, Guard, ask_above
+from trove_agents.guard import ApprovalNeeded, AsyncGuard, Guard, ask_above
 
 from .vendors import GO, SEARCH, THREAD, answers, tool_of
 
@@ -262,6 +264,52 @@ def test_a_tool_gets_what_it_needs_of_the_graph_and_nothing_else(guard, vendor, 
     assert numbers() == ("0.3", "0", "0")
 
 
+class Modelled(BaseModel):
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+@pytest.mark.parametrize("schema", [MessagesState, Modelled, Annotated[list[AnyMessage], add_messages]])
+def test_the_message_that_decided_a_call_is_found_in_any_state(search, numbers, schema):
+    """Some providers count the calls of each message from 0."""
+    flow = StateGraph(schema).add_node("tools", ToolNode([search])).add_edge(START, "tools")
+    app = flow.compile(checkpointer=InMemorySaver())
+    for decided in ("m1", "m1", "m2"):
+        said = [AIMessage("", id=decided, tool_calls=[CALL])]
+        app.invoke(said if schema not in (MessagesState, Modelled) else {"messages": said}, THREAD)
+    assert numbers() == ("0.6", "0", "0")
+
+
+def test_a_call_may_be_free(guard, vendor, numbers):
+    """It has no receipt then."""
+    terms = {"guard": guard, "key": key}
+    by_length = paid(tool_of(vendor), lambda arguments: len(arguments["query"]) // 7, **terms)
+    assert by_length.invoke(CALL).artifact is None
+    assert numbers() == ("0", "0", "0")
+
+
+async def test_a_guard_for_coroutines_alone_is_for_coroutines(trove, wallet, journal, vendor, numbers):
+    handle = await trove.async_wallets().wallet(wallet.agent_id, budget_usd=1)
+    search = paid(tool_of(vendor), "0.3", async_guard=AsyncGuard(handle, journal=journal), key=key)
+    with pytest.raises(TypeError, match="ainvoke"):
+        search.invoke(OTTERS)
+    assert await search.ainvoke(OTTERS) == "a page about otters"
+    assert numbers() == ("0.3", "0", "0")
+
+
+def test_what_goes_to_the_graph_around_has_its_effect_again(search, guard, numbers):
+    @tool
+    def transfer(query: str) -> Command:
+        """Hands over."""
+        return Command(graph=Command.PARENT, update={"messages": [AIMessage(query)]}, goto="next")
+
+    handing = paid(transfer, "0.3", guard=guard)
+    call = {**CALL, "name": "transfer"}
+    first, again = handing.invoke(call, THREAD), handing.invoke(call, THREAD)
+    assert first == again
+    assert (again.goto, again.update["messages"][0].text) == ("next", "otters")
+    assert numbers() == ("0.3", "0", "0")
+
+
 def test_a_tool_that_asks_something_of_its_own_in_a_tool_node(guard, scripted, numbers):
     @tool
     def search(query: str) -> str:
@@ -273,6 +321,16 @@ def test_a_tool_that_asks_something_of_its_own_in_a_tool_node(guard, scripted, n
     assert numbers() == ("0", "0.3", "0")
     assert answers(app.invoke(Command(resume="sea"), THREAD))[0].content == "otters sea"
     assert numbers() == ("0.3", "0", "0")
+
+
+def test_what_it_prints_arrives_as_it_does(guard, workspace, scripted, numbers):
+    [bash] = TroveToolkit(workspace).get_tools()
+    agent = create_agent(
+        scripted([("bash", {"command": "echo one"})], "done"), [paid(bash, "0.3", guard=guard)]
+    )
+    parts = list(agent.stream(GO, stream_mode="tools"))
+    assert [part["delta"]["text"] for part in parts if part["event"] == "tool-output-delta"] == ["one\n"]
+    assert (parts[-1]["event"], numbers()) == ("tool-finished", ("0.3", "0", "0"))
 
 
 def test_it_is_still_paid_for_as_a_copy(search, numbers):

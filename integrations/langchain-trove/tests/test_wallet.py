@@ -344,6 +344,13 @@ def test_prices_are_in_the_descriptions(guard, vendor, scripted):
     assert [each.description for each in seen] == ["Searches. Costs $0.3 a call."]
 
 
+def test_the_model_need_not_see_them(guard, vendor, scripted):
+    model = scripted("done")
+    wallets = WalletMiddleware(guard, prices={"search": "0.3"}, show=False)
+    create_agent(model, [tool_of(vendor)], middleware=[wallets]).invoke(GO)
+    assert [message.text for message in model.seen[-1]] == ["go"]
+
+
 def test_without_a_checkpointer_each_call_is_paid_once_all_the_same(guard, vendor, scripted, numbers):
     agent = create_agent(
         scripted(SEARCH, "done"),
