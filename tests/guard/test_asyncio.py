@@ -193,11 +193,11 @@ async def test_either_guard_finds_what_was_paid_for_the_same(either, journal):
     guard = await either(journal=journal)
     for key, query in (("k-1", "a"), ("k-2", "b"), ("k-3", "a")):
         async with guard.aauthorize(
-            "0.1", key=key, tool="search", vendor="acme", arguments={"query": query}, step=Step(call="c1")
+            "0.1", key=key, tool="search", vendor="acme", arguments={"query": query}, step=Step(thread="t")
         ) as payment:
             if key == "k-3":
                 payment.void()
     found = await guard.aalike(tool="search", vendor="acme", arguments={"query": "a"})
     assert [(each.key, each.state) for each in found] == [("k-1", "captured"), ("k-3", "voided")]
-    assert found[0].step == Step(call="c1")
+    assert [each.key for each in await guard.areceipts(thread="t")] == ["k-1", "k-2", "k-3"]
     assert await guard.aalike(tool="search", arguments={"query": "a"}) == []

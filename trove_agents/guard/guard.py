@@ -391,6 +391,10 @@ class Guard(_Guarding):
         """The payments that were made or tried for steps of a thread, oldest first, each as it stands now."""
         return self._run(self._receipts(thread))
 
+    async def areceipts(self, *, thread: str) -> list[Receipt]:
+        """As :meth:`receipts`, in a thread."""
+        return await asyncio.to_thread(self.receipts, thread=thread)
+
     def in_doubt_usd(self) -> Decimal:
         """What those in doubt are about, together."""
         return self._run(self._in_doubt_usd())
@@ -538,6 +542,9 @@ class AsyncGuard(_Guarding):
     async def receipts(self, *, thread: str) -> list[Receipt]:
         """See :meth:`Guard.receipts`."""
         return await self._run(self._receipts(thread))
+
+    areceipts = receipts
+    """As ``aauthorize``."""
 
     async def in_doubt_usd(self) -> Decimal:
         """See :meth:`Guard.in_doubt_usd`."""

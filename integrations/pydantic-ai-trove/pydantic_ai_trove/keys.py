@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pydantic_ai import RunContext
 from pydantic_ai.messages import ModelResponse, ToolCallPart
@@ -18,6 +18,9 @@ _LOST = (
 )
 
 
+_FREE: Final = ("voided", "denied")
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What a call is known by."""
@@ -29,7 +32,8 @@ class Identity:
     """As JSON has them."""
 
     async def key(self, ctx: RunContext[Any], guard: AsyncGuard | Guard) -> str:
-        """Of its payment. The same over resumed approvals, stored histories and replays of this call, and of no other call.
+        """Of its payment. The same over resumed approvals, stored histories and replays of this call, and of no other call;
+        arguments that a person has changed are no other call.
 
         The response that holds the call is known by its run and its time, which are stored with it. An interface that
         rebuilds histories loses both. Then a payment of the same conversation, id and arguments is this one's, and
@@ -40,51 +44,56 @@ class Identity:
         """
         response, _ = decided(ctx, self.call_id)
         if response is None:  # a tool made the call: it is in no message
-            return self._made("", ctx.run_id, ctx.run_step)
-        if response.run_id is not None and response.run_id == ctx.run_id:
-            return self._stored(response)
-        return await self._resumed(ctx, guard, response)
+            return self._made(ctx.run_id, ctx.run_step, self.arguments)
+        if response.run_id is None:
+            return await self._rebuilt(ctx, guard)
+        stored = self._made(response.run_id, response.timestamp.isoformat())
+        if response.run_id == ctx.run_id:
+            return stored
+        rebuilt, _ = self._place(ctx)
+        made = [key for key in await self._charged(ctx, guard) if key.startswith((stored, rebuilt))]
+        return made[0] if made else stored
 
-    async def _resumed(self, ctx: RunContext[Any], guard: AsyncGuard | Guard, response: ModelResponse) -> str:
-        same = {each.key: each.step for each in await self._charged(guard)}
-        uses = self._uses(ctx)
-        rebuilt = self._made("rebuilt-", ctx.conversation_id, uses)
-        if response.run_id is not None:
-            stored = self._stored(response)
-            return rebuilt if rebuilt in same and stored not in same else stored
-        if not same or rebuilt in same:
-            return rebuilt
-        here = [key for key, step in same.items() if step and step.thread == label(ctx.conversation_id)]
-        if len(same) == len(here) == uses == 1:
-            return here[0]
-        raise PaymentInDoubt(rebuilt, _LOST)
+    async def anew(self, ctx: RunContext[Any], guard: AsyncGuard | Guard, key: str) -> str | None:
+        """The key for these arguments where a payment of others has the call's; None: that may have been charged."""
+        made = [each.state for each in await self._receipts(ctx, guard) if each.key == key]
+        return f"{key}-{_digest(self.arguments)[:16]}" if made and made[0] in _FREE else None
 
-    async def _charged(self, guard: AsyncGuard | Guard) -> list[Receipt]:
-        """Payments for the same under the same id, of which it is not known that they cost nothing."""
-        made = await guard.aalike(tool=self.tool, vendor=self.vendor, arguments=self.arguments)
-        call = label(self.call_id)
-        return [
-            each
-            for each in made
-            if each.step is not None and each.step.call == call and each.state not in ("voided", "denied")
-        ]
+    async def _rebuilt(self, ctx: RunContext[Any], guard: AsyncGuard | Guard) -> str:
+        key, uses = self._place(ctx)
+        here = await self._charged(ctx, guard)
+        if made := [each for each in here if each.startswith(key)]:
+            return made[0]
+        alike = await guard.aalike(tool=self.tool, vendor=self.vendor, arguments=self.arguments)
+        same = [each.key for each in alike if self._is_charge(each)]
+        if not same and len(here) < uses:  # those are of the other uses
+            return key
+        if len(same) == uses == 1 and same[0] in here:
+            return same[0]
+        raise PaymentInDoubt(key, _LOST)
 
-    def _uses(self, ctx: RunContext[Any]) -> int:
-        """How often the model decided the same under this id; the last one is this one."""
-        _, last = decided(ctx, self.call_id)
-        assert last is not None, "it is in a response"
-        said = (last.tool_name, last.args_as_dict())
-        return sum(
-            part.tool_call_id == self.call_id and (part.tool_name, part.args_as_dict()) == said
-            for _, part in _calls(ctx)
-        )
+    async def _charged(self, ctx: RunContext[Any], guard: AsyncGuard | Guard) -> list[str]:
+        """Keys under which a call of this id was paid in the conversation, unless that certainly cost nothing."""
+        return [each.key for each in await self._receipts(ctx, guard) if self._is_charge(each)]
 
-    def _stored(self, response: ModelResponse) -> str:
-        return self._made("", response.run_id, response.timestamp.isoformat())
+    async def _receipts(self, ctx: RunContext[Any], guard: AsyncGuard | Guard) -> list[Receipt]:
+        return await guard.areceipts(thread=label(ctx.conversation_id) or "")
 
-    def _made(self, kind: str, *place: str | int | None) -> str:
-        said = json.dumps([*place, self.call_id, self.tool, self.arguments], sort_keys=True)
-        return f"pydantic-ai-{kind}{hashlib.sha256(said.encode()).hexdigest()}"
+    def _is_charge(self, receipt: Receipt) -> bool:
+        call = None if receipt.step is None else receipt.step.call
+        return call == label(self.call_id) and receipt.tool == self.tool and receipt.state not in _FREE
+
+    def _place(self, ctx: RunContext[Any]) -> tuple[str, int]:
+        """The key in a rebuilt history, and how often the model used the id in it; the last use is this one."""
+        uses = sum(part.tool_call_id == self.call_id for _, part in _calls(ctx))
+        return self._made("rebuilt", ctx.conversation_id, uses), uses
+
+    def _made(self, *place: Any) -> str:
+        return f"pydantic-ai-{_digest([*place, self.call_id, self.tool])}"
+
+
+def _digest(said: object) -> str:
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def decided(ctx: RunContext[Any], call_id: str) -> tuple[ModelResponse | None, ToolCallPart | None]:

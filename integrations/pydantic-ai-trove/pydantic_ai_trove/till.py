@@ -29,6 +29,8 @@ from trove_agents.guard import (
     Evidence,
     Guard,
     NotCharged,
+    Payment,
+    PaymentConflict,
     PaymentDenied,
     Price,
     any_of,
@@ -110,10 +112,7 @@ class Till:
         approved = ctx.tool_call_approved and call.covered(ctx)
         async with AsyncExitStack() as paying:
             try:
-                key = await call.identity.key(ctx, self.guard)
-                payment = await paying.enter_async_context(
-                    self.guard.aauthorize(call.priced.price, key=key, **call.named(ctx), approved=approved)
-                )
+                payment = await self._authorize(paying, ctx, call, approved=approved)
             except ApprovalNeeded as needed:
                 return Bought(question=call.question(needed))
             except AlreadyPaid as paid:
@@ -136,6 +135,19 @@ class Till:
         if (receipt := payment.receipt) is None:
             return Bought(result)
         return Bought(_with_receipt(result, receipt.as_json()), receipt.as_json())
+
+    async def _authorize(
+        self, paying: AsyncExitStack, ctx: RunContext[Any], call: "Call", *, approved: bool
+    ) -> Payment:
+        key = await call.identity.key(ctx, self.guard)
+        price, named = call.priced.price, {**call.named(ctx), "approved": approved}
+        try:
+            return await paying.enter_async_context(self.guard.aauthorize(price, key=key, **named))
+        except PaymentConflict:
+            anew = await call.identity.anew(ctx, self.guard, key)
+            if anew is None:
+                raise
+            return await paying.enter_async_context(self.guard.aauthorize(price, key=anew, **named))
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,8 @@ class TroveWallet(AbstractCapability[Any]):
     approval is for that price: where changed arguments cost more, it is asked again, unless ``approved_usd`` in the
     approval's metadata covers it.
 
-    A call is known by the response that decided it, its id and its arguments, so it is paid once also in runs that resume from a
-    stored history. The receipt is in the metadata of the tool's return.
+    A call is known by the response that decided it and its id, so it is paid once also in runs that resume from a stored history.
+    The receipt is in the metadata of the tool's return.
     """
 
     guard: AsyncGuard | Guard

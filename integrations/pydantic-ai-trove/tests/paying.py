@@ -1,6 +1,7 @@
 """A program of one durable run that pays, and is killed: ``paying.py KIND MOMENT PHASE``.
 
-``KIND`` of the tool: ``plain``, which a recovery would run again; ``step`` and ``dynamic``, which the engine records.
+``KIND`` of the tool: ``plain``, which a recovery would run again; ``files``, which writes some in the run's workspace beside
+that; ``step`` and ``dynamic``, which the engine records.
 ``MOMENT`` of the kill. ``PHASE``: ``first``, or ``recover``, where the engine goes on with the run. What the vendor sold is
 in its books, ``sold``, on the disk before it answers.
 """
@@ -16,7 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from dbos import DBOS, SetWorkflowID
-from pydantic_ai import Agent, DeferredToolRequests, FunctionToolset, ModelMessagesTypeAdapter
+from pydantic_ai import Agent, DeferredToolRequests, FunctionToolset, ModelMessagesTypeAdapter, RunContext
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.durable_exec.dbos import DBOSDurability
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
@@ -24,7 +25,7 @@ from pydantic_ai.models.function import FunctionModel
 from pydantic_ai.toolsets import DynamicToolset
 from pydantic_ai.usage import RequestUsage
 
-from pydantic_ai_trove import Priced, TroveWallet
+from pydantic_ai_trove import Priced, TroveWallet, TroveWorkspace
 from trove_agents import Trove
 from trove_agents.guard import Approve, Guard, Metered, ask_above
 
@@ -79,10 +80,16 @@ async def buy(sku: str) -> str:
     return f"one {sku}"
 
 
+async def buy_file(ctx: RunContext[None], sku: str) -> str:
+    """Buys."""
+    await ctx.workspace.write_text(sku, "bought")
+    return await buy(sku)
+
+
 if KIND == "step":
     buy = DBOS.step(name="buy")(buy)
 shop = FunctionToolset(id=None if KIND == "dynamic" else "shop")
-shop.add_function(buy, name="buy")
+shop.add_function(buy_file if KIND == "files" else buy, name="buy")
 toolset = DynamicToolset(lambda _: shop, id="shops") if KIND == "dynamic" else shop
 
 
@@ -102,6 +109,7 @@ def answer(messages, info):
 trove = Trove.local("state", sandbox="none")
 wallet = trove.wallet("payer", budget_usd=2)
 guard = Dying(wallet, journal="payments.db", policy=asked)
+workspace = TroveWorkspace(trove, tools=())
 models = "0.05" if MOMENT == "recorded" else None
 agent = Agent(
     FunctionModel(answer, model_name="scripted"),
@@ -111,6 +119,7 @@ agent = Agent(
         DBOSDurability(),
         TroveWallet(guard, {"buy": Priced(Metered("0.5", metered), vendor="acme")}, models=models),
         Between(),
+        *([workspace] if KIND == "files" else []),
     ],
     output_type=[str, DeferredToolRequests],
 )
@@ -138,7 +147,10 @@ def said(result):
         for part in parts
         if isinstance(part, ToolReturnPart)
     ]
-    return json.dumps({"output": result.output, "receipt": receipt})
+    steps = workspace.steps(result.all_messages())
+    client = trove.client(steps[0].namespace if steps else "none")
+    files = [[each.path for each in client.list_dir(at=step.reference_id)] for step in steps]
+    return json.dumps({"output": result.output, "receipt": receipt, "files": files})
 
 
 async def main():

@@ -63,7 +63,7 @@ def test_a_kill_in_a_payment_is_in_doubt_and_is_not_made_again(tmp_path, kind, m
     assert "do not try it again" in done["seen"][0][0]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "files"])
 def test_a_recorded_payment_is_answered_as_the_first_time(tmp_path, kind):
     """The kill is in the next request to the model, which is in doubt; what the model is told then is what it was told."""
     done = killed(tmp_path, kind, "recorded")
@@ -73,6 +73,7 @@ def test_a_recorded_payment_is_answered_as_the_first_time(tmp_path, kind):
     assert first == again
     assert first[0] == "one a"
     assert "$1.69 of $2 remain" in first
+    assert done["files"] == ([[], ["workspace/a"]] if kind == "files" else [])
 
 
 def test_an_approval_outlives_the_engine(tmp_path):

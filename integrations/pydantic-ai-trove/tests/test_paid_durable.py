@@ -1,5 +1,6 @@
 """Payments in durable runs: a run that is made again, from what an engine recorded, pays nothing and is told the same."""
 
+import asyncio
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +18,7 @@ from pydantic_ai import (
     ToolReturn,
     ToolReturnPart,
 )
-from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.capabilities import AbstractCapability, HandleDeferredToolCalls
 from pydantic_ai.exceptions import ApprovalRequired, CallDeferred, SkipToolExecution, UserError
 from pydantic_ai.models.function import FunctionModel
 from pydantic_ai.usage import RequestUsage
@@ -67,7 +68,7 @@ class Shop:
 
     def __init__(self, guard, does, *, calls=("c1",), models=None, away=False, toolset=False, inner=()):
         self.sold, self.seen, self.does, self.calls = [], [], does, calls
-        tools = FunctionToolset(id="shop", max_retries=3)
+        tools = FunctionToolset(id="shop", max_retries=3, timeout=0.05 if does == 30.0 else None)
         tools.add_function(self.buy, name="buy")
         paid = [] if toolset else [TroveWallet(guard, {"buy": "0.3"}, models=models)]
         self.agent = Agent(
@@ -83,6 +84,8 @@ class Shop:
         self.sold.append(sku)
         if isinstance(self.does, BaseException):
             raise self.does
+        if isinstance(self.does, float):
+            await asyncio.sleep(self.does)
         return self.does
 
     def answer(self, messages, info):
@@ -110,6 +113,7 @@ ENDS = {
     "a text": ("one", ("0.3", "0", "0")),
     "more than a value": (ToolReturn({"a": 1}, content="a picture", metadata={"own": 1}), ("0.3", "0", "0")),
     "a retry": (ModelRetry("which colour?"), ("0", "0", "0")),
+    "a timeout": (30.0, ("0", "0", "0.3")),
     "a failure": (ToolFailed("sold out"), ("0", "0", "0.3")),
     "a wait for a yes": (ApprovalRequired({"why": "x"}), ("0", "0.3", "0")),
     "a wait for others": (CallDeferred({"why": "x"}), ("0", "0.3", "0")),
@@ -168,6 +172,33 @@ async def test_a_program_that_ends_in_a_payment_makes_it_once(wallet, journal, n
     else:
         assert (outcome, content, numbers()) == ("success", "one", ("0.3", "0", "0"))
         assert metadata["receipt"]["charged_usd"] == "0.3"
+
+
+async def test_a_cancelled_run_is_in_doubt_when_it_is_made_again(wallet, journal, numbers):
+    recorded, guard = Recorded(), Guard(wallet, journal=journal)
+    first = Shop(guard, 31.0)
+    running = asyncio.create_task(first.run(recorded))
+    while not first.sold:
+        await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    again = Shop(guard, Killed())
+    assert "do not try it again" in returned(await again.run(recorded))[0][1]
+    assert (again.sold, numbers()) == ([], ("0", "0", "0.3"))
+
+
+async def test_an_answer_within_the_run_is_one_payment(wallet, journal, numbers):
+    async def yes(ctx, requests):
+        return requests.build_results(approve_all=True)
+
+    recorded, guard = Recorded(), Guard(wallet, journal=journal, policy=ask_above(0))
+    inline = [HandleDeferredToolCalls(handler=yes)]
+    told = [returned(await Shop(guard, does, inner=inline).run(recorded)) for does in ("one", Killed())]
+    assert told[0] == told[1]
+    assert told[0][0][1] == "one"
+    assert recorded.names().count("pay") == 2
+    assert numbers() == ("0.3", "0", "0")
 
 
 async def test_a_tool_that_another_capability_answers_for_costs_nothing(wallet, journal, numbers):

@@ -428,18 +428,43 @@ async def test_what_a_rebuilt_history_cannot_tell_apart_is_not_paid(guarding, sh
 
 
 async def test_other_purchases_in_rebuilt_histories_are_paid(guarding, shop, numbers):
-    """Of other arguments under the same id, and of what certainly cost nothing before."""
+    """Of other arguments under an id that was used before, and of what certainly cost nothing before."""
     shop.then = [ModelRetry("which colour?")]
     wallet = TroveWallet(guarding(), {"buy": "0.3"})
     agent = agent_of(Script([call("a", "c1")], "done", "done"), shop, wallet)
-    whole = (await agent.run("go", conversation_id="chat")).all_messages()
+    history = (await agent.run("go", conversation_id="chat")).all_messages()[:2]
     assert numbers() == ("0", "0", "0")
     for sku in "ab":
-        history = [rebuilt(whole)[0], ModelResponse(parts=[call(sku, "c1")])]
-        again = await agent.run(message_history=history, conversation_id="chat")
+        again = await agent.run(message_history=rebuilt(history), conversation_id="chat")
         assert returned(again)[-1].content == f"one {sku}"
+        history = [*again.all_messages()[:3], ModelResponse(parts=[call("b", "c1")])]
         agent = agent_of(Script("done"), shop, wallet)
     assert (numbers(), shop.sold) == (("0.6", "0", "0"), ["a", "a", "b"])
+
+
+@pytest.mark.parametrize("rebuild", [list, rebuilt])
+@pytest.mark.parametrize("charged", [True, False])
+async def test_an_approval_resumed_twice_with_other_arguments_is_one_purchase(
+    guarding, shop, numbers, rebuild, charged
+):
+    """Nothing else is bought for one call of the model's, unless the first certainly cost nothing."""
+    shop.then = [] if charged else [ModelRetry("sold out")]
+    wallet = TroveWallet(guarding(policy=ask_above("0.1")), {"buy": "0.3"})
+    agent = agent_of(Script([call("a")], "done", "done", "done", "done"), shop, wallet, **ASKS)
+    first = await agent.run("go", conversation_id="chat")
+    told = []
+    for sku in "aba":
+        yes = ToolApproved(override_args={"sku": sku})
+        results = first.output.build_results(approvals={"c1": yes})
+        history = rebuild(first.all_messages())
+        again = await agent.run(
+            message_history=history, deferred_tool_results=results, conversation_id="chat"
+        )
+        told.append(returned(again)[-1].content)
+    assert numbers() == ("0.3", "0", "0")
+    assert shop.sold == (["a"] if charged else ["a", "b"])
+    assert told[0] == ("one a" if charged else "sold out")
+    assert [("nothing was charged" in each) for each in told] == [False, charged, not charged]
 
 
 @pytest.mark.parametrize(
