@@ -1,9 +1,7 @@
 """Payments in durable runs: a run that is made again, from what an engine recorded, pays nothing and is told the same."""
 
 import asyncio
-import sys
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from pydantic_ai import (
@@ -25,42 +23,14 @@ from pydantic_ai.usage import RequestUsage
 
 from pydantic_ai_trove import TroveWallet, WalletToolset
 from pydantic_ai_trove.requests import Requests
-from trove_agents import BudgetExceededError, Step, Trove
-from trove_agents.guard import Guard, NotCharged, SqliteJournal, ask_above
+from trove_agents import BudgetExceededError, Step
+from trove_agents.guard import Guard, NotCharged, ask_above
 
-sys.path.insert(0, str(Path(__file__).parent))
-from engine import Durability, Recorded
+from .engine import Durability, Recorded
 
 
 class Killed(BaseException):
     """The end of a process, as far as one test can have it."""
-
-
-@pytest.fixture(scope="module")
-def trove():
-    with Trove.temporary(sandbox="none") as opened:
-        yield opened
-
-
-@pytest.fixture
-def wallet(trove, request):
-    return trove.wallet(request.node.name[:250], budget_usd=1)
-
-
-@pytest.fixture
-def journal(tmp_path):
-    opened = SqliteJournal(tmp_path / "payments.db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def numbers(wallet):
-    def read():
-        found = wallet.balance()
-        return tuple(str(each) for each in (found.total_spent, found.held_usd, found.in_doubt_usd))
-
-    return read
 
 
 class Shop:

@@ -31,7 +31,7 @@ from pydantic_ai.ui.vercel_ai import VercelAIAdapter
 from pydantic_ai.usage import RequestUsage
 
 from pydantic_ai_trove import PaymentWaits, Priced, Spent, TroveWallet, UnpricedModelWarning, WalletToolset
-from trove_agents import BudgetExceededError, Trove
+from trove_agents import BudgetExceededError
 from trove_agents.guard import (
     AlreadyPaid,
     ApprovalNeeded,
@@ -39,28 +39,9 @@ from trove_agents.guard import (
     Guard,
     Metered,
     NotCharged,
-    SqliteJournal,
     ask_above,
     not_sent,
 )
-
-
-@pytest.fixture(scope="module")
-def trove():
-    with Trove.temporary(sandbox="none") as opened:
-        yield opened
-
-
-@pytest.fixture
-def wallet(trove, request):
-    return trove.wallet(request.node.name[:250], budget_usd=1)
-
-
-@pytest.fixture
-def journal(tmp_path):
-    opened = SqliteJournal(tmp_path / "payments.db")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture(params=["in threads", "asyncio"])
@@ -73,15 +54,6 @@ async def guarding(request, trove, wallet, journal):
     handle = await client.wallet(wallet.agent_id, budget_usd=1)
     yield lambda **named: AsyncGuard(handle, journal=journal, **named)
     await client.aclose()
-
-
-@pytest.fixture
-def numbers(wallet):
-    def read():
-        found = wallet.balance()
-        return tuple(str(each) for each in (found.total_spent, found.held_usd, found.in_doubt_usd))
-
-    return read
 
 
 class Script:
