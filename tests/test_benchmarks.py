@@ -50,7 +50,10 @@ TOOLS = {f"toolkit {tool}, beside the client" for tool in ("read", "write", "bas
 
 def test_every_figure_is_taken(tmp_path):
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--smoke", "--dir", str(tmp_path / "files"), "--json", "-"],
+        [
+            *(sys.executable, str(SCRIPT), "--smoke", "--dir", str(tmp_path / "files")),
+            *("--tables", str(tmp_path / "tables.md"), "--json", "-"),
+        ],
         capture_output=True,
         text=True,
         timeout=300,
@@ -83,6 +86,7 @@ def test_every_figure_is_taken(tmp_path):
     exec_taken = {("20 files", "exec of true"), ("20 files", "fork to first exec")} <= taken.keys()
     assert exec_taken or any(note.startswith("exec was not timed: ") for note in document["notes"])
     assert tools == (TOOLS if exec_taken else TOOLS - {"toolkit bash, beside the client"})
+    assert "| what a workspace adds to LangGraph |" in (tmp_path / "tables.md").read_text()
     assert not list((tmp_path / "files").iterdir()), "it cleans up"
 
 
