@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 from langchain.agents import create_agent
-from langchain.agents.middleware import ToolRetryMiddleware
+from langchain.agents.middleware import HumanInTheLoopMiddleware, ToolRetryMiddleware
 from langchain.tools import InjectedState, ToolRuntime
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, ToolException, tool
@@ -19,6 +19,7 @@ from langchain_trove import NotDurable, Priced, WalletMiddleware
 from trove_agents import TroveConnectionError
 from trove_agents.guard import (
     ApprovalNeeded,
+    Guard,
     Metered,
     NotCharged,
     ask_above,
@@ -223,6 +224,33 @@ def test_a_yes_is_for_the_price_that_was_shown(running, numbers, vendor):
     assert (numbers(), vendor.calls) == (("0", "0", "0"), [])
     assert answers(run(Command(resume=True)))[0].content == "a page about otters"
     assert (numbers(), vendor.calls) == (("0.5", "0", "0"), ["otters"])
+
+
+@pytest.mark.parametrize("first", ["the wallet", "the review"])
+def test_a_person_who_reviews_the_call_too_gives_two_answers(
+    guard, scripted, vendor, numbers, journal, first
+):
+    """Both questions are of one task, which LangGraph knows by their order alone."""
+    asking = Guard(guard.wallet, journal=journal, policy=ask_above("0.1"))
+    both = [
+        WalletMiddleware(asking, prices={"search": "0.3"}),
+        HumanInTheLoopMiddleware(interrupt_on={"search": True}, interrupt_mode="per_call"),
+    ]
+    agent = create_agent(
+        scripted(SEARCH, "done"),
+        [tool_of(vendor)],
+        middleware=both if first == "the wallet" else both[::-1],
+        checkpointer=InMemorySaver(),
+    )
+    said, answer = [], GO
+    while "__interrupt__" in (state := agent.invoke(answer, THREAD)):
+        (asked,) = state["__interrupt__"]
+        is_payment = asked.value.get("type") == "payment"
+        said.append("the wallet" if is_payment else "the review")
+        answer = Command(resume=True if is_payment else {"type": "approve"})
+    assert (len(said), said[0]) == (2, first)
+    assert answers(state)[0].content == "a page about otters"
+    assert (numbers(), vendor.calls) == (("0.3", "0", "0"), ["otters"])
 
 
 @pytest.mark.parametrize("no", [False, None, {"approved": False}, {"type": "reject"}, "no"])
