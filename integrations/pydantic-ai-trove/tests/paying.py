@@ -27,7 +27,7 @@ from pydantic_ai.usage import RequestUsage
 
 from pydantic_ai_trove import Priced, TroveWallet, TroveWorkspace
 from trove_agents import Trove
-from trove_agents.guard import Approve, Guard, Metered, ask_above
+from trove_agents.guard import Approve, Guard, Metered, SqliteJournal, ask_above
 
 KIND, MOMENT, PHASE = sys.argv[1:]
 BOOKS = Path("sold")
@@ -50,6 +50,15 @@ class Dying(Guard):
             yield payment
         if named["tool"] == "buy":
             die("captured")
+
+
+class Noting(SqliteJournal):
+    """Is killed when it is written down what is wanted, and nothing is held."""
+
+    def add(self, entry):
+        added = super().add(entry)
+        die("intended")
+        return added
 
 
 class Between(AbstractCapability):
@@ -108,7 +117,8 @@ def answer(messages, info):
 
 trove = Trove.local("state", sandbox="none")
 wallet = trove.wallet("payer", budget_usd=2)
-guard = Dying(wallet, journal="payments.db", policy=asked)
+journal = Noting("payments.db")
+guard = Dying(wallet, journal=journal, policy=asked)
 workspace = TroveWorkspace(trove, tools=())
 models = "0.05" if MOMENT == "recorded" else None
 agent = Agent(
@@ -184,7 +194,7 @@ async def main():
         seen = [json.loads(line) for line in SEEN.read_text().splitlines()]
         print(json.dumps({**json.loads(done), "ledger": ledger, "sold": sold, "seen": seen}))
     DBOS.destroy()
-    guard.close()
+    journal.close()
     trove.close()
 
 

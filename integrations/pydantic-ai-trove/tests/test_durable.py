@@ -42,8 +42,10 @@ def killed(folder, kind, moment):
     return told(played(folder, "paying.py", kind, moment, "recover"))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("moment", ["asked", "captured"])
+@pytest.mark.parametrize(
+    ("kind", "moment"),
+    [("plain", "asked"), ("plain", "intended"), *((kind, "captured") for kind in KINDS)],
+)
 def test_a_kill_of_which_it_is_known_what_it_left_is_one_charge(tmp_path, kind, moment):
     """Before the money is held, and after it is captured, but before the engine has heard of it."""
     done = killed(tmp_path, kind, moment)

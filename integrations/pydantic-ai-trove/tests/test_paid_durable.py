@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 from pydantic_ai import (
     Agent,
+    BinaryContent,
     DeferredToolRequests,
     FunctionToolset,
     ModelResponse,
@@ -81,7 +82,12 @@ def returned(result):
 
 ENDS = {
     "a text": ("one", ("0.3", "0", "0")),
-    "more than a value": (ToolReturn({"a": 1}, content="a picture", metadata={"own": 1}), ("0.3", "0", "0")),
+    "more than a value": (
+        ToolReturn(
+            {"a": 1}, content=["this", BinaryContent(b"1", media_type="image/png")], metadata={"own": 1}
+        ),
+        ("0.3", "0", "0"),
+    ),
     "a retry": (ModelRetry("which colour?"), ("0", "0", "0")),
     "a timeout": (30.0, ("0", "0", "0.3")),
     "a failure": (ToolFailed("sold out"), ("0", "0", "0.3")),
@@ -98,6 +104,11 @@ async def test_made_again_a_run_is_told_the_same_and_nothing_is_run(wallet, jour
     results = [await each.run(recorded) for each in (first, again)]
     assert (first.sold, again.sold, again.seen) == (["c1"], [], [])
     assert returned(results[0]) == returned(results[1])
+    first_told, told = (
+        [getattr(part, "content", None) for message in each.all_messages() for part in message.parts]
+        for each in results
+    )
+    assert first_told == told
     assert str(results[0].output) == str(results[1].output)
     assert numbers() == then
     assert recorded.names().count("pay") == 1
