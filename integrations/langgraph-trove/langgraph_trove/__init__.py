@@ -25,7 +25,13 @@ from langgraph_trove.history import (
     history,
     workspace_of,
 )
-from langgraph_trove.nodes import workspace_node
+from langgraph_trove.nodes import (
+    acurrent_workspace,
+    aworkspace_step,
+    current_workspace,
+    workspace_node,
+    workspace_step,
+)
 from langgraph_trove.paid import PaidNode
 from langgraph_trove.ready import CommandResult, ExecNode, WriteNode
 from langgraph_trove.retention import adelete_thread, aprune, delete_thread, prune
@@ -53,16 +59,20 @@ __all__ = [
     "WorkspaceState",
     "WorkspaceTaken",
     "WriteNode",
+    "acurrent_workspace",
     "adelete_thread",
     "afiles_at",
     "ahistory",
     "aprune",
     "aworkspace_of",
+    "aworkspace_step",
     "bind",
+    "current_workspace",
     "delete_thread",
     "files_at",
     "history",
     "prune",
     "workspace_node",
     "workspace_of",
+    "workspace_step",
 ]

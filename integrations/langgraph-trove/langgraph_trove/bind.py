@@ -18,7 +18,7 @@ from langgraph_trove.flows import Clients
 from langgraph_trove.holds import check_free
 from langgraph_trove.leasing import Leasing
 from langgraph_trove.lines import Line
-from langgraph_trove.nodes import works_in_workspace
+from langgraph_trove.nodes import ended, works_in_workspace
 from langgraph_trove.runs import Binding, OnForeignChange, OnTaken, Run, thread_name
 from langgraph_trove.starts import start
 from langgraph_trove.state import CHANNEL
@@ -75,6 +75,7 @@ def bind(
         raise NotBindable("name the client's namespace: checkpoints say where their files are")
     if isinstance(graph, CompiledStateGraph):
         _check(graph)
+        graph = inside.ending(graph, ended)
     elif graph.cache is not None:
         raise NotBindable(
             "a task that is found in the cache leaves its files out: use an entrypoint without a cache"
@@ -82,7 +83,9 @@ def bind(
     else:
         graph = inside.with_channel(graph)
     leasing = Leasing(lease_ttl, lease_wait)
-    return inside.turned(graph, _bound(type(graph), Binding(clients, on_foreign_change, on_taken, leasing)))
+    records = frozenset(inside.nodes_in(graph) if isinstance(graph, CompiledStateGraph) else ())
+    binding = Binding(clients, on_foreign_change, on_taken, leasing, records)
+    return inside.turned(graph, _bound(type(graph), binding))
 
 
 def binding_of(app: Pregel[Any, Any, Any, Any]) -> Binding:

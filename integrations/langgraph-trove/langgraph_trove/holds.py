@@ -43,7 +43,7 @@ def hold(of: Run, node: str) -> Iterator[Hold]:
     Raises:
         WorkspaceLeased: another process held it all the time that a step waits.
     """
-    outer = _outer(of)
+    outer = holding(of)
     if outer is not None:
         with outer.turns.mine(), _undone(_begun(of, node, outer.clients, outer.lease, outer)) as mine:
             yield mine
@@ -59,7 +59,7 @@ def hold(of: Run, node: str) -> Iterator[Hold]:
 @asynccontextmanager
 async def ahold(of: Run, node: str) -> AsyncIterator[Hold]:
     """As ``hold``."""
-    outer = _outer(of)
+    outer = holding(of)
     if outer is not None:
         async with outer.turns.amine(), _aundone(_begun(of, node, outer.clients, outer.lease, outer)) as mine:
             yield mine
@@ -70,6 +70,12 @@ async def ahold(of: Run, node: str) -> AsyncIterator[Hold]:
         _aundone(_begun(of, node, clients, lease, None)) as mine,
     ):
         yield mine
+
+
+def holding(of: Run) -> Hold | None:
+    """What the step holds that the caller is inside of, if it is inside of one of this run."""
+    held = _HELD.get()
+    return held if held is not None and held.run is of else None
 
 
 def still_held(held: Hold) -> Flow[None]:
@@ -93,11 +99,6 @@ def check_free(namespace: str) -> None:
                 f"this step holds the workspace '{namespace}': another thread cannot run in it now"
             )
         held = held.outer
-
-
-def _outer(of: Run) -> Hold | None:
-    held = _HELD.get()
-    return held if held is not None and held.run is of else None
 
 
 def _check(run: Run) -> None:

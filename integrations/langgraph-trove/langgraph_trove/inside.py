@@ -16,6 +16,7 @@ from langgraph._internal._constants import (
     CONFIG_KEY_CHECKPOINT_MAP,
     CONFIG_KEY_CHECKPOINTER,
     CONFIG_KEY_DURABILITY,
+    CONFIG_KEY_RUNTIME,
     CONFIG_KEY_SCRATCHPAD,
     CONFIG_KEY_SEND,
     CONFIG_KEY_TASK_ID,
@@ -27,11 +28,13 @@ from langgraph._internal._constants import (
     PUSH,
     TASKS,
 )
+from langgraph._internal._runnable import RunnableCallable
 from langgraph.channels import BinaryOperatorAggregate
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.constants import START
 from langgraph.pregel import Pregel
 from langgraph.pregel._algo import _xxhash_str
+from langgraph.pregel._read import PregelNode
 from langgraph.types import Command
 
 from langgraph_trove.state import CHANNEL, WorkspaceRef, later
@@ -52,6 +55,11 @@ def with_run(config: RunnableConfig | None, run: object) -> RunnableConfig:
     """The caller's configuration, with the run for its nodes."""
     given: RunnableConfig = config or {}
     return {**given, "configurable": {**given.get("configurable", {}), RUN: run}}
+
+
+def run_of(config: RunnableConfig) -> object:
+    """The run that a node belongs to; None: of no bound graph."""
+    return config.get("configurable", {}).get(RUN)
 
 
 def nested(config: RunnableConfig) -> bool:
@@ -97,6 +105,13 @@ def was_sent(config: RunnableConfig) -> bool:
     """Whether the running task was sent to with something of its own, and not begun by an edge."""
     path = config.get("metadata", {}).get("langgraph_path") or ("",)
     return bool(path[0] == PUSH)
+
+
+def attempt_of(config: RunnableConfig) -> object:
+    """The attempt at the running task: equal as long as it runs, and never to that of another."""
+    given = config["configurable"]
+    info = getattr(given.get(CONFIG_KEY_RUNTIME), "execution_info", None)
+    return given[CONFIG_KEY_SEND], getattr(info, "node_attempt", None)
 
 
 def superstep_of(config: RunnableConfig) -> str:
@@ -262,6 +277,45 @@ def turned(graph: G, kind: type[G]) -> G:
     other = copy.copy(graph)
     other.__class__ = kind
     return other
+
+
+def ending(graph: G, last: Callable[[Any, RunnableConfig], Any]) -> G:
+    """A graph whose nodes, and those of graphs that are its nodes, call a function with their result before it is written."""
+    return _ending(graph, RunnableCallable(last, name=last.__name__, trace=False, recurse=False))
+
+
+def _ending(graph: G, last: RunnableCallable) -> G:
+    other = copy.copy(graph)
+    other.nodes = {
+        name: node
+        if name == START
+        else node.copy({"writers": [last, *node.writers], **_ending_below(node, last)})
+        for name, node in graph.nodes.items()
+    }
+    return other
+
+
+def _ending_below(node: PregelNode, last: RunnableCallable) -> dict[str, Any]:
+    if not isinstance(node.bound, Pregel):
+        return {}
+    below = _ending(node.bound, last)
+    return {"bound": below, "subgraphs": [below for _ in node.subgraphs]}
+
+
+def nodes_in(graph: Pregel[Any, Any, Any, Any]) -> Iterator[tuple[str, ...]]:
+    """The names of a graph's nodes that run each time, each after those of the nodes that it is inside of."""
+    for name, node in graph.nodes.items():
+        if node.cache_policy or graph.cache_policy:
+            continue
+        yield (name,)
+        if isinstance(node.bound, Pregel):
+            yield from ((name, *each) for each in nodes_in(node.bound))
+
+
+def node_in(config: RunnableConfig) -> tuple[str, ...]:
+    """The running node, named so."""
+    parts = config["configurable"].get("checkpoint_ns", "").split(NS_SEP)
+    return tuple(part.partition(NS_END)[0] for part in parts)
 
 
 def taking(graph: G) -> G:

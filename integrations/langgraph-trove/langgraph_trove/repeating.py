@@ -34,9 +34,10 @@ def with_files(kept: Any) -> Any:
         run, config = here()
     except NotBound:
         return kept
-    before, after = run.recorded.get(inside.task_of(config), (run.ref, run.ref))
-    if before["reference"] == after["reference"]:
+    there = run.recorded.get(inside.task_of(config))
+    if there is None or there.before["reference"] == there.after["reference"]:
         return kept
+    before, after = there.before, there.after
     files: _Files = {
         "namespace": after["namespace"],
         "before": before["reference"],

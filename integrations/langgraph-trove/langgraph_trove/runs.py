@@ -9,9 +9,9 @@ from typing import Final, Literal
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config
 
+from langgraph_trove import inside
 from langgraph_trove.errors import NotBound
 from langgraph_trove.flows import Ask, Clients, Flow
-from langgraph_trove.inside import RUN
 from langgraph_trove.leasing import Leasing
 from langgraph_trove.lines import Line
 from langgraph_trove.state import WorkspaceRef
@@ -50,11 +50,26 @@ class Binding:
     on_foreign_change: OnForeignChange
     on_taken: OnTaken
     leasing: Leasing
+    records: frozenset[tuple[str, ...]]
+    """The nodes that record at their end what steps inside them left, by ``inside.node_in``."""
     _turns: dict[str, Turns] = field(default_factory=dict)
 
     def turns_of(self, namespace: str) -> Turns:
         """The queue for a workspace, one for all runs of this binding."""
         return self._turns.setdefault(namespace, Turns())
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a task has recorded."""
+
+    before: WorkspaceRef
+    """What the files were before it."""
+    after: WorkspaceRef
+    attempt: object
+    """At the task."""
+    alone: bool
+    """Whether all that changed in between is the task's."""
 
 
 @dataclass
@@ -71,8 +86,10 @@ class Run:
     """Whether somebody listens to custom events."""
     line: Line
     """Of the superstep that is under way."""
-    recorded: dict[str, tuple[WorkspaceRef, WorkspaceRef]] = field(default_factory=dict)
-    """What the files were before each task that recorded, and after it."""
+    recorded: dict[str, "Recorded"] = field(default_factory=dict)
+    """By task."""
+    left: dict[str, WorkspaceRef] = field(default_factory=dict)
+    """By task: what steps inside it left, to be written with the task's result."""
     over: bool = False
     """It has ended; a step that still runs, in a thread that cannot be stopped, is to leave nothing behind."""
 
@@ -109,7 +126,7 @@ def here() -> tuple[Run, RunnableConfig]:
         config = get_config()
     except RuntimeError:  # called outside a graph
         config = {}
-    run = config.get("configurable", {}).get(RUN)
+    run = inside.run_of(config)
     if not isinstance(run, Run):
         raise NotBound("this node works in a workspace, but its graph has none: bind(graph, client)")
     return run, config

@@ -34,6 +34,7 @@ from trove_agents import (
     FileInfo,
     ListResult,
     NotSupported,
+    TroveClient,
     TroveError,
     TroveNotFoundError,
     TroveTimeoutError,
@@ -53,7 +54,8 @@ class TroveSandbox(BaseSandbox):
 
     Files lie in ``/workspace``; commands start there, see nothing else of yours, and have no network unless the server
     allows it. Reading, writing, editing, listing and deleting ask the server and start no command; ``glob`` and ``grep``
-    run as commands. Edits of one file at the same time are all kept, or refused. What a server refuses for a reason that
+    run as commands. In a graph that ``langgraph_trove.bind`` binds it is the graph's workspace, whatever client it was given, and
+    what it changes is recorded with the node that it is called in, also outside of tool calls. Edits of one file at the same time are all kept, or refused. What a server refuses for a reason that
     the model can act on is a result with ``error``; other ``TroveError`` are raised.
 
     Commands must be isolated: without (``sandbox="none"``) there is no ``/workspace`` for them to see.
@@ -85,11 +87,11 @@ class TroveSandbox(BaseSandbox):
     # Commands
     def execute(self, command: str, *, timeout: int | None = None) -> ExecuteResponse:
         """Runs a command in a fresh shell at ``/workspace``; both its outputs as they came, at most 1 MB."""
-        return self._run(self._execute(command, timeout))
+        return self._run(self._execute(command, timeout), changes=True)
 
     async def aexecute(self, command: str, *, timeout: int | None = None) -> ExecuteResponse:  # noqa: ASYNC109
         """As ``execute``."""
-        return await self._arun(self._execute(command, timeout))
+        return await self._arun(self._execute(command, timeout), changes=True)
 
     # Files
     def ls(self, path: str) -> LsResult:
@@ -113,11 +115,11 @@ class TroveSandbox(BaseSandbox):
 
     def write(self, file_path: str, content: str) -> WriteResult:
         """Creates or replaces a text file, with the directories above it."""
-        return self._run(self._write(file_path, content))
+        return self._run(self._write(file_path, content), changes=True)
 
     async def awrite(self, file_path: str, content: str) -> WriteResult:
         """As ``write``."""
-        return await self._arun(self._write(file_path, content))
+        return await self._arun(self._write(file_path, content), changes=True)
 
     def edit(
         self,
@@ -127,7 +129,7 @@ class TroveSandbox(BaseSandbox):
         replace_all: bool = False,
     ) -> EditResult:
         """Replaces text in what the file is at that moment."""
-        return self._run(self._edit(file_path, old_string, new_string, replace_all=replace_all))
+        return self._run(self._edit(file_path, old_string, new_string, replace_all=replace_all), changes=True)
 
     async def aedit(
         self,
@@ -137,15 +139,17 @@ class TroveSandbox(BaseSandbox):
         replace_all: bool = False,
     ) -> EditResult:
         """As ``edit``."""
-        return await self._arun(self._edit(file_path, old_string, new_string, replace_all=replace_all))
+        return await self._arun(
+            self._edit(file_path, old_string, new_string, replace_all=replace_all), changes=True
+        )
 
     def delete(self, file_path: str) -> DeleteResult:
         """Deletes a file, or a directory with all it holds."""
-        return self._run(self._delete(file_path))
+        return self._run(self._delete(file_path), changes=True)
 
     async def adelete(self, file_path: str) -> DeleteResult:
         """As ``delete``."""
-        return await self._arun(self._delete(file_path))
+        return await self._arun(self._delete(file_path), changes=True)
 
     def grep(
         self, pattern: str, path: str | None = None, glob: str | None = None, *, max_count: int | None = None
@@ -170,11 +174,11 @@ class TroveSandbox(BaseSandbox):
 
     def upload_files(self, files: list[tuple[str, bytes]]) -> list[FileUploadResponse]:
         """Puts files there, with the directories above them."""
-        return [self._run(self._upload(path, content)) for path, content in files]
+        return [self._run(self._upload(path, content), changes=True) for path, content in files]
 
     async def aupload_files(self, files: list[tuple[str, bytes]]) -> list[FileUploadResponse]:
         """As ``upload_files``."""
-        return [await self._arun(self._upload(path, content)) for path, content in files]
+        return [await self._arun(self._upload(path, content), changes=True) for path, content in files]
 
     def download_files(self, paths: list[str]) -> list[FileDownloadResponse]:
         """Gets files, at most 100 MB each."""
@@ -185,15 +189,15 @@ class TroveSandbox(BaseSandbox):
         return [await self._arun(self._download(path)) for path in paths]
 
     # What they do
-    def _run(self, steps: Exchange[T]) -> T:
-        return exchange.run(self._clients.sync(_config()), steps)
+    def _run(self, steps: Exchange[T], *, changes: bool = False) -> T:
+        with self._clients.working(_config(), changes=changes) as client:
+            return exchange.run(client, steps)
 
-    async def _arun(self, steps: Exchange[T]) -> T:
-        config = _config()
-        client = self._clients.asynchronous(config)
-        if client is None:
-            return await asyncio.to_thread(exchange.run, self._clients.sync(config), steps)
-        return await exchange.arun(client, steps)
+    async def _arun(self, steps: Exchange[T], *, changes: bool = False) -> T:
+        async with self._clients.aworking(_config(), changes=changes) as client:
+            if isinstance(client, TroveClient):
+                return await asyncio.to_thread(exchange.run, client, steps)
+            return await exchange.arun(client, steps)
 
     def _execute(self, command: str, timeout: int | None) -> Exchange[ExecuteResponse]:
         seconds = timeout or self._timeout  # 0 asks for no limit, which no server gives

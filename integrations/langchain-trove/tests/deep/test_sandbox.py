@@ -1,15 +1,17 @@
 import asyncio
+import warnings
 
 import pytest
 
 pytest.importorskip("deepagents", reason="in an environment of its own: make deepagents")
 
 from deepagents import create_deep_agent
+from langchain.agents.middleware import AgentMiddleware
 from langgraph.checkpoint.memory import InMemorySaver
 
 from langchain_trove import NoThread, WorkspaceMiddleware, per_thread
 from langchain_trove.sandbox import TroveSandbox
-from langgraph_trove import bind, files_at
+from langgraph_trove import ForeignChangeWarning, bind, files_at, workspace_of
 from trove_agents import TroveAuthError, TroveClient
 from trove_agents.client.transport import Reply
 
@@ -336,6 +338,85 @@ def test_its_files_follow_the_checkpoints_of_a_deep_agent(scripted, isolated, cl
     app.invoke(None, before.config)
     assert client.read_text("log") == "two"
     assert isolated.client("elsewhere").list_dir() == []
+
+
+class Out(Exception):
+    """The power, as it were."""
+
+
+class Failing(AgentMiddleware):
+    """Fails where a model is called for the second time, once; and has the backend written to where the model is called."""
+
+    def __init__(self, backend):
+        super().__init__()
+        self.backend, self.left = backend, 1
+
+    def wrap_model_call(self, request, handler):
+        turn = sum(message.type == "ai" for message in request.messages)
+        self.backend.write("/workspace/turns.txt", f"{turn}\n")
+        response = handler(request)
+        if turn == 1 and self.left:
+            self.left -= 1
+            raise Out
+        return response
+
+    async def awrap_model_call(self, request, handler):
+        turn = sum(message.type == "ai" for message in request.messages)
+        await self.backend.awrite("/workspace/turns.txt", f"{turn}\n")
+        response = await handler(request)
+        if turn == 1 and self.left:
+            self.left -= 1
+            raise Out
+        return response
+
+
+def everywhere(files):
+    return {each.path.removeprefix("workspace/"): each.is_dir for each in files.iter_dir(recursive=True)}
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_what_is_written_beside_tool_calls_follows_the_checkpoints_too(
+    scripted, isolated, client, asynchronous
+):
+    """The results that Deep Agents cuts, and what middlewares write where the model is called."""
+    backend = TroveSandbox(isolated.client("nowhere"), async_client=isolated.async_client("nowhere"))
+    turns = [("execute", {"command": "seq 100000"}), ("execute", {"command": "seq 200000"})], "done"
+    made = create_deep_agent(
+        scripted(*turns),
+        backend=backend,
+        middleware=[WorkspaceMiddleware(handoff=False), Failing(backend)],
+        checkpointer=InMemorySaver(),
+    )
+    other = isolated.async_client(client.namespace)
+    app, config = bind(made, client, async_client=other), {"configurable": {"thread_id": "t"}}
+    go = {"messages": [("user", "go")]}
+
+    def invoke(given, config, **options):
+        if asynchronous:
+            return asyncio.run(app.ainvoke(given, config, **options))
+        return app.invoke(given, config, **options)
+
+    with pytest.raises(Out):
+        invoke(go, config)
+    cut = {f".trove/deepagents/large_tool_results/0_{number}" for number in range(2)}
+    asked = app.get_state(config).config
+    assert cut <= everywhere(files_at(app, asked)).keys()
+    assert files_at(app, asked).read_text("turns.txt") == "0\n", "of the model's failed call nothing is left"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ForeignChangeWarning)
+        invoke(None, config)
+    assert cut <= everywhere(files_at(app, config)).keys()
+    assert files_at(app, config).read_text("turns.txt") == "1\n"
+    first = next(
+        each.config
+        for each in reversed(list(app.get_state_history(config)))
+        if each.next == ("tools", "tools")
+    )
+    assert not cut & everywhere(files_at(app, first)).keys()
+    invoke(None, first, keep_both=True)
+    assert cut <= everywhere(files_at(app, config)).keys()
+    assert workspace_of(app, config).namespace != client.namespace
+    assert isolated.client("nowhere").list_dir() == []
 
 
 def test_what_the_model_cannot_help_is_raised(isolated, client, namespace):
