@@ -88,8 +88,8 @@ def vendor():
     return Vendor()
 
 
-BY_MIDDLEWARE = ["threads", "asyncio, one guard", "asyncio"]
-BY_TOOL = ["a paid tool, threads", "a paid tool, asyncio"]
+BY_MIDDLEWARE = ["threads", "asyncio"]
+BY_TOOL = ["a paid tool, threads", "a paid tool, asyncio with a guard for threads"]
 
 
 @pytest.fixture(params=[*BY_MIDDLEWARE, *BY_TOOL])

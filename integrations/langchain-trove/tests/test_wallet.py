@@ -27,9 +27,7 @@ from trove_agents.guard import (
 
 from .vendors import GO, SEARCH, THREAD, answers, tool_of
 
-BY_MIDDLEWARE = pytest.mark.parametrize(
-    "running", ["threads", "asyncio, one guard", "asyncio"], indirect=True
-)
+BY_MIDDLEWARE = pytest.mark.parametrize("running", ["threads", "asyncio"], indirect=True)
 """A paid tool is tried again as a whole, and says nothing in requests."""
 
 
