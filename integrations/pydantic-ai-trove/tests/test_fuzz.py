@@ -34,7 +34,7 @@ ROUNDS = int(os.environ.get("TROVE_FUZZ") or os.environ.get("TROVE_SOAK") or 0)
 SEED = int(os.environ.get("TROVE_FUZZ_SEED", 0))
 LONG = bool(ROUNDS or SEED)
 FIRST = SEED or (random.SystemRandom().randrange(10**9) if ROUNDS else 0)
-GAMES, KILLS, PAID = (1, 1, 1) if SEED else (25 * ROUNDS, ROUNDS, ROUNDS) if ROUNDS else (24, 2, 3)
+GAMES, KILLS, PAID = (1, 1, 1) if SEED else (25 * ROUNDS, ROUNDS, ROUNDS) if ROUNDS else (24, 2, 2)
 LIVES = 6 if LONG else 3
 
 

@@ -169,14 +169,18 @@ async def test_the_whole_catalogue(trove, namespace, scripted, asynchronous):
     assert trove.client(namespace).read_text("a.txt") == "one\nthree\n"
 
 
-async def test_images_are_shown(trove, namespace, scripted):
-    trove.client(namespace).upload("dot.png", PIXEL)
+@pytest.mark.parametrize(
+    ("name", "data", "kind"),
+    [("dot.png", PIXEL, "image/png"), ("page.pdf", b"%PDF-1.4\n%\xe2\xe3\n%%EOF\n", "application/pdf")],
+)
+async def test_images_and_documents_are_shown(trove, namespace, scripted, name, data, kind):
+    trove.client(namespace).upload(name, data)
     toolset = TroveToolset(trove.async_client(namespace), tools=["read"])
-    result = await Agent(scripted([("read", {"path": "dot.png"})]), toolsets=[toolset]).run("go")
+    result = await Agent(scripted([("read", {"path": name})]), toolsets=[toolset]).run("go")
     [part] = returns(result)
-    text, image = part.content
-    assert isinstance(text, str) and isinstance(image, BinaryContent)
-    assert (image.data, image.media_type) == (PIXEL, "image/png")
+    text, shown = part.content
+    assert isinstance(text, str) and isinstance(shown, BinaryContent)
+    assert (shown.data, shown.media_type) == (data, kind)
     history = result.all_messages()
     assert ModelMessagesTypeAdapter.validate_json(ModelMessagesTypeAdapter.dump_json(history)) == history
 
