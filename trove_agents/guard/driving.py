@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from trove_agents.client.call import Step
 from trove_agents.client.clients import AsyncWalletClient, WalletClient
-from trove_agents.guard.thread import Hand, whole
+from trove_agents.guard.threads import Hand, whole
 from trove_agents.wire.steps import from_header
 
 T = TypeVar("T")

@@ -26,7 +26,7 @@ from trove_agents.guard.policies import Policy
 from trove_agents.guard.prepay import Prepay
 from trove_agents.guard.prices import Metered, Price, highest, micros
 from trove_agents.guard.states import STATES, Entry, Receipt, as_usd
-from trove_agents.guard.thread import Thread, whole
+from trove_agents.guard.threads import JOURNALS, whole
 from trove_agents.wire.steps import Step, to_header
 
 T = TypeVar("T")
@@ -482,7 +482,6 @@ class AsyncGuard(_Guarding):
         )
         self.wallet = wallet
         self._client = cast("AsyncWalletClient", wallet.client)
-        self._thread = Thread()
 
     @asynccontextmanager
     async def authorize(
@@ -577,7 +576,7 @@ class AsyncGuard(_Guarding):
         await self.aclose()
 
     async def _run(self, flow: GuardFlow[T]) -> T:
-        return await driving.arun(self._client, flow, self._thread.hand)
+        return await driving.arun(self._client, flow, JOURNALS.hand)
 
 
 def _proves_no_charge(error: BaseException, not_charged: Evidence | None) -> bool:

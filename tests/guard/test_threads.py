@@ -1,4 +1,4 @@
-"""The thread beside an event loop."""
+"""The threads beside an event loop."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from contextvars import ContextVar
 import pytest
 
 from trove_agents.guard import AsyncGuard
-from trove_agents.guard.thread import Thread, whole
+from trove_agents.guard.threads import Threads, whole
 
 ASKED = ContextVar("asked", default=0)
 
@@ -33,28 +33,19 @@ async def test_a_payment_does_not_wait_for_the_tools_that_fill_the_pool(trove, j
     await client.aclose()
 
 
-async def test_what_is_handed_to_it_is_done_in_order_and_in_the_context_of_who_handed_it():
-    thread, done = Thread(), []
+async def test_what_is_handed_to_them_is_done_in_the_context_of_who_handed_it():
+    threads, done = Threads(2), []
 
     async def ask(number):
         ASKED.set(number)
-        await whole(lambda: done.append((ASKED.get(), threading.current_thread())), thread.hand)
+        await whole(lambda: done.append((ASKED.get(), threading.current_thread())), threads.hand)
 
-    await asyncio.gather(*map(ask, range(5)))
-    assert [number for number, _ in done] == [0, 1, 2, 3, 4]
-    assert len({one for _, one in done} | {threading.current_thread()}) == 2
-
-
-async def test_it_ends_with_its_owner():
-    owner = Thread()
-    running, _ = await whole(threading.current_thread, owner.hand)
-    assert running.is_alive()
-    del owner
-    running.join(60)
-    assert not running.is_alive()
+    await asyncio.gather(*map(ask, range(20)))
+    assert sorted(number for number, _ in done) == list(range(20))
+    assert threading.current_thread() not in {one for _, one in done}
 
 
-@pytest.mark.parametrize("hand", [None, Thread().hand], ids=["pool", "thread"])
+@pytest.mark.parametrize("hand", [None, Threads(1).hand], ids=["pool", "own"])
 @pytest.mark.parametrize("fails", [False, True])
 async def test_no_cancellation_cuts_it_short(hand, fails):
     goes_on, ended = threading.Event(), []
@@ -82,14 +73,25 @@ async def test_no_cancellation_cuts_it_short(hand, fails):
     assert ended == [1]
 
 
+async def test_a_cancellation_that_came_before_its_end_is_told_though_it_was_quicker_than_the_loop():
+    loop = asyncio.get_running_loop()
+
+    def at_once(work):
+        loop.call_soon(task.cancel)
+        work()
+
+    task = asyncio.create_task(whole(lambda: 1, at_once))
+    assert await task == (1, True)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
-def test_a_process_that_was_forked_off_has_a_thread_of_its_own():
+def test_a_process_that_was_forked_off_has_threads_of_its_own():
     code = """
 import asyncio, os, sys
-from trove_agents.guard.thread import Thread, whole
+from trove_agents.guard.threads import Threads, whole
 
-thread = Thread()
-ask = lambda: asyncio.run(whole(lambda: 1, thread.hand))
+threads = Threads(2)
+ask = lambda: asyncio.run(whole(lambda: 1, threads.hand))
 assert ask() == (1, False)
 sys.stdout.flush()
 child = os.fork()

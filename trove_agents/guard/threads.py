@@ -3,12 +3,12 @@
 import asyncio
 import os
 import threading
-import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from queue import SimpleQueue
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
@@ -18,17 +18,18 @@ Hand: TypeAlias = Callable[[Work], object]
 """Gives work to a thread, and returns at once."""
 
 
-class Thread:
-    """A thread of one's own that does what it is handed, in order, from its first work to the end of this object.
+class Threads:
+    """Threads of one's own, which are there from the first work on and do what they are handed.
 
     The loop's own pool may be full of tools, some of which wait for a payment; and it takes twice as long.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self._number = number
         self._lock = threading.Lock()
-        self._handed: SimpleQueue[Work | None] = SimpleQueue()
+        self._handed: SimpleQueue[Work] = SimpleQueue()
         self._process = 0
-        """In which it runs: a process that was forked off has no threads."""
+        """In which they run: a process that was forked off has no threads."""
 
     def hand(self, work: Work) -> None:
         """See ``Hand``."""
@@ -40,18 +41,25 @@ class Thread:
         with self._lock:
             if self._process == os.getpid():
                 return
-            handed: SimpleQueue[Work | None] = SimpleQueue()
+            handed: SimpleQueue[Work] = SimpleQueue()
             self._handed = handed
-            # As a daemon: a program that ends does not wait for it, and a journal bears the end of a program
-            threading.Thread(target=_works, args=(handed,), name="trove-guard", daemon=True).start()
-            weakref.finalize(self, handed.put, None)
+            for _ in range(self._number):
+                # As daemons: a program that ends does not wait for them, and a journal bears the end of a program
+                threading.Thread(target=_works, args=(handed,), name="trove-guard", daemon=True).start()
             self._process = os.getpid()
 
 
-def _works(handed: SimpleQueue[Work | None]) -> None:
-    while (work := handed.get()) is not None:
-        work()
-        del work  # it may hold the owner
+def _works(handed: SimpleQueue[Work]) -> None:
+    while True:
+        handed.get()()
+
+
+JOURNALS: Final = Threads(6)
+"""What guards write down, all of this process together.
+
+Several, though each journal is written by one at a time: where there is more to run than there are processors, Linux lets a
+thread wait for its turn that was away for the moment of one sync, and not one that was away for longer. So they take turns.
+"""
 
 
 async def whole(action: Callable[[], T], hand: Hand | None = None) -> tuple[T, bool]:
@@ -77,16 +85,15 @@ async def whole(action: Callable[[], T], hand: Hand | None = None) -> tuple[T, b
         with suppress(RuntimeError):  # the loop is closed, and nobody waits
             loop.call_soon_threadsafe(tell)
 
-    if hand is None:
-        loop.run_in_executor(None, work)
-    else:
-        hand(work)
+    (hand or partial(loop.run_in_executor, None))(work)
     cancelled = False
-    while not ended:
+    while True:  # also where it has ended by now: what was asked of the loop before, such as a cancellation, comes first
         try:
             await waits
         except asyncio.CancelledError:
             cancelled, waits = True, loop.create_future()
+        if ended:
+            break
     [end] = ended
     if isinstance(end, BaseException):
         if cancelled:
