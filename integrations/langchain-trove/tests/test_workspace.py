@@ -491,3 +491,67 @@ def test_who_waits_for_money_does_not_keep_the_workspace_from_others(
         )
         assert contents(app.invoke(GO, CONFIG)) == ["of another"]
     assert (written, workspace.read_text("a")) == (["bash"], "of another")
+
+
+def test_attempts_at_a_paid_call_begin_where_it_began(scripted, workspace, paying):
+    """Between money and files: one payment, and of the attempts that failed no files."""
+    guard, spent = paying
+    fails = [ConnectionResetError, ConnectionResetError]
+
+    @tool
+    def draw() -> str:
+        """Draws."""
+        [shell] = TroveToolkit(workspace).get_tools()
+        shell.invoke({"command": "echo x >> picture"})
+        if fails:
+            raise fails.pop()
+        return "drawn"
+
+    app = bind(
+        create_agent(
+            scripted([("draw", {})], "done"),
+            [draw],
+            middleware=[
+                WalletMiddleware(guard, prices={"draw": "0.1"}),
+                ToolRetryMiddleware(max_retries=3, initial_delay=0, jitter=False),
+                WorkspaceMiddleware(handoff=False),
+            ],
+            checkpointer=InMemorySaver(),
+        ),
+        workspace,
+    )
+    assert contents(app.invoke(GO, CONFIG)) == ["drawn"]
+    assert (workspace.read_text("picture"), spent()) == ("x\n", "0.1")
+
+
+async def test_a_run_that_is_cancelled_amidst_a_paid_call(scripted, workspace, async_workspace, paying):
+    guard, spent = paying
+    begun = asyncio.Event()
+
+    @tool
+    async def draw() -> str:
+        """Draws."""
+        begun.set()
+        await asyncio.sleep(3600)
+
+    paid = WalletMiddleware(guard, prices={"draw": "0.1"})
+    app = agent(
+        scripted([("draw", {})], "done"),
+        workspace,
+        tools=[draw],
+        before=[paid],
+        async_client=async_workspace,
+        handoff=False,
+    )
+    running = asyncio.create_task(app.ainvoke(GO, CONFIG))
+    await begun.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert (workspace.lease_holder(), [each.state for each in guard.doubts()], spent()) == (
+        None,
+        ["in_doubt"],
+        "0",
+    )
+    told = contents(await app.ainvoke(None, CONFIG))
+    assert "do not try it again" in told[0]
