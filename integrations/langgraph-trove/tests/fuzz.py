@@ -318,7 +318,9 @@ class Case:
 
     def invoke(self, given, config, **options):
         """Whether the run ended well."""
-        durability = "sync" if self.forgetful else self.durability
+        # A run that goes back and stores nothing until its end leaves no trace of that, and later ones would pay again
+        back = self.buyers and "checkpoint_id" in config["configurable"]
+        durability = "sync" if self.forgetful or back else self.durability
         self.refused = self.forgetful = False
         books = self.purse.vendor.charges()
         with warnings.catch_warnings():
