@@ -16,8 +16,6 @@ _LOST = (
     "the history has lost which response decided this call, and the same was paid for under its id before:"
     " whether this is that call cannot be told"
 )
-
-
 _FREE: Final = ("voided", "denied")
 
 
@@ -30,10 +28,12 @@ class Identity:
     vendor: str | None
     arguments: dict[str, Any]
     """As JSON has them."""
+    changed: dict[str, Any] | None = None
+    """Those that a person gave it instead of the model's."""
 
     async def key(self, ctx: RunContext[Any], guard: AsyncGuard | Guard) -> str:
         """Of its payment. The same over resumed approvals, stored histories and replays of this call, and of no other call;
-        arguments that a person has changed are no other call.
+        with arguments that a person has changed it is another purchase.
 
         The response that holds the call is known by its run and its time, which are stored with it. An interface that
         rebuilds histories loses both. Then a payment of the same conversation, id and arguments is this one's, and
@@ -51,22 +51,18 @@ class Identity:
         if response.run_id == ctx.run_id:
             return stored
         rebuilt, _ = self._place(ctx)
-        made = [key for key in await self._charged(ctx, guard) if key.startswith((stored, rebuilt))]
-        return made[0] if made else stored
-
-    async def anew(self, ctx: RunContext[Any], guard: AsyncGuard | Guard, key: str) -> str | None:
-        """The key for these arguments where a payment of others has the call's; None: that may have been charged."""
-        made = [each.state for each in await self._receipts(ctx, guard) if each.key == key]
-        return f"{key}-{_digest(self.arguments)[:16]}" if made and made[0] in _FREE else None
+        return rebuilt if rebuilt in await self._charged(ctx, guard) else stored
 
     async def _rebuilt(self, ctx: RunContext[Any], guard: AsyncGuard | Guard) -> str:
         key, uses = self._place(ctx)
         here = await self._charged(ctx, guard)
-        if made := [each for each in here if each.startswith(key)]:
-            return made[0]
+        if key in here:
+            return key
         alike = await guard.aalike(tool=self.tool, vendor=self.vendor, arguments=self.arguments)
         same = [each.key for each in alike if self._is_charge(each)]
-        if not same and len(here) < uses:  # those are of the other uses
+        if not same and (
+            len(here) < uses or self.changed is not None
+        ):  # those are of other uses, or purchases
             return key
         if len(same) == uses == 1 and same[0] in here:
             return same[0]
@@ -74,10 +70,8 @@ class Identity:
 
     async def _charged(self, ctx: RunContext[Any], guard: AsyncGuard | Guard) -> list[str]:
         """Keys under which a call of this id was paid in the conversation, unless that certainly cost nothing."""
-        return [each.key for each in await self._receipts(ctx, guard) if self._is_charge(each)]
-
-    async def _receipts(self, ctx: RunContext[Any], guard: AsyncGuard | Guard) -> list[Receipt]:
-        return await guard.areceipts(thread=label(ctx.conversation_id) or "")
+        made = await guard.areceipts(thread=label(ctx.conversation_id) or "")
+        return [each.key for each in made if self._is_charge(each)]
 
     def _is_charge(self, receipt: Receipt) -> bool:
         call = None if receipt.step is None else receipt.step.call
@@ -89,11 +83,9 @@ class Identity:
         return self._made("rebuilt", ctx.conversation_id, uses), uses
 
     def _made(self, *place: Any) -> str:
-        return f"pydantic-ai-{_digest([*place, self.call_id, self.tool])}"
-
-
-def _digest(said: object) -> str:
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        changed = [] if self.changed is None else [self.changed]
+        said = json.dumps([*place, self.call_id, self.tool, *changed], sort_keys=True)
+        return f"pydantic-ai-{hashlib.sha256(said.encode()).hexdigest()}"
 
 
 def decided(ctx: RunContext[Any], call_id: str) -> tuple[ModelResponse | None, ToolCallPart | None]:
@@ -102,6 +94,13 @@ def decided(ctx: RunContext[Any], call_id: str) -> tuple[ModelResponse | None, T
         if part.tool_call_id == call_id:
             return response, part
     return None, None
+
+
+def changed_by_a_person(ctx: RunContext[Any], call: ToolCallPart) -> dict[str, Any] | None:
+    """The arguments that a call is made with, where they are not those that the model decided."""
+    _, part = decided(ctx, call.tool_call_id)
+    given = call.args_as_dict()
+    return None if part is None or part.args_as_dict() == given else given
 
 
 def _calls(ctx: RunContext[Any]) -> Iterator[tuple[ModelResponse, ToolCallPart]]:

@@ -29,8 +29,6 @@ from trove_agents.guard import (
     Evidence,
     Guard,
     NotCharged,
-    Payment,
-    PaymentConflict,
     PaymentDenied,
     Price,
     any_of,
@@ -112,7 +110,10 @@ class Till:
         approved = ctx.tool_call_approved and call.covered(ctx)
         async with AsyncExitStack() as paying:
             try:
-                payment = await self._authorize(paying, ctx, call, approved=approved)
+                key = await call.identity.key(ctx, self.guard)
+                payment = await paying.enter_async_context(
+                    self.guard.aauthorize(call.priced.price, key=key, **call.named(ctx), approved=approved)
+                )
             except ApprovalNeeded as needed:
                 return Bought(question=call.question(needed))
             except AlreadyPaid as paid:
@@ -136,19 +137,6 @@ class Till:
             return Bought(result)
         return Bought(_with_receipt(result, receipt.as_json()), receipt.as_json())
 
-    async def _authorize(
-        self, paying: AsyncExitStack, ctx: RunContext[Any], call: "Call", *, approved: bool
-    ) -> Payment:
-        key = await call.identity.key(ctx, self.guard)
-        price, named = call.priced.price, {**call.named(ctx), "approved": approved}
-        try:
-            return await paying.enter_async_context(self.guard.aauthorize(price, key=key, **named))
-        except PaymentConflict:
-            anew = await call.identity.anew(ctx, self.guard, key)
-            if anew is None:
-                raise
-            return await paying.enter_async_context(self.guard.aauthorize(price, key=anew, **named))
-
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -158,12 +146,14 @@ class Call:
     priced: Priced
     call_id: str
     arguments: dict[str, Any]
-    """As JSON has them: what the tool is run with, which a person may have changed."""
+    """As JSON has them: what the tool is run with."""
+    changed: dict[str, Any] | None = None
+    """Those that a person gave it instead of the model's, where that is known."""
 
     @property
     def identity(self) -> Identity:
         """What it is known by."""
-        return Identity(self.call_id, self.tool.name, self.priced.vendor, self.arguments)
+        return Identity(self.call_id, self.tool.name, self.priced.vendor, self.arguments, self.changed)
 
     def named(self, ctx: RunContext[Any]) -> dict[str, Any]:
         """What the guard is told."""

@@ -24,6 +24,7 @@ from pydantic_core import to_jsonable_python
 from pydantic_ai_trove.acting import label
 from pydantic_ai_trove.durable import Outcome, carry_out, carrying
 from pydantic_ai_trove.events import PaymentWaits, Spent
+from pydantic_ai_trove.keys import changed_by_a_person
 from pydantic_ai_trove.requests import Requests, cost_of
 from pydantic_ai_trove.till import PRICE, REASON, Bought, Call, Prices, Till
 from trove_agents import Step, TroveError
@@ -40,8 +41,8 @@ class TroveWallet(AbstractCapability[Any]):
     approval is for that price: where changed arguments cost more, it is asked again, unless ``approved_usd`` in the
     approval's metadata covers it.
 
-    A call is known by the response that decided it and its id, so it is paid once also in runs that resume from a stored history.
-    The receipt is in the metadata of the tool's return.
+    A call is known by the response that decided it and its id, so it is paid once also in runs that resume from a stored history;
+    with arguments that a person has changed it is another purchase. The receipt is in the metadata of the tool's return.
     """
 
     guard: AsyncGuard | Guard
@@ -100,7 +101,8 @@ class TroveWallet(AbstractCapability[Any]):
         till = self._till
         if (priced := till.priced(tool_def)) is None:
             return await handler(args)
-        call_paid = Call(tool_def, priced, call.tool_call_id, to_jsonable_python(args))
+        changed = changed_by_a_person(ctx, call)
+        call_paid = Call(tool_def, priced, call.tool_call_id, to_jsonable_python(args), changed)
 
         async def run() -> Bought:
             return await till.pay(ctx, call_paid, lambda: handler(args))
