@@ -126,8 +126,8 @@ def path_of(config: RunnableConfig) -> list[str]:
 
 def names_in(namespace: str) -> list[str]:
     """What a namespace says of tasks: their ids; of a graph that keeps its checkpoints over its runs, its node's name."""
-    parts = (each.partition(NS_END) for each in namespace.split(NS_SEP))
-    return [task or name for name, _, task in parts if name and not name.isdigit()]
+    parts = (part.partition(NS_END) for part in namespace.split(NS_SEP) if part and not part.isdigit())
+    return [task or name for name, _, task in parts]
 
 
 def called(namespace: str, number: int) -> str:
@@ -313,9 +313,9 @@ def nodes_in(graph: Pregel[Any, Any, Any, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def node_in(config: RunnableConfig) -> tuple[str, ...]:
-    """The running node, named so."""
+    """The running node, named so: one name for each task of ``path_of``."""
     parts = config["configurable"].get("checkpoint_ns", "").split(NS_SEP)
-    return tuple(part.partition(NS_END)[0] for part in parts)
+    return tuple(part.partition(NS_END)[0] for part in parts if part and not part.isdigit())
 
 
 def taking(graph: G) -> G:

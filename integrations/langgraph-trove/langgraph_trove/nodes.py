@@ -265,13 +265,15 @@ def recorded(
     config: RunnableConfig, node: str, result: Any, found: tuple[WorkspaceRef, list[Difference]]
 ) -> Any:
     """A step's result, and its reference among what its node or task writes."""
-    run, (ref, changed) = inside.run_of(config), found
+    (run, _), (ref, changed) = here(), found
     if changed:
         get_stream_writer()(files_changed(node, ref, changed))
-    if isinstance(run, Run) and inside.node_in(config) in run.binding.records:
-        run.left[inside.task_of(config)] = ref
-        return result
-    return _written(config, result, ref)
+    names = inside.node_in(config)
+    # Also the nodes around it, since one that calls a graph may pass nothing on of that graph's state
+    for depth, task in enumerate(inside.path_of(config), 1):
+        if names[:depth] in run.binding.records:
+            run.left[task] = ref
+    return result if names in run.binding.records else _written(config, result, ref)
 
 
 def _written(config: RunnableConfig, result: Any, ref: WorkspaceRef) -> Any:

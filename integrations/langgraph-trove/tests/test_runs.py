@@ -452,7 +452,7 @@ def test_e8m_the_second_graph_that_a_node_calls(client, saver):
     client.write("upload.txt", "x")  # so that the files have to be set
     with pytest.warns(ForeignChangeWarning):
         app.invoke(None, config())
-    assert text(client) == "a1234"
+    assert agree(app, client) == "a1234"
 
 
 @pytest.mark.parametrize("lost", [0, 1])

@@ -3,14 +3,19 @@
 import threading
 
 import pytest
+from langchain_core.messages import AIMessage
+from langchain_core.tools import tool
 from langgraph.cache.memory import InMemoryCache
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode
 from langgraph.types import CachePolicy, Command, RetryPolicy, TimeoutPolicy
 
 from langgraph_trove import (
     ForeignChangeWarning,
     NotBound,
     WorkspaceError,
+    WorkspaceState,
     acurrent_workspace,
     aworkspace_step,
     bind,
@@ -21,6 +26,10 @@ from langgraph_trove import (
 from .graphs import Crash, State, agree, astep, before, bound, config, line, step, text, wide
 
 NEW = {"log": []}
+
+
+class Talk(MessagesState, WorkspaceState, total=False):
+    pass
 
 
 def plain(letters, crashes=None, *, between=None):
@@ -208,6 +217,37 @@ def test_each_step_tells_of_its_files_and_the_way_out_of_a_graph_takes_them_alon
         ("d", [{"path": "workspace/log.txt", "change": "changed"}]),
     ]
     assert agree(app, client) == "abcd"
+
+
+def test_e15_tools_that_run_in_one_task_are_all_done_again(client, saver):
+    """A ``ToolNode`` of a graph of one's own runs all calls of a message as one task."""
+    crashes, done = {"b": 1}, []
+
+    @tool
+    def add(letter: str) -> str:
+        """Adds a letter."""
+        with workspace_step() as workspace:
+            workspace.write("log.txt", text(workspace) + letter)
+        done.append(letter)
+        if crashes.get(letter):
+            crashes[letter] -= 1
+            raise Crash(letter)
+        return letter
+
+    def ask(state: Talk):
+        calls = [
+            {"name": "add", "args": {"letter": letter}, "id": letter, "type": "tool_call"} for letter in "ab"
+        ]
+        return {"messages": [AIMessage("", tool_calls=calls)]}
+
+    builder = StateGraph(Talk).add_node(ask).add_node("tools", ToolNode([add], handle_tool_errors=False))
+    app = bound(builder.add_edge(START, "ask").add_edge("ask", "tools"), saver, client)
+    with pytest.raises(Crash):
+        app.invoke({"messages": []}, config())
+    app.invoke(None, config())
+    assert sorted(done) == ["a", "a", "b", "b"]
+    assert sorted(text(client)) == ["a", "b"]
+    assert sorted(text(client, at=app.get_state(config()).values["workspace"]["reference"])) == ["a", "b"]
 
 
 async def test_there_is_none(client):
