@@ -164,6 +164,37 @@ def test_calls_in_parallel_take_turns_and_are_all_kept(scripted, workspace):
     assert sorted(workspace.read("log").split()) == ["0", "1", "2", "3"]
 
 
+def test_e13_parallel_calls_one_of_which_fails(scripted, workspace):
+    made, fails = [], ["B"]
+
+    @workspace_node
+    def put(letter, workspace=None):
+        there = workspace.read_text("log") if workspace.list_dir() else ""
+        workspace.write("log", there + letter)
+
+    @tool
+    def add(letter: str) -> str:
+        """Adds a letter."""
+        put(letter)
+        made.append(letter)
+        if letter in fails:
+            fails.remove(letter)
+            raise RuntimeError(letter)
+        return letter
+
+    calls = [[("add", {"letter": letter}) for letter in turn] for turn in ("AB", "C")]
+    app = agent(scripted(*calls, "done"), workspace, tools=[add], handoff=False)
+    with pytest.raises(RuntimeError):
+        app.invoke(GO, CONFIG)
+    app.invoke(None, CONFIG)
+    assert (made.count("B"), made.count("C")) == (2, 1)
+    assert sorted(workspace.read_text("log")) == ["A", "B", "C"]
+    asked = next(state.config for state in app.get_state_history(CONFIG) if state.next == ("tools",))
+    app.invoke(None, asked)
+    assert made.count("C") == 2
+    assert sorted(workspace.read_text("log")) == ["A", "B", "C"]
+
+
 def test_tools_that_do_not_work_in_the_workspace_run_beside(scripted, workspace):
     meeting = threading.Barrier(2, timeout=30)
 
