@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pydantic_ai import RunContext
 from pydantic_ai.messages import ModelResponse, ToolCallPart
+from pydantic_core import to_jsonable_python
 
 from pydantic_ai_trove.acting import label
 from trove_agents.guard import AsyncGuard, Guard, PaymentInDoubt, Receipt
@@ -100,7 +101,12 @@ def changed_by_a_person(ctx: RunContext[Any], call: ToolCallPart) -> dict[str, A
     """The arguments that a call is made with, where they are not those that the model decided."""
     _, part = decided(ctx, call.tool_call_id)
     given = call.args_as_dict()
-    return None if part is None or part.args_as_dict() == given else given
+    return None if part is None or part.args_as_dict() == given else as_json(given)
+
+
+def as_json(value: Any) -> Any:
+    """A value as JSON has it, bytes in base64."""
+    return to_jsonable_python(value, bytes_mode="base64")
 
 
 def _calls(ctx: RunContext[Any]) -> Iterator[tuple[ModelResponse, ToolCallPart]]:

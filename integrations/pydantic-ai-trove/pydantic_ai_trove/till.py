@@ -1,12 +1,12 @@
 """What tools cost, and how a call of one is paid for."""
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
+from pydantic import TypeAdapter
 from pydantic_ai import RunContext, ToolReturn
 from pydantic_ai.exceptions import (
     ApprovalRequired,
@@ -16,11 +16,11 @@ from pydantic_ai.exceptions import (
     ToolFailed,
     ToolRetryError,
 )
+from pydantic_ai.messages import ToolReturnContent
 from pydantic_ai.tools import ToolDefinition
-from pydantic_core import to_jsonable_python
 
 from pydantic_ai_trove.acting import label
-from pydantic_ai_trove.keys import Identity, decided
+from pydantic_ai_trove.keys import Identity, as_json, decided
 from trove_agents import NotSupported, Step, TroveAuthError, TroveError
 from trove_agents.guard import (
     AlreadyPaid,
@@ -45,6 +45,8 @@ APPROVED: Final = "approved_usd"
 """In the metadata of an approval: the most that it is for."""
 _META: Final = "meta"
 """In the metadata of a tool of an MCP server: the ``_meta`` of the server's definition."""
+_CONTENT: Final = TypeAdapter[Any](ToolReturnContent)
+"""Reads pictures and documents as what they were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +93,16 @@ class Till:
         """What a tool costs: as it was said here, or in the metadata of its definition."""
         found = self.prices(tool) if callable(self.prices) else self.prices.get(tool.name)
         metadata = tool.metadata or {}
-        by_server = metadata.get(_META) or {}
+        meta = metadata.get(_META)
+        by_server = meta if isinstance(meta, dict) else {}
         if found is None:
             found = metadata.get(PRICE)
         if found is None and (said := by_server.get(PRICE)) is not None:
-            found = str(said)  # it may be a number
+            found = _asked_by_server(said)
         if found is None:
             return None
-        vendor = metadata.get(VENDOR) or by_server.get(VENDOR)
+        if (vendor := metadata.get(VENDOR) or by_server.get(VENDOR)) is not None:
+            vendor = str(vendor)
         return found if isinstance(found, Priced) else Priced(found, vendor=vendor)
 
     async def pay(self, ctx: RunContext[Any], call: "Call", run: Callable[[], Awaitable[Any]]) -> Bought:
@@ -131,7 +135,7 @@ class Till:
                 payment.void()
                 return Bought(skipped.result)
             with suppress(Exception):  # what the result looks like must not put the payment in doubt
-                payment.keep(to_jsonable_python(_value(result)))
+                payment.keep(as_json(_value(result)))
             payment.meter(call.priced.price, _value(result))
         if (receipt := payment.receipt) is None:
             return Bought(result)
@@ -197,7 +201,7 @@ class Call:
         """What was paid for before."""
         if paid.result is None:
             raise ToolFailed(texts.NOT_KEPT) from paid
-        return ToolReturn(json.loads(paid.result), metadata={RECEIPT: paid.receipt.as_json()})
+        return ToolReturn(_CONTENT.validate_json(paid.result), metadata={RECEIPT: paid.receipt.as_json()})
 
     def _price(self, arguments: dict[str, Any]) -> Decimal | None:
         try:
@@ -216,6 +220,16 @@ class Call:
         failed = retry.__context__
         proves = self.priced.not_charged
         return failed is None or isinstance(failed, NotCharged) or (proves is not None and proves(failed))
+
+
+def _asked_by_server(said: object) -> Price:
+    """Servers may say anything. Where that is no amount, calls are refused, and the run goes on."""
+    price = str(said)  # it may be a number
+    try:
+        highest_usd(price)
+    except ValueError:
+        return lambda _: price
+    return price
 
 
 def _value(result: Any) -> Any:

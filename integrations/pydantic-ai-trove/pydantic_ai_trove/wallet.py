@@ -19,12 +19,11 @@ from pydantic_ai.messages import InstructionPart, ModelResponse, ToolCallPart
 from pydantic_ai.models import ModelRequestContext
 from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.toolsets import ToolsetTool, WrapperToolset
-from pydantic_core import to_jsonable_python
 
 from pydantic_ai_trove.acting import label
 from pydantic_ai_trove.durable import Outcome, carry_out, carrying
 from pydantic_ai_trove.events import PaymentWaits, Spent
-from pydantic_ai_trove.keys import changed_by_a_person
+from pydantic_ai_trove.keys import as_json, changed_by_a_person
 from pydantic_ai_trove.requests import Requests, cost_of
 from pydantic_ai_trove.till import PRICE, REASON, Bought, Call, Prices, Till
 from trove_agents import Step, TroveError
@@ -102,7 +101,7 @@ class TroveWallet(AbstractCapability[Any]):
         if (priced := till.priced(tool_def)) is None:
             return await handler(args)
         changed = changed_by_a_person(ctx, call)
-        call_paid = Call(tool_def, priced, call.tool_call_id, to_jsonable_python(args), changed)
+        call_paid = Call(tool_def, priced, call.tool_call_id, as_json(args), changed)
 
         async def run() -> Bought:
             return await till.pay(ctx, call_paid, lambda: handler(args))
@@ -137,7 +136,10 @@ class TroveWallet(AbstractCapability[Any]):
         except BaseException as error:  # the run ends here, so no engine keeps it
             await self._requests.end(key, None, _said(error))
             raise
-        await self._book(key, cost_of(response, self._requests.most), None)
+        if response.state in ("incomplete", "interrupted"):
+            await self._book(key, None, "its response was not read to its end, which says what it did cost")
+        else:
+            await self._book(key, cost_of(response, self._requests.most), None)
         return response
 
     # What reaches the wallet and the journal, once for each step of a durable run
@@ -195,7 +197,7 @@ class WalletToolset(WrapperToolset[Any]):
             raise UserError("only a capability can pay once in a durable run: give the agent a TroveWallet")
         if ctx.tool_call_id is None:
             raise UserError(f"a call of {name} has no id to be known by")
-        paid = Call(tool.tool_def, priced, ctx.tool_call_id, to_jsonable_python(tool_args))
+        paid = Call(tool.tool_def, priced, ctx.tool_call_id, as_json(tool_args))
         bought = await till.pay(ctx, paid, lambda: run(name, tool_args, ctx, tool))
         if bought.question is not None:
             raise ApprovalRequired(metadata=bought.question)

@@ -78,6 +78,16 @@ async def test_what_the_server_asks_may_need_a_yes_or_be_too_much(server, guardi
     assert (numbers(), books.read_text()) == (("0.2", "0", "0"), "Turin\n")
 
 
+async def test_what_is_no_price_is_refused_and_the_others_go_on(server, guarding, scripted, numbers, books):
+    calls = ("gift", {}), ("stamp", {}), MAP
+    agent = Agent(scripted(calls), toolsets=[server], capabilities=[TroveWallet(guarding())])
+    gift, stamp, map = returns(await agent.run("go"))
+    assert (gift.outcome, "its price cannot be told" in gift.content) == ("failed", True)
+    assert (stamp.outcome, stamp.metadata["receipt"]["vendor"]) == ("success", "['post']")
+    assert map.content == "a map of Turin"
+    assert (numbers(), books.read_text()) == (("0.3", "0", "0"), "stamp\nTurin\n")
+
+
 async def test_a_server_that_fails_may_have_charged(server, guarding, scripted, numbers, books):
     """Pydantic AI tells the model of it as it tells of a tool's own ``ModelRetry``, and of no reason."""
     guard = guarding()

@@ -1,12 +1,16 @@
 """Paid tools in agents: how each call is known again, every ending, and who is asked."""
 
 import asyncio
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from datetime import date
 from decimal import Decimal
 
 import pytest
+from pydantic import Base64Bytes
 from pydantic_ai import (
     Agent,
+    BinaryContent,
+    BinaryImage,
     DeferredToolRequests,
     FunctionToolset,
     ModelMessagesTypeAdapter,
@@ -326,6 +330,31 @@ async def test_a_history_that_says_that_a_call_was_interrupted_does_not_pay_it_a
     assert (numbers(), shop.sold) == (("0", "0", "0.3"), ["a"])
 
 
+async def test_a_picture_that_was_paid_for_before_is_a_picture_again(guarding, shop, numbers):
+    async def buy(sku: str) -> list[str | BinaryContent]:
+        """Buys."""
+        return ["here", BinaryContent(b"\x89PNG\xff", media_type=await Shop.buy(shop, sku))]
+
+    shop.buy, shop.then = buy, ["image/png"]
+    agent = agent_of(Script([call("a")], "done", "done"), shop, TroveWallet(guarding(), {"buy": "0.3"}))
+    first = await agent.run("go")
+    again = await agent.run(message_history=first.all_messages()[:2])
+    (said, picture), (_, before) = returned(again)[-1].content, returned(first)[-1].content
+    assert (said, type(picture), picture.data) == ("here", BinaryImage, before.data)
+    assert (numbers(), shop.sold) == (("0.3", "0", "0"), ["a"])
+
+
+async def test_arguments_may_be_bytes(guarding, shop, numbers):
+    async def buy(picture: Base64Bytes) -> str:
+        """Buys."""
+        return await Shop.buy(shop, picture.hex())
+
+    shop.buy = buy
+    asks = Script([ToolCallPart("buy", {"picture": "iVD/"}, tool_call_id="c1")], "done")
+    await agent_of(asks, shop, TroveWallet(guarding(), {"buy": "0.3"})).run("go")
+    assert (numbers(), shop.sold) == (("0.3", "0", "0"), ["8950ff"])
+
+
 async def test_a_history_that_ends_at_the_call_takes_no_prompt_and_pays_nothing(guarding, shop, numbers):
     agent = agent_of(Script([call("a")], "done"), shop, TroveWallet(guarding(), {"buy": "0.3"}))
     whole = (await agent.run("go")).all_messages()
@@ -436,6 +465,21 @@ async def test_arguments_that_a_person_changes_are_another_purchase(
     assert numbers() == ("0.6", "0", "0")
     assert shop.sold == (["b", "c"] if charged else ["b", "c", "b"])
     assert told == ["one b" if charged else "sold out", "one c", "one b", "one c"]
+
+
+async def test_arguments_of_a_person_may_be_values_of_python(guarding, shop, numbers):
+    async def buy(sku: str, on: date | None = None) -> str:
+        """Buys."""
+        return await Shop.buy(shop, f"{sku} on {on}")
+
+    shop.buy = buy
+    wallet = TroveWallet(guarding(policy=ask_above("0.1")), {"buy": "0.3"})
+    agent = agent_of(Script([call("a")], "done", "done"), shop, wallet, **ASKS)
+    first = await agent.run("go")
+    for on in (date(2026, 12, 24), "2026-12-24"):
+        yes = first.output.build_results(approvals={"c1": ToolApproved(override_args={"sku": "a", "on": on})})
+        await agent.run(message_history=first.all_messages(), deferred_tool_results=yes)
+    assert (numbers(), shop.sold) == (("0.3", "0", "0"), ["a on 2026-12-24"])
 
 
 @pytest.mark.parametrize(
@@ -556,6 +600,27 @@ async def test_a_model_that_costs_more_than_was_held_is_said(guarding, shop, num
     with pytest.warns(UnpricedModelWarning, match="raise models"):
         await agent_of(script, shop, TroveWallet(guarding(), models="0.35")).run("go")
     assert numbers() == ("0.35", "0", "0")
+
+
+@pytest.mark.parametrize("ends", [None, "broken off", "cancelled"])
+async def test_a_stream_that_is_not_read_to_its_end_is_in_doubt(guarding, numbers, ends):
+    """What it did cost stands there."""
+
+    async def streamed(messages, info):
+        yield "one "
+        yield "two"
+
+    wallet = TroveWallet(guarding(), models="0.35")
+    agent = Agent(FunctionModel(stream_function=streamed), capabilities=[wallet])
+    told = pytest.warns(UnpricedModelWarning) if ends is None else nullcontext()
+    with told:
+        async with agent.run_stream("go") as result:
+            async for _ in result.stream_text(debounce_by=None):
+                if ends == "cancelled":
+                    await result.cancel()
+                if ends is not None:
+                    break
+    assert numbers() == ("0", "0", "0" if ends is None else "0.35")
 
 
 async def test_a_toolset_alone(guarding, shop, numbers):

@@ -28,6 +28,20 @@ def map(place: str) -> str:
     return f"a map of {place}"
 
 
+@server.tool(meta={"price_usd": "as you like"})
+def gift() -> str:
+    """A gift, whose price is none."""
+    sold("gift")
+    return "a gift"
+
+
+@server.tool(meta={"price_usd": "0.1", "vendor": ["post"]})
+def stamp() -> str:
+    """A stamp, whose vendor is no name."""
+    sold("stamp")
+    return "a stamp"
+
+
 @server.tool()
 def ticket(to: str) -> str:
     """A ticket; it breaks down after it has taken the money."""
