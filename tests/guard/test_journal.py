@@ -83,6 +83,13 @@ def test_a_file_that_is_another_s_is_refused_and_left_as_it_is(tmp_path, made):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_is_in_memory_is_no_journal(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="in memory"):
+        SqliteJournal(":memory:")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_only_one_of_two_moves_it_on(journal, tmp_path):
     journal.add(entry())
     there = journal.find(1, "k")

@@ -166,10 +166,13 @@ class SqliteJournal:
     Safe for several threads, and for several processes that each open their own.
 
     Raises:
-        ValueError: the file is another's, or of another version; it is left as it is.
+        ValueError: the file is another's, or of another version; it is left as it is. Or there is none: ``:memory:`` would
+            forget in a crash what was paid.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if os.fspath(path) == ":memory:":
+            raise ValueError("a journal is a file: in memory it would forget in a crash what was paid")
         self.path = Path(path)
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         self._lock = threading.Lock()
