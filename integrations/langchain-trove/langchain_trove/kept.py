@@ -41,11 +41,11 @@ def answered(stored: Any, call_id: str | None) -> Any:
         ParentCommand: it was raised.
     """
     reply = _unpacked(stored["reply"])
+    if (message := message_of(reply, stored["call_id"])) is not None:
+        reply = replaced(reply, message, message.model_copy(update={"tool_call_id": call_id}))
     if stored["raised"]:
         raise ParentCommand(reply)
-    if (message := message_of(reply, stored["call_id"])) is None:
-        return reply
-    return replaced(reply, message, message.model_copy(update={"tool_call_id": call_id}))
+    return reply
 
 
 def message_of(reply: Any, call_id: str | None) -> ToolMessage | None:

@@ -22,7 +22,8 @@ class ModelSpendMiddleware(AgentMiddleware):
     """Pays for the requests of an agent to its model: the most that one can cost is held, and what it did cost is captured.
 
     Each request is a purchase of its own, also one that is made again: the provider charges it again. With less left than
-    one may cost the run ends with ``BudgetExceededError``. One that timed out or was cancelled is in doubt.
+    one may cost the run ends with ``BudgetExceededError``. One that timed out or was cancelled is in doubt, and so is one of which
+    ``price`` fails.
 
     Args:
         guard: Whose wallet pays; for asynchronous agents too, which then use it in threads.
@@ -75,8 +76,12 @@ class ModelSpendMiddleware(AgentMiddleware):
 
     def _book(self, payment: Payment, response: ModelResponse[Any]) -> None:
         messages = [message for message in response.result if isinstance(message, AIMessage)]
-        costs = [self._price(message) for message in messages]
-        known = at_rate(sum((cost for cost in costs if cost is not None), Decimal(0)), 1)
+        try:
+            costs = [self._price(message) for message in messages]
+            known = at_rate(sum((cost for cost in costs if cost is not None), Decimal(0)), 1)
+        except Exception as error:  # noqa: BLE001 (the answer is paid for, and the agent's)
+            payment.doubt(f"its cost cannot be told: {error!r}")
+            return
         payment.capture(min(known, self._most))
         names = ", ".join(sorted({str(each.response_metadata.get("model_name")) for each in messages}))
         if None in costs:

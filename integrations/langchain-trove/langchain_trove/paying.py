@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, Self, TypeGuard
 
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
-from langchain_core.tools import StructuredTool
+from langchain_core.tools import BaseTool, StructuredTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphInterrupt, ParentCommand
 from langgraph.prebuilt.tool_node import ToolCallRequest
@@ -264,7 +264,7 @@ def _will_not_run(request: ToolCallRequest, *, asynchronous: bool) -> bool:
     Arguments are tried with what the tool itself tries them with, where those that are injected are still missing.
     """
     tool = request.tool
-    if not asynchronous and isinstance(tool, StructuredTool) and tool.func is None:
+    if not asynchronous and _has_no_synchronous_half(tool):
         return True
     if tool is None or not _is_model(tool.args_schema):
         return False
@@ -275,6 +275,10 @@ def _will_not_run(request: ToolCallRequest, *, asynchronous: bool) -> bool:
         injected = tool.args_schema.model_fields.keys() - shown.model_fields.keys()
         return any(each["loc"] and each["loc"][0] not in injected for each in error.errors())
     return False
+
+
+def _has_no_synchronous_half(tool: BaseTool | None) -> bool:
+    return isinstance(tool, StructuredTool) and tool.func is None and type(tool)._run is StructuredTool._run  # noqa: SLF001
 
 
 def _is_model(schema: object) -> TypeGuard[type[BaseModel]]:

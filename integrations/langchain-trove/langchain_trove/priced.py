@@ -8,7 +8,7 @@ from typing import Any, Final
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool
 
-from trove_agents.guard import Evidence, Price, at_rate, highest_usd
+from trove_agents.guard import Evidence, Metered, Price, at_rate, highest_usd
 
 PRICE: Final = "price_usd"
 VENDOR: Final = "vendor"
@@ -39,17 +39,18 @@ def priced(price: Price | Priced, vendor: str | None = None) -> Priced:
 def of_itself(tool: BaseTool) -> Priced | None:
     """What a tool says that it costs, in its metadata; None: nothing.
 
-    ``price_usd`` there, and ``vendor``, are its maker's word, and may be any price. What an MCP server says under the same names
-    in the tool's ``_meta`` is text or a number. One that cannot be read denies each call.
+    ``price_usd`` there, and ``vendor``, are its maker's word, and may be any price. An MCP server says them in the tool's
+    ``_meta``, or in its annotations, which langchain-mcp-adapters puts beside it, as text or as a number. One that cannot be read
+    denies each call.
     """
     metadata = tool.metadata or {}
-    if (price := metadata.get(PRICE)) is not None:
-        return priced(price, metadata.get(VENDOR))
-    meta = _meta(metadata)
-    if (said := meta.get(PRICE)) is None:
-        return None
-    vendor = meta.get(VENDOR)
-    return Priced(_price(said), vendor if isinstance(vendor, str) else None)
+    said = metadata if metadata.get(PRICE) is not None else _meta(metadata)
+    price, vendor = said.get(PRICE), said.get(VENDOR)
+    if price is None or isinstance(price, Priced):
+        return price
+    if not isinstance(price, Metered | Decimal) and not callable(price):
+        price = _price(price)
+    return Priced(price, vendor if isinstance(vendor, str) else None)
 
 
 def stated_usd(said: object) -> Decimal:

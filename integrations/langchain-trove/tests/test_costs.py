@@ -75,6 +75,7 @@ META = {"_meta": {"price_usd": "0.25", "vendor": "acme"}}
         {"price_usd": Metered("0.5", lambda message: "0.25"), "vendor": "acme"},
         META,
         {"_meta": {"price_usd": 0.25, "vendor": "acme"}, "readOnlyHint": True},
+        {"price_usd": 0.25, "vendor": "acme", "readOnlyHint": True},
         {"mcp": {"tool": {"_meta": {"price_usd": "0.25", "vendor": "acme"}}, "server": {"name": "acme"}}},
     ],
 )
@@ -102,8 +103,9 @@ async def test_one_that_says_nothing_is_free(guard, run, numbers, metadata):
 
 
 @pytest.mark.parametrize("price", ["free", "NaN", "-1", "1e30", True, {"usd": 1}, float("inf"), [], ""])
-async def test_what_cannot_be_read_is_not_free(guard, run, numbers, price):
-    told = await run(Server({}).tool(_meta={"price_usd": price}), WalletMiddleware(guard))
+@pytest.mark.parametrize("where", [lambda said: {"_meta": said}, lambda said: said])
+async def test_what_cannot_be_read_is_not_free(guard, run, numbers, price, where):
+    told = await run(Server({}).tool(**where({"price_usd": price, "vendor": {}})), WalletMiddleware(guard))
     assert told.status == "error"
     assert "price cannot be told" in told.content
     assert numbers() == ("0", "0", "0")

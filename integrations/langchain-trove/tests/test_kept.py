@@ -76,6 +76,13 @@ def test_a_call_of_another_id_is_answered_under_its_own(reply):
     assert (told.content, told.tool_call_id) == ("a page", "2")
 
 
+def test_also_one_that_was_raised():
+    reply = Command(graph=Command.PARENT, update={"messages": [TOLD]})
+    with pytest.raises(ParentCommand) as sent:
+        answered(json.loads(json.dumps(kept(reply, "1", raised=True))), "2")
+    assert [message.tool_call_id for message in sent.value.args[0].update["messages"]] == ["2"]
+
+
 def replayed(running, tool):
     """What a call says, and what it says again from the checkpoint before it."""
     run, agent, _ = running(SEARCH, "done", tools=[tool], saver=InMemorySaver())

@@ -99,6 +99,13 @@ def test_a_request_that_costs_more_than_was_held_is_said(guard, wallet):
     assert numbers(wallet) == ("0.05", "0", "0")
 
 
+@pytest.mark.parametrize("price", [lambda message: 1 / 0, lambda message: 0.01, lambda message: Decimal(-1)])
+def test_where_its_cost_cannot_be_told_it_is_in_doubt_and_the_agent_goes_on(guard, wallet, price):
+    middleware = ModelSpendMiddleware(guard, most="0.05", price=price)
+    assert create_agent(Model(), [], middleware=[middleware]).invoke(GO)["messages"][-1].text == "done"
+    assert numbers(wallet) == ("0", "0", "0.05")
+
+
 class TurnedAway(Exception):
     status_code = 429
 

@@ -187,16 +187,18 @@ def test_an_agent_makes_each_call_in_a_task_and_asks_for_each(asking, scripted, 
     assert numbers() == ("0.3", "0", "0")
 
 
-def node_of(search, durability, call=OTTERS):
+def node_of(search, durability, thread="t", call=OTTERS):
     """A node that calls the tool itself."""
+    config = {"configurable": {"thread_id": thread}}
     flow = StateGraph(MessagesState)
     flow.add_node("node", lambda state: {"messages": [AIMessage(search.invoke(call))]})
     app = flow.add_edge(START, "node").compile(checkpointer=InMemorySaver())
-    return lambda given: app.invoke(given, THREAD, durability=durability)
+    return lambda given: app.invoke(given, config, durability=durability)
 
 
-def test_a_node_that_calls_it_waits_for_its_checkpoint_too(keyed, numbers):
-    run = node_of(keyed, "exit")
+@pytest.mark.parametrize("thread", ["t", 0, ""])
+def test_a_node_that_calls_it_waits_for_its_checkpoint_too(keyed, numbers, thread):
+    run = node_of(keyed, "exit", thread)
     with pytest.raises(NotDurable):
         run(GO)
     assert numbers() == ("0", "0", "0")
@@ -277,6 +279,17 @@ def test_the_message_that_decided_a_call_is_found_in_any_state(search, numbers, 
         said = [AIMessage("", id=decided, tool_calls=[CALL])]
         app.invoke(said if schema not in (MessagesState, Modelled) else {"messages": said}, THREAD)
     assert numbers() == ("0.6", "0", "0")
+
+
+def test_a_tool_that_brings_its_own_synchronous_half_is_paid_for(guard, vendor, scripted, numbers):
+    class Searching(StructuredTool):
+        def _run(self, query, **_):
+            return vendor(query)
+
+    search = Searching(name="search", description="Searches.", args_schema=tool_of(vendor).args_schema)
+    agent = create_agent(scripted(SEARCH, "done"), [paid(search, "0.3", guard=guard)])
+    assert answers(agent.invoke(GO))[0].content == "a page about otters"
+    assert numbers() == ("0.3", "0", "0")
 
 
 def test_a_call_may_be_free(guard, vendor, numbers):

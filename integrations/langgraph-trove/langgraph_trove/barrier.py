@@ -64,7 +64,7 @@ class Barrier:
             NotDurable: it does so only at the end.
         """
         info = getattr(runtime, "execution_info", None)
-        if info is None or not info.thread_id or not info.checkpoint_id:
+        if info is None or info.thread_id is None or not info.checkpoint_id:
             return None
         config = _config(runtime)
         saver = self._saver or inside.lent_saver(config)
