@@ -3,22 +3,19 @@
 Nothing is kept that would come back as something else.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
-from langchain_core.messages import BaseMessage, ToolMessage, messages_from_dict, messages_to_dict
+from langchain_core.messages import ToolMessage
 from langgraph.errors import ParentCommand
-from langgraph.types import Command, Send
+from langgraph.types import Command
+
+from langgraph_trove.packing import packed, unpacked
 
 Reply: TypeAlias = ToolMessage | Command[Any]
 R = TypeVar("R")
-
-_KIND: Final = "__trove"
-"""How what is no JSON by itself is told from what is."""
-_PLAIN: Final = frozenset({str, int, float, bool})
 
 
 def kept(reply: Any, call_id: str | None, *, raised: bool) -> Any:
@@ -29,9 +26,9 @@ def kept(reply: Any, call_id: str | None, *, raised: bool) -> Any:
         call_id: Of its call.
         raised: It was raised, as ``ParentCommand``.
     """
-    if (packed := _same(reply)) is None and isinstance(reply, ToolMessage):
-        packed = _same(reply.model_copy(update={"artifact": None}))
-    return None if packed is None else {"reply": packed, "call_id": call_id, "raised": raised}
+    if (found := _same(reply)) is None and isinstance(reply, ToolMessage):
+        found = _same(reply.model_copy(update={"artifact": None}))
+    return None if found is None else {"reply": found, "call_id": call_id, "raised": raised}
 
 
 def answered(stored: Any, call_id: str | None) -> Any:
@@ -40,7 +37,7 @@ def answered(stored: Any, call_id: str | None) -> Any:
     Raises:
         ParentCommand: it was raised.
     """
-    reply = _unpacked(stored["reply"])
+    reply = unpacked(stored["reply"])
     if (message := message_of(reply, stored["call_id"])) is not None:
         reply = replaced(reply, message, message.model_copy(update={"tool_call_id": call_id}))
     if stored["raised"]:
@@ -81,45 +78,6 @@ def _messages(value: Any) -> Iterator[ToolMessage]:
 
 
 def _same(value: Any) -> Any:
-    # The tool has run and is paid for: whatever its reply is made of must not put that in doubt
-    with suppress(Exception):
-        packed = json.loads(json.dumps(_packed(value)))
-        if _unpacked(packed) == value:
-            return packed
+    with suppress(ValueError):
+        return packed(value)
     return None
-
-
-def _packed(value: Any) -> Any:
-    if isinstance(value, BaseMessage):
-        return {_KIND: "message", "value": messages_to_dict([value])[0]}
-    if isinstance(value, Command):
-        parts = {"graph": value.graph, "update": value.update, "goto": value.goto}
-        return {_KIND: "command", "value": _packed(parts)}
-    if isinstance(value, Send):
-        return {_KIND: "send", "value": [value.node, _packed(value.arg)]}
-    if type(value) is tuple:
-        return {_KIND: "tuple", "value": [_packed(each) for each in value]}
-    if type(value) is list:
-        return [_packed(each) for each in value]
-    if type(value) is dict:
-        return {name: _packed(each) for name, each in value.items()}
-    if value is None or type(value) in _PLAIN:
-        return value
-    raise TypeError(f"a {type(value).__name__} is no JSON")
-
-
-def _unpacked(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_unpacked(each) for each in value]
-    if not isinstance(value, dict):
-        return value
-    kind = value.get(_KIND)
-    if kind == "message":
-        return messages_from_dict([value["value"]])[0]
-    if kind == "command":
-        return Command(**_unpacked(value["value"]))
-    if kind == "send":
-        return Send(*_unpacked(value["value"]))
-    if kind == "tuple":
-        return tuple(_unpacked(value["value"]))
-    return {name: _unpacked(each) for name, each in value.items()}

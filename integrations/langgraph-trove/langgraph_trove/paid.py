@@ -13,12 +13,12 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.config import get_config, get_stream_writer
 from langgraph.errors import GraphInterrupt
 from langgraph.runtime import get_runtime
-from langgraph.types import Command
 
 from langgraph_trove import inside
 from langgraph_trove.asking import Question, alast_asked, last_asked
 from langgraph_trove.barrier import Barrier
 from langgraph_trove.nodes import works_in_workspace
+from langgraph_trove.packing import packed, unpacked
 from langgraph_trove.position import Place, aplace, place
 from langgraph_trove.repeating import arepeat, repeat, with_files
 from langgraph_trove.spending import step_of
@@ -34,8 +34,6 @@ from trove_agents.guard import (
 )
 
 _PATH: Final = "langgraph_path"
-_COMMAND: Final = "__trove_command"
-"""How a ``Command`` is told from an update, as JSON."""
 
 
 class PaidNode(Runnable[Any, Any]):
@@ -49,8 +47,8 @@ class PaidNode(Runnable[Any, Any]):
     same files since, the workspace is left alone, and the payment is refused as one that was made (``AlreadyPaid``).
 
     Args:
-        function: From the state to an update of it, or to a ``Command`` with one, which is kept if it is JSON of at most
-            1 MB. Synchronous, or a coroutine function for graphs that are run so.
+        function: From the state to an update of it, or to a ``Command``, which is kept if it is made of what JSON has, tuples and
+            messages, at most 1 MB. Synchronous, or a coroutine function for graphs that are run so.
         price: USD: an amount, a function of the arguments, or ``Metered``, whose ``cost`` is given the update.
         guard: Whose wallet pays; for coroutine functions too, with waits in threads.
         async_guard: For coroutine functions.
@@ -142,7 +140,7 @@ class PaidNode(Runnable[Any, Any]):
                 raise  # the function's own
             if isinstance(error, AlreadyPaid):
                 with suppress(AlreadyPaid):
-                    return repeat(error, _unpacked)
+                    return repeat(error, unpacked)
             return self._instead(error)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002, ARG002 - as above
@@ -180,7 +178,7 @@ class PaidNode(Runnable[Any, Any]):
                 raise
             if isinstance(error, AlreadyPaid):
                 with suppress(AlreadyPaid):
-                    return await arepeat(error, _unpacked)
+                    return await arepeat(error, unpacked)
             return self._instead(error)
 
     def _named(self, state: Any, runtime: "_Here", there: Place | None) -> dict[str, Any]:
@@ -206,8 +204,8 @@ class PaidNode(Runnable[Any, Any]):
         }
 
     def _keep(self, payment: Payment, update: Any) -> None:
-        with suppress(TypeError, ValueError):  # what is no JSON would not be written again as it was
-            kept = json.loads(json.dumps(_packed(update)))
+        with suppress(ValueError):  # it would not be written again as it was
+            kept = packed(update)
             payment.keep(with_files(kept) if self._works else kept)
         payment.meter(self._price, update)
 
@@ -246,13 +244,3 @@ class _Here:
 
 def _runtime() -> _Here:
     return _Here(get_config(), get_runtime().execution_info)
-
-
-def _packed(update: Any) -> Any:
-    if not isinstance(update, Command):
-        return update
-    return {_COMMAND: {"graph": update.graph, "update": update.update, "goto": update.goto}}
-
-
-def _unpacked(kept: Any) -> Any:
-    return Command(**kept[_COMMAND]) if isinstance(kept, dict) and _COMMAND in kept else kept

@@ -1,10 +1,11 @@
 """Nodes that cost money: each step of a thread is paid for once."""
 
 import asyncio
-from typing import TypedDict
+from typing import Any, TypedDict
 from uuid import UUID
 
 import pytest
+from langchain_core.messages import AIMessage
 from langgraph.graph import StateGraph
 from langgraph.types import Command, RetryPolicy, Send, interrupt
 
@@ -168,10 +169,10 @@ def test_also_where_it_says_where_the_graph_goes_on(guard, saver, vendor, number
 
 
 def test_what_could_not_be_written_again_as_it_was_is_not_kept(guard, saver, numbers):
-    """Such as where it is sent on to with something of its own."""
+    """Such as where it is sent on to with what is no JSON."""
 
     def search(state):
-        return Command(goto=Send("after", state))
+        return Command(goto=Send("after", {**state, "found": {1: "a page"}}))
 
     refused = lambda error: {"found": type(error).__name__}
     flow = StateGraph(State).add_node(
@@ -182,6 +183,30 @@ def test_what_could_not_be_written_again_as_it_was_is_not_kept(guard, saver, num
     app.invoke({"query": "otters"}, THREAD)
     before = next(state for state in app.get_state_history(THREAD) if state.next == ("search",))
     assert app.invoke(None, before.config)["found"] == "AlreadyPaid"
+    assert numbers() == ("0.3", "0", "0")
+
+
+class Anything(TypedDict, total=False):
+    found: Any
+
+
+@pytest.mark.parametrize(
+    ("update", "again"),
+    [
+        ({"found": (1, [2.5, None])}, (1, [2.5, None])),
+        ({"found": [AIMessage("a page", id="m")]}, [AIMessage("a page", id="m")]),
+        (Command(update=[("found", "a page")]), "a page"),
+        ({"found": {1: "a page"}}, "refused"),
+        ({"found": float("nan")}, "refused"),
+    ],
+)
+def test_what_is_written_again_is_what_was_written(guard, saver, numbers, update, again):
+    refused = lambda error: {"found": "refused"}
+    node = PaidNode(lambda state: update, "0.3", guard=guard, refused=refused)
+    app = StateGraph(Anything).add_node("search", node).set_entry_point("search").compile(checkpointer=saver)
+    app.invoke({}, THREAD)
+    before = next(state for state in app.get_state_history(THREAD) if state.next == ("search",))
+    assert app.invoke(None, before.config)["found"] == again
     assert numbers() == ("0.3", "0", "0")
 
 
