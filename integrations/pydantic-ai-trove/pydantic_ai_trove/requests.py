@@ -60,21 +60,37 @@ class Requests:
 
 
 def cost_of(response: ModelResponse, most: Decimal) -> Decimal | None:
-    """What a response did cost, rounded up to a micro-dollar; None where nobody knows. Warns of that, and of more than
-    the most.
+    """What a response did cost, with those that were rejected before it, rounded up to a micro-dollar; None where nobody
+    knows. Warns of each of which nobody does, and of more than the most.
     """
-    cost = getattr(response.usage, "cost", None)
+    # Pydantic AI before 2.68 may not say what was rejected
+    rejected = [each for each in getattr(response, "failed_attempts", None) or () if each.usage is not None]
+    costs = [
+        _own(response),
+        *(_known(each.usage.cost, each.model_name, "it was rejected") for each in rejected),
+    ]
+    known = [each for each in costs if each is not None]
+    if not known:
+        return None
+    cost = at_rate(sum(known, Decimal()), 1)
+    if cost > most:
+        message = f"a request to {response.model_name} cost ${cost}, of which ${most} were held and booked: raise models="
+        warnings.warn(message, UnpricedModelWarning, stacklevel=3)
+    return cost
+
+
+def _own(response: ModelResponse) -> Decimal | None:
+    cost, why = getattr(response.usage, "cost", None), ""
     if cost is None:
         try:
             cost = response.cost().total_price
         except (AssertionError, LookupError, ValueError) as error:
-            message = (
-                f"{response.model_name} has no price that is known, and is not paid from the wallet: {error}"
-            )
-            warnings.warn(message, UnpricedModelWarning, stacklevel=3)
-            return None
-    cost = at_rate(Decimal(cost), 1)
-    if cost > most:
-        message = f"a request to {response.model_name} cost ${cost}, of which ${most} were held and booked: raise models="
-        warnings.warn(message, UnpricedModelWarning, stacklevel=3)
+            why = str(error)
+    return _known(cost, response.model_name, why)
+
+
+def _known(cost: Decimal | None, model: str | None, why: str) -> Decimal | None:
+    if cost is None:
+        message = f"{model} has no price that is known, and is not paid from the wallet: {why}"
+        warnings.warn(message, UnpricedModelWarning, stacklevel=5)
     return cost

@@ -28,6 +28,7 @@ from pydantic_ai import (
 )
 from pydantic_ai.capabilities import HandleDeferredToolCalls
 from pydantic_ai.exceptions import UnexpectedModelBehavior, UserError
+from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.function import DeltaToolCall, FunctionModel
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.toolsets import WrapperToolset
@@ -600,6 +601,23 @@ async def test_a_model_that_costs_more_than_was_held_is_said(guarding, shop, num
     with pytest.warns(UnpricedModelWarning, match="raise models"):
         await agent_of(script, shop, TroveWallet(guarding(), models="0.35")).run("go")
     assert numbers() == ("0.35", "0", "0")
+
+
+@pytest.mark.parametrize(("cost", "paid"), [(Decimal("0.1"), "0.15"), (None, "0.05")])
+async def test_a_response_that_was_rejected_for_another_is_paid_too(guarding, numbers, cost, paid):
+    def unfit(response: ModelResponse) -> bool:
+        return response.parts[0].content == "unfit"
+
+    answers = [("unfit", cost), ("fit", Decimal("0.05"))]
+    models = [
+        FunctionModel(Script(said, usage=RequestUsage(input_tokens=1, cost=usd))) for said, usd in answers
+    ]
+    agent = Agent(
+        FallbackModel(*models, fallback_on=unfit), capabilities=[TroveWallet(guarding(), models="0.35")]
+    )
+    with nullcontext() if cost else pytest.warns(UnpricedModelWarning, match="was rejected"):
+        assert (await agent.run("go")).output == "fit"
+    assert numbers() == (paid, "0", "0")
 
 
 @pytest.mark.parametrize("ends", [None, "broken off", "cancelled"])
