@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any, Final
 
 from pydantic_ai import RunContext
@@ -48,7 +49,7 @@ class Identity:
             return self._made(ctx.run_id, ctx.run_step, self.arguments)
         if response.run_id is None:
             return await self._rebuilt(ctx, guard)
-        stored = self._made(response.run_id, response.timestamp.isoformat())
+        stored = self._made(response.run_id, response.timestamp.astimezone(UTC).isoformat())
         if response.run_id == ctx.run_id:
             return stored
         rebuilt, _ = self._place(ctx)

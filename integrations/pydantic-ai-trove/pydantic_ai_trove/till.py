@@ -43,6 +43,8 @@ VENDOR: Final = "vendor"
 REASON: Final = "reason"
 APPROVED: Final = "approved_usd"
 """In the metadata of an approval: the most that it is for."""
+_SHOWN: Final = "trove_shown_usd"
+"""In the metadata of a response: by the ids of its calls, the prices that a person was asked for."""
 _META: Final = "meta"
 """In the metadata of a tool of an MCP server: the ``_meta`` of the server's definition."""
 _CONTENT: Final = TypeAdapter[Any](ToolReturnContent)
@@ -171,12 +173,17 @@ class Call:
         }
 
     def covered(self, ctx: RunContext[Any]) -> bool:
-        """Whether a person's yes is for what it costs now: arguments may have been changed after the price was shown."""
+        """Whether a person's yes is for what it costs now: arguments or prices may have changed after one was shown.
+
+        A history that was rebuilt has lost what was shown. Then it is what the model's arguments cost.
+        """
+        response, part = decided(ctx, self.call_id)
         most = (ctx.tool_call_metadata or {}).get(APPROVED)
+        if most is None and response is not None:
+            most = (response.metadata or {}).get(_SHOWN, {}).get(self.call_id)
         price = self._price(self.arguments)
         if most is not None:
             return price is not None and price <= Decimal(str(most))
-        _, part = decided(ctx, self.call_id)
         if part is None:
             return False
         try:
@@ -184,6 +191,15 @@ class Call:
         except ValueError:  # no JSON: nobody was shown a price of it
             return False
         return price is not None and price == self._price(asked)
+
+    def asks(self, ctx: RunContext[Any], question: dict[str, Any]) -> ApprovalRequired:
+        """What asks a person. The price that is shown is kept with the response that decided the call."""
+        response, _ = decided(ctx, self.call_id)
+        if response is not None:
+            there = response.metadata or {}
+            shown = {**there.get(_SHOWN, {}), self.call_id: question[PRICE]}
+            response.metadata = {**there, _SHOWN: shown}
+        return ApprovalRequired(metadata=question)
 
     def question(self, needed: ApprovalNeeded) -> dict[str, Any]:
         """The metadata of the call that waits for a person."""

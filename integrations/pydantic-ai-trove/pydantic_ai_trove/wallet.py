@@ -14,7 +14,7 @@ from pydantic_ai.capabilities import (
     WrapToolExecuteHandler,
     durable_operation,
 )
-from pydantic_ai.exceptions import ApprovalRequired, UserError
+from pydantic_ai.exceptions import UserError
 from pydantic_ai.messages import InstructionPart, ModelResponse, ToolCallPart
 from pydantic_ai.models import ModelRequestContext
 from pydantic_ai.tools import ToolDefinition
@@ -37,8 +37,8 @@ class TroveWallet(AbstractCapability[Any]):
     What a tool costs is said here by its name, MCP tools included, or in the metadata of its definition (``price_usd`` and
     ``vendor``). What the budget, a policy or a limit refuses comes back to the model as a failed call with the numbers. A
     payment that needs a person's yes is deferred (``DeferredToolRequests``, or a handler), with the price in its metadata; an
-    approval is for that price: where changed arguments cost more, it is asked again, unless ``approved_usd`` in the
-    approval's metadata covers it.
+    approval is for that price: where changed arguments cost more, or the tool does by now, it is asked again, unless
+    ``approved_usd`` in the approval's metadata covers it.
 
     A call is known by the response that decided it and its id, so it is paid once also in runs that resume from a stored history;
     with arguments that a person has changed it is another purchase. The receipt is in the metadata of the tool's return.
@@ -200,7 +200,7 @@ class WalletToolset(WrapperToolset[Any]):
         paid = Call(tool.tool_def, priced, ctx.tool_call_id, as_json(tool_args))
         bought = await till.pay(ctx, paid, lambda: run(name, tool_args, ctx, tool))
         if bought.question is not None:
-            raise ApprovalRequired(metadata=bought.question)
+            raise paid.asks(ctx, bought.question)
         return bought.result
 
 
@@ -213,7 +213,7 @@ async def _told(ctx: RunContext[Any], call: Call, bought: Bought) -> Any:
     tool = call.tool.name
     if (asks := bought.question) is not None:
         await ctx.emit(PaymentWaits(tool=tool, reason=asks[REASON], price_usd=asks[PRICE]))
-        raise ApprovalRequired(metadata=asks)
+        raise call.asks(ctx, asks)
     if bought.receipt is not None:
         await ctx.emit(Spent(tool=tool, receipt=bought.receipt))
     return bought.result

@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import nullcontext, suppress
-from datetime import date
+from datetime import date, timedelta, timezone
 from decimal import Decimal
 
 import pytest
@@ -18,6 +18,7 @@ from pydantic_ai import (
     ModelResponse,
     ModelRetry,
     TextPart,
+    Tool,
     ToolApproved,
     ToolCallPart,
     ToolDenied,
@@ -285,6 +286,35 @@ async def test_an_approval_is_for_the_price_that_was_shown(guarding, shop, numbe
         assert (numbers(), shop.sold) == ((paid, "0", "0"), [changed])
 
 
+@pytest.mark.parametrize("alone", [False, True])
+async def test_an_approval_is_not_for_a_price_that_was_raised_since(guarding, shop, numbers, alone):
+    """As a server may that names its prices itself."""
+    price, guard = ["0.2"], guarding(policy=ask_above("0.1"))
+    wallet = TroveWallet(guard, {} if alone else {"buy": lambda _: price[0]})
+    agent = agent_of(Script([call("a")], "done"), shop, wallet, **ASKS)
+    if alone:
+        tools = FunctionToolset([Tool(shop.buy, name="buy")], id="shop")
+        toolset = WalletToolset(tools, guard, {"buy": lambda _: price[0]})
+        agent = Agent(FunctionModel(Script([call("a")], "done")), toolsets=[toolset], **ASKS)
+    result = await agent.run("go")
+    for price[0], asked in ("0.5", "0.5"), ("0.6", "0.6"), ("0.4", None):
+        stored = ModelMessagesTypeAdapter.validate_json(result.all_messages_json())
+        yes = result.output.build_results(approve_all=True)
+        result = await agent.run(message_history=stored, deferred_tool_results=yes)
+        assert asked is None or result.output.metadata["c1"]["price_usd"] == asked
+    assert (numbers(), shop.sold) == (("0.4", "0", "0"), ["a"])
+
+
+async def test_dearer_arguments_are_paid_once_a_person_has_seen_their_price(guarding, shop, numbers):
+    wallet = TroveWallet(guarding(policy=ask_above(0)), {"buy": by_length})
+    agent = agent_of(Script([call("a")], "done"), shop, wallet, **ASKS)
+    result = await agent.run("go")
+    for _ in range(2):
+        yes = result.output.build_results(approvals={"c1": ToolApproved(override_args={"sku": "bbb"})})
+        result = await agent.run(message_history=result.all_messages(), deferred_tool_results=yes)
+    assert (numbers(), shop.sold) == (("0.3", "0", "0"), ["bbb"])
+
+
 async def test_a_handler_that_answers_within_the_run(guarding, shop, numbers):
     async def yes(ctx, requests):
         return requests.build_results(approve_all=True)
@@ -296,12 +326,16 @@ async def test_a_handler_that_answers_within_the_run(guarding, shop, numbers):
     assert (numbers(), shop.sold) == (("0.3", "0", "0"), ["a"])
 
 
-async def test_a_history_that_ends_at_the_call_runs_it_again_and_pays_once(guarding, shop, numbers):
+@pytest.mark.parametrize("store", ["json", "of another time zone"])
+async def test_a_history_that_ends_at_the_call_runs_it_again_and_pays_once(guarding, shop, numbers, store):
     wallet = TroveWallet(guarding(), {"buy": "0.3"})
     agent = agent_of(Script([call("a")], "done", "done"), shop, wallet)
     whole = (await agent.run("go")).all_messages()
     stored = ModelMessagesTypeAdapter.dump_json(whole[:2])
-    again = await agent.run(message_history=ModelMessagesTypeAdapter.validate_json(stored))
+    history = ModelMessagesTypeAdapter.validate_json(stored)
+    if store == "of another time zone":
+        history[1].timestamp = history[1].timestamp.astimezone(timezone(timedelta(hours=2)))
+    again = await agent.run(message_history=history)
     assert returned(again)[-1].content == "one a"
     assert (numbers(), shop.sold) == (("0.3", "0", "0"), ["a"])
 
