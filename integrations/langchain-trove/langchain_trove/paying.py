@@ -182,7 +182,13 @@ class _Call:
 
     def again(self, receipt: Receipt) -> Callable[[Any], Reply]:
         """Makes what was kept the answer, which raises ``ParentCommand`` where the tool ended with it."""
-        return lambda stored: self.receipted(answered(stored, self.request.tool_call["id"]), receipt)
+
+        def reply(stored: Any) -> Reply:
+            return self.receipted(
+                answered(self.question.passed(stored), self.request.tool_call["id"]), receipt
+            )
+
+        return reply
 
     def refused(self, error: TroveError) -> ToolMessage:
         """What the model is told instead of a result.
@@ -254,7 +260,7 @@ class _Seen:
 
     def _keep(self, reply: Any, *, raised: bool = False) -> None:
         if (result := kept(reply, self._call.request.tool_call["id"], raised=raised)) is not None:
-            self._payment.keep(with_files(result))
+            self._payment.keep(with_files(self._call.question.noted(result)))
 
 
 def _will_not_run(request: ToolCallRequest, *, asynchronous: bool) -> bool:

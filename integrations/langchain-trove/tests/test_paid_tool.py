@@ -9,7 +9,7 @@ from langchain_core.tools import BaseTool, StructuredTool, ToolException, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph, add_messages
 from langgraph.prebuilt import ToolNode, ToolRuntime
-from langgraph.types import Command, interrupt
+from langgraph.types import Command, RetryPolicy, interrupt
 from pydantic import BaseModel, ConfigDict
 
 from langchain_trove import NotDurable, TroveToolkit, WalletMiddleware, paid
@@ -210,6 +210,34 @@ def test_a_node_that_calls_it_can_ask(wallet, journal, vendor, numbers):
     assert "__interrupt__" in run(GO)
     assert run(Command(resume=True))["messages"][-1].content == "a page about otters"
     assert numbers() == ("0.3", "0", "0")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_the_node_asks_itself_has_an_answer_of_its_own(wallet, journal, vendor, numbers, fails):
+    """Also where the node is tried again."""
+    guard, got = Guard(wallet, journal=journal, policy=ask_above("0.1")), []
+    search = paid(tool_of(vendor), "0.3", guard=guard, key=key)
+    failures = [ConnectionError()] if fails else []
+
+    def node(state):
+        said = [search.invoke(OTTERS), search.invoke(OTTERS)]
+        if failures:
+            raise failures.pop()
+        got.append((said, interrupt("which?")))
+
+    flow = StateGraph(MessagesState)
+    flow.add_node("node", node, retry_policy=RetryPolicy(initial_interval=0, jitter=False))
+    app = flow.add_edge(START, "node").compile(checkpointer=InMemorySaver())
+    (asked,) = app.invoke(GO, THREAD)["__interrupt__"]
+    assert asked.value["type"] == "payment"
+    (asked,) = app.invoke(Command(resume=True), THREAD)["__interrupt__"]
+    assert asked.value == "which?"
+    app.invoke(Command(resume="the first"), THREAD)
+    assert got == [(["a page about otters"] * 2, "the first")]
+    before = next(state for state in app.get_state_history(THREAD) if state.next == ("node",))
+    (asked,) = app.invoke(None, before.config)["__interrupt__"]
+    assert asked.value == "which?"
+    assert (numbers(), vendor.calls) == (("0.3", "0", "0"), ["otters"])
 
 
 class Exact(BaseModel):

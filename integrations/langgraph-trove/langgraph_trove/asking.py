@@ -17,6 +17,9 @@ _TIMES: Final = re.compile(rf"{_ASKED}(?:, (\d+) times)?")
 _MOST: Final = "max_amount_usd"
 _BEFORE: Final = "shown_before_usd"
 """In a question that is asked once more: the prices that were shown before, to which people said yes."""
+_TASK: Final = "__trove_task"
+_ANSWERS: Final = "answers"
+_KEPT: Final = "kept"
 
 
 class Question:
@@ -25,8 +28,8 @@ class Question:
     LangGraph knows the interrupts of a task by their order alone, and runs it again from its start for each answer. So a
     payment that was asked for is asked for again before its tool runs: it has the first answer, and the tool's own questions
     have the others. A yes is for the price that was shown: where a later version of the program wants more it is asked once
-    more, and the payment has the first two. And only the first payment of a task asks: what was answered and paid asks no more
-    in the next run of the task, and the next payment would have its answer.
+    more, and the payment has the first two. What was answered and paid takes its answers again in the next run of the task, so
+    that what the task itself asks next does not have them. And only the first payment of a task asks.
 
     Args:
         config: Of the running task.
@@ -51,6 +54,7 @@ class Question:
     ) -> None:
         self.asks = inside.is_first(config, key) and asks
         """Whether the run is stopped with it."""
+        self._config = config
         self._price = price
         self._said: dict[str, Any] = {
             "type": "payment",
@@ -102,6 +106,21 @@ class Question:
                 self._answer(self._said)
         self.over = True
 
+    def noted(self, result: Any) -> Any:
+        """What is kept of a result, as JSON: if people were asked, with how often, and in which task."""
+        if not self._answers:
+            return result
+        return {_TASK: inside.task_of(self._config), _ANSWERS: self._answers, _KEPT: result}
+
+    def passed(self, kept: Any) -> Any:
+        """The result of what was paid for before. If that was in this task, the answers are taken again."""
+        if not isinstance(kept, dict) or _TASK not in kept:
+            return kept
+        if self.asks and kept[_TASK] == inside.task_of(self._config) and inside.takes(self._config):
+            for _ in range(kept[_ANSWERS]):
+                interrupt(self._said)
+        return kept[_KEPT]
+
     def wait(self, payment: Payment) -> None:
         """The tool has asked something of its own."""
         if not self._answers:
@@ -112,6 +131,7 @@ class Question:
     def _answer(self, said: dict[str, Any]) -> Any:
         answer = interrupt(said)
         self._answers += 1
+        inside.takes(self._config)
         return answer
 
     def _shown(self, last: Any) -> list[str]:

@@ -43,6 +43,8 @@ RUN: Final = "__trove_run"
 """In ``configurable``, what the nodes of a run find it by. LangGraph keeps names that begin so out of metadata."""
 _FIRST: Final[WeakKeyDictionary[Callable[..., Any], str]] = WeakKeyDictionary()
 """By a function that each running task has of its own: what in it may ask."""
+_TAKEN: Final[WeakKeyDictionary[Callable[..., Any], object]] = WeakKeyDictionary()
+"""By the same: the counter of interrupts, which each attempt has of its own, of the last that took the answers of a payment."""
 G = TypeVar("G", bound=Pregel[Any, Any, Any, Any])
 
 
@@ -200,6 +202,14 @@ def is_first(config: RunnableConfig, key: str) -> bool:
     """Whether nothing else in the running task was here before, in this run of it."""
     scratchpad = config.get("configurable", {}).get(CONFIG_KEY_SCRATCHPAD)
     return scratchpad is None or _FIRST.setdefault(scratchpad.get_null_resume, key) == key
+
+
+def takes(config: RunnableConfig) -> bool:
+    """Whether the answers of a payment are taken for the first time in the running attempt: asked later, they were."""
+    scratchpad = config["configurable"][CONFIG_KEY_SCRATCHPAD]
+    before = _TAKEN.get(scratchpad.get_null_resume)
+    _TAKEN[scratchpad.get_null_resume] = scratchpad.interrupt_counter
+    return before is not scratchpad.interrupt_counter
 
 
 def root(config: RunnableConfig) -> RunnableConfig:

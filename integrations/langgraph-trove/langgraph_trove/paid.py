@@ -125,7 +125,7 @@ class PaidNode(Runnable[Any, Any]):
                 except GraphInterrupt:
                     question.wait(payment)
                     raise
-                self._keep(payment, update)
+                self._keep(payment, update, question)
             return self._told(payment, update)
 
         try:
@@ -140,7 +140,7 @@ class PaidNode(Runnable[Any, Any]):
                 raise  # the function's own
             if isinstance(error, AlreadyPaid):
                 with suppress(AlreadyPaid):
-                    return repeat(error, unpacked)
+                    return repeat(error, lambda kept: unpacked(question.passed(kept)))
             return self._instead(error)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **_: Any) -> Any:  # noqa: A002, ARG002 - as above
@@ -163,7 +163,7 @@ class PaidNode(Runnable[Any, Any]):
                 except GraphInterrupt:
                     question.wait(payment)
                     raise
-                self._keep(payment, update)
+                self._keep(payment, update, question)
             return self._told(payment, update)
 
         try:
@@ -178,7 +178,7 @@ class PaidNode(Runnable[Any, Any]):
                 raise
             if isinstance(error, AlreadyPaid):
                 with suppress(AlreadyPaid):
-                    return await arepeat(error, unpacked)
+                    return await arepeat(error, lambda kept: unpacked(question.passed(kept)))
             return self._instead(error)
 
     def _named(self, state: Any, runtime: "_Here", there: Place | None) -> dict[str, Any]:
@@ -203,9 +203,9 @@ class PaidNode(Runnable[Any, Any]):
             "not_charged": self._not_charged,
         }
 
-    def _keep(self, payment: Payment, update: Any) -> None:
+    def _keep(self, payment: Payment, update: Any, question: Question) -> None:
         with suppress(ValueError):  # it would not be written again as it was
-            kept = packed(update)
+            kept = question.noted(packed(update))
             payment.keep(with_files(kept) if self._works else kept)
         payment.meter(self._price, update)
 

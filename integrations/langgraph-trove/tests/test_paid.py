@@ -364,6 +364,20 @@ def test_of_two_payments_in_one_node_only_the_first_asks(wallet, journal, saver,
     assert numbers() == ("0.3", "0", "0")
 
 
+async def test_what_a_node_asks_after_a_payment_has_an_answer_of_its_own(wallet, journal, saver, numbers):
+    guard = Guard(wallet, journal=journal, policy=ask_above("0.1"))
+    search = PaidNode(lambda state: {"found": "a page"}, "0.3", guard=guard)
+
+    async def node(state):
+        return {**await search.ainvoke(state), "query": interrupt("which?")}
+
+    app = graph(node, saver)
+    await app.ainvoke({}, THREAD)
+    await app.ainvoke(Command(resume=True), THREAD)
+    assert await app.ainvoke(Command(resume="otters"), THREAD) == {"found": "a page", "query": "otters"}
+    assert numbers() == ("0.3", "0", "0")
+
+
 def test_what_the_function_raises_is_no_refusal(wallet, journal, saver, vendor, numbers):
     """Also where it has paid for something of its own."""
     refused = lambda error: {"found": "refused"}
