@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 import threading
+from pathlib import Path
 
 import pytest
 import tests_objects as objects
@@ -141,9 +142,12 @@ def test_a_running_command_may_finish_when_the_server_is_told_to_stop(tmp_path, 
         running = threading.Thread(target=command)
         with client(server, key) as agent:
             running.start()
-            [started] = wait_for(lambda: list((tmp_path / "state").rglob("started")))
+            # Not rglob, which fails at a folder that goes meanwhile
+            [folder] = wait_for(
+                lambda: [at for at, _, names in os.walk(tmp_path / "state") if "started" in names]
+            )
             server.process.send_signal(signal.SIGTERM)
-            (started.parent / "go").touch()
+            Path(folder, "go").touch()
             running.join(timeout=60)
         assert server.stop()[0] == 0
     assert results == [""]
