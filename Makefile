@@ -32,8 +32,9 @@ demo: $(INSTALLED) ## an agent breaks its workspace and gets it back, another is
 	@$(BIN)/python examples/01_rewind.py $(ARGS)
 	@$(BIN)/python examples/02_paid_tools.py
 
-test: $(INSTALLED) ## all tests with coverage (ARGS=... goes to pytest)
-	@$(BIN)/python -m pytest --cov $(if $(ARGS),--cov-fail-under=0) $(ARGS)
+# A file's tests stay together, since they share servers and databases
+test: $(INSTALLED) ## all tests with coverage, on all cores (ARGS=... goes to pytest)
+	@$(BIN)/python -m pytest --cov --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(if $(ARGS),--cov-fail-under=0) $(ARGS)
 
 soak: $(INSTALLED) ## the long forms of the tests that have one, an hour or so (TROVE_SOAK=200 rounds each)
 	@TROVE_SOAK=$(TROVE_SOAK) $(BIN)/python -m pytest --verbose --capture=no -o faulthandler_timeout=3600 \

@@ -87,7 +87,7 @@ async def test_the_lease_of_a_process_that_died_is_ended_at_once(client, async_c
     [
         "somebody",
         "",
-        holders.name("t"),
+        pytest.param(holders.name("t"), id="this process"),
         "langgraph 1@0000000000000000 thread t",
         "langgraph 9x@0000 thread t",
     ],
