@@ -131,7 +131,7 @@ def demo(write: Callable[[str], str]) -> None:
         app.invoke(None, asked, keep_both=True)
         app.invoke(Command(resume=second), config)
         out.print(steps(app, config, branch=True, guard=guard))
-        out.print(f"\nThe wallet, which goes nowhere back: ${guard.wallet.balance().total_spent} spent")
+        out.print(f"\nThe wallet, which goes nowhere back: ${guard.wallet.balance().total_spent:.2f} spent")
 
         out.print("\nBoth plans:")
         for at in (end, app.get_state(config).config):

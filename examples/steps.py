@@ -22,7 +22,7 @@ def steps(app: Any, config: RunnableConfig, *, branch: bool = False, guard: Guar
         more = f"\nand {len(each.files) - 3} more" if len(each.files) > 3 else ""
         there = files_at(app, each.state.config).list_dir(recursive=True)
         count = sum(not file.is_dir for file in there)
-        spent = [f"${each.spent_usd}" if each.payments else ""] if guard else []
+        spent = [f"${each.spent_usd:.2f}" if each.payments else ""] if guard else []
         table.add_row(shortened(said), "\n".join(changed) + more, str(count), *spent)
     return table
 

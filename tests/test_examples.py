@@ -237,7 +237,7 @@ def test_a_graph_goes_back_and_both_branches_keep_their_files(tmp_path):
         assert re.search(rf"│ {city} it is. +│ added choice.txt +│ 2 +│", part)
         assert re.search(r"│ The fares are bought. +│ +│ 2 +│ \$0.05 │", part)
         assert part.count("Two cities to choose from.") == 1
-    assert "The wallet, which goes nowhere back: $0.1 spent\n" in second
+    assert "The wallet, which goes nowhere back: $0.10 spent\n" in second
     assert second.endswith(
         "About 420 euros\n\n" + re.search(r"\[trip-.*", second)[0] + "\n# Oslo\n\n"
         "The opera's roof\nSauna in the fjord\nAbout 690 euros\n"
@@ -273,7 +273,7 @@ def test_an_agent_whose_program_dies_goes_on_and_pays(tmp_path):
     )  # the first try's lines are not among them
     asked = printed.index("May market_study cost $1.50, paid to studies?\nuser: yes\n")
     paid = [printed.index(f"paid ${amount} to ") for amount in ("0.02", "1.50")]
-    assert paid[0] < asked < paid[1] < printed.index("It needs $0.5, and $0.48 remain.")
+    assert paid[0] < asked < paid[1] < printed.index("It needs $0.50, and $0.48 remain.")
     assert printed.count("\npaid $") == 2
     rows = re.findall(r"^│ (\d+) .*│ (\d+) +│ (\$\S+)? +│ (\$\S+) +│$", printed, re.MULTILINE)
     assert rows[4:8] == [

@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from trove_agents import Trove, WalletClient
-from trove_agents.cli import shown
 from trove_agents.cli.app import app
+from trove_agents.client.money import dollars
 from trove_agents.client.transport import Outgoing
 from trove_agents.guard import ApprovalNeeded, Entry, Guard, SqliteJournal, UnsettledWarning, ask_above
 
@@ -131,7 +131,7 @@ def test_a_person_ends_it_in_wallet_and_journal(wallet, journal, run, outcome, s
 def test_the_bill_may_say_less_than_was_held_and_not_more(wallet, journal, run):
     doubt(wallet, journal)
     words = ("resolve", "k", "charged", "--journal", journal, "--charged-usd")
-    assert "is more than the $0.3 that were held" in run(*words, "0.31")
+    assert "is more than the $0.30 that were held" in run(*words, "0.31")
     assert "is no amount" in run(*words, "little")
     assert run(*words, "0.11") == "k: captured, $0.11 spent\n"
     assert wallet.balance().total_spent == Decimal("0.11")
@@ -252,7 +252,7 @@ def test_a_person_answers_a_payment_and_the_program_goes_on(wallet, journal, run
         [no, yes] = [each["id"] for each in listed if each["wallet_id"] == wallet.id]
         said = run("approvals")
         assert f"{yes}  $2.50 for video from acme, wallet {wallet.id}\n  asked 20" in said
-        assert "it can cost $2.5, which is more than $1" in said
+        assert "it can cost $2.50, which is more than $1.00" in said
         assert "Waiting for a yes: 2" in said
         about = f"$2.50 for video from acme, wallet {wallet.id}\n"
         assert run("approve", yes) == f"approved: {about}"
@@ -347,7 +347,7 @@ def test_a_server_of_the_public_calls_alone(journal, run, monkeypatch):
 
 def test_amounts_have_two_decimals_or_as_many_as_they_need():
     amounts = ["0", "5", "0.3", "0.0025", "1234567.50", "0.000001", "100"]
-    assert [shown.usd(Decimal(each)) for each in amounts] == [
+    assert [dollars(Decimal(each)) for each in amounts] == [
         "$0.00",
         "$5.00",
         "$0.30",

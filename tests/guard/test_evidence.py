@@ -109,7 +109,7 @@ BALANCE = WalletBalance(
 def test_what_models_are_told():
     over = BudgetExceededError("no", 402)
     over.requested_usd, over.remaining_usd, over.limiting_rule = Decimal(2), Decimal("1.25"), "budget"
-    assert "needs $2, and $1.25 remain" in texts.refusal(over)
+    assert "needs $2.00, and $1.25 remain" in texts.refusal(over)
     over.limiting_rule = "per_day"
     assert "per_day" in texts.refusal(over)
     for error in (
@@ -122,7 +122,7 @@ def test_what_models_are_told():
     assert "do not try it again" in texts.refusal(PaymentInDoubt("k", "nobody knows"))
     assert texts.refusal(_already()) == texts.NOT_KEPT
     assert texts.budget(BALANCE) == (
-        "Budget for paid tools: $1.25 of $2 remain, $0.25 are held for calls that are under way."
+        "Budget for paid tools: $1.25 of $2.00 remain, $0.25 are held for calls that are under way."
     )
 
 
@@ -138,7 +138,7 @@ def _already():
         ("0.25", "Costs $0.25 a call."),
         (0, "Free."),
         (lambda given: 1, "Its price depends on the arguments."),
-        (Metered("0.5", str), "Costs at most $0.5 a call."),
+        (Metered("0.5", str), "Costs at most $0.50 a call."),
         (Metered(lambda given: 1, str), "Its cost is metered."),
     ],
 )

@@ -365,7 +365,7 @@ def test_a_payment_that_was_called_off_wrongly_uses_its_credit_when_its_tool_end
 
 
 def test_what_tools_charged_beyond_what_was_bought_is_loud_and_bought_next(guard, plain, state, journal):
-    with pytest.warns(UnsettledWarning, match=r"\$0.3 more"), guard.authorize("0.30", key="k"):
+    with pytest.warns(UnsettledWarning, match=r"\$0.30 more"), guard.authorize("0.30", key="k"):
         guard.recover()
         guard.resolve("k", "not-charged")
         guard.pay(lambda: 1, "0.30", key="l")  # with its money
@@ -376,7 +376,7 @@ def test_what_tools_charged_beyond_what_was_bought_is_loud_and_bought_next(guard
 
 
 def test_also_when_it_was_made_anew_meanwhile(guard, plain, state, journal):
-    with pytest.warns(UnsettledWarning, match=r"\$0.3 more"), guard.authorize("0.30", key="k"):
+    with pytest.warns(UnsettledWarning, match=r"\$0.30 more"), guard.authorize("0.30", key="k"):
         guard.recover()
         guard.resolve("k", "not-charged")
         guard.pay(lambda: 1, "0.30", key="k")

@@ -13,6 +13,7 @@ from rich.text import Text
 from trove_agents.cli import options, reaching, shown
 from trove_agents.client.clients import WalletClient
 from trove_agents.client.holds import HOLDS
+from trove_agents.client.money import dollars
 from trove_agents.client.wallets import Wallet
 from trove_agents.errors import TroveNotFoundError
 from trove_agents.guard import Entry, Guard, Receipt, SqliteJournal, State
@@ -156,16 +157,16 @@ def _why(doubt: Doubt) -> str:
     why = shown.plain(doubt.why or "nobody said why")
     if doubt.charged_usd is None:
         return why
-    return f"it did cost {shown.usd(doubt.charged_usd)}, which could not be booked: {why}"
+    return f"it did cost {dollars(doubt.charged_usd)}, which could not be booked: {why}"
 
 
 def _summary(listed: Doubts) -> str:
     in_doubt = sum(each.state == "in_doubt" for each in listed.doubts)
     if not listed.doubts:
         return "Nothing is in doubt."
-    parts = [f"{in_doubt} in doubt: {shown.usd(listed.in_doubt_usd)}"]
+    parts = [f"{in_doubt} in doubt: {dollars(listed.in_doubt_usd)}"]
     if waiting := len(listed.doubts) - in_doubt:
-        parts.append(f"{waiting} waiting: {shown.usd(listed.waiting_usd)}")
+        parts.append(f"{waiting} waiting: {dollars(listed.waiting_usd)}")
     return "; ".join(parts)
 
 
@@ -204,14 +205,14 @@ def is_its_wallet(client: WalletClient, entry: Entry) -> bool:
 
 def ended(receipt: Receipt) -> str:
     """How a payment stands, for people."""
-    spent = shown.usd(receipt.charged_usd or Decimal(0))
+    spent = dollars(receipt.charged_usd or Decimal(0))
     if receipt.state == "captured":
         return f"captured, {spent} spent"
     if receipt.state == "written_off":
         return f"written off, {spent} taken for spent"
     if receipt.state == "voided":
         where = "credit in the journal" if receipt.hold_id is None else "back in the budget"
-        return f"voided, {shown.usd(receipt.held_usd)} is {where}"
+        return f"voided, {dollars(receipt.held_usd)} is {where}"
     why = f": {shown.plain(receipt.note)}" if receipt.note else ""
     return f"{_words(receipt.state)}{why}"
 

@@ -7,6 +7,8 @@ from decimal import Decimal
 from rich.console import Console
 from rich.text import Text
 
+from trove_agents.client.money import dollars
+
 
 def console() -> Console:
     """Where it is printed: what is copied from there stays whole."""
@@ -18,12 +20,6 @@ def plain(text: str) -> str:
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
-def usd(amount: Decimal) -> str:
-    """``$0.30``; with more decimals where it has more."""
-    decimals = max(2, -int(amount.normalize().as_tuple().exponent))
-    return f"${amount:,.{decimals}f}"
-
-
 def moment(when: datetime) -> str:
     """``2026-11-30 20:50 UTC``."""
     return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -33,7 +29,7 @@ def purchase(amount: Decimal, tool: str | None, vendor: str | None, wallet_id: i
     """``$0.30 for search from acme, wallet 7``."""
     bought = f" for {plain(tool)}" if tool else ""
     paid = f" {'from' if tool else 'to'} {plain(vendor)}" if vendor else ""
-    return f"{usd(amount)}{bought}{paid}, wallet {wallet_id}"
+    return f"{dollars(amount)}{bought}{paid}, wallet {wallet_id}"
 
 
 def table(out: Console, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from trove_agents.cli import doubts, options, reaching, recovery, shown
 from trove_agents.client.approvals import WalletApproval
+from trove_agents.client.money import dollars
 from trove_agents.client.wallets import WalletBalance
 
 app = typer.Typer(
@@ -194,9 +195,9 @@ def _numbers(wallet_id: int, balance: WalletBalance) -> dict[str, Any]:
 
 def _amounts(standing: Standing) -> dict[str, str]:
     return {
-        "budget": shown.usd(standing.budget_usd),
-        "spent": shown.usd(standing.spent_usd),
-        "held": shown.usd(standing.held_usd),
-        "in doubt": shown.usd(standing.in_doubt_usd),
-        "remaining": shown.usd(standing.remaining_usd),
+        "budget": dollars(standing.budget_usd),
+        "spent": dollars(standing.spent_usd),
+        "held": dollars(standing.held_usd),
+        "in doubt": dollars(standing.in_doubt_usd),
+        "remaining": dollars(standing.remaining_usd),
     }

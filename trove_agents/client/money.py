@@ -38,6 +38,12 @@ def in_micros(amount: Amount) -> int:
     return to_micros(msgspec.Raw(str(exact).encode()))
 
 
+def dollars(amount: Decimal) -> str:
+    """For people and models: ``$0.30``; with more decimals where it has more."""
+    decimals = max(2, -int(_CONTEXT.normalize(amount).as_tuple().exponent))
+    return f"${amount:,.{decimals}f}"
+
+
 def total(*amounts: Decimal) -> Decimal:
     """Their sum in USD, whatever the caller's decimal context, to the micro-dollar: other servers count in floats."""
     exact = reduce(_CONTEXT.add, amounts, Decimal(0))

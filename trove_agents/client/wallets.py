@@ -11,7 +11,7 @@ import msgspec
 from trove_agents.client.approvals import APPROVALS, WalletApproval, used
 from trove_agents.client.call import Call, Flow, get, post, value
 from trove_agents.client.drive import AsyncDriver, Driver
-from trove_agents.client.money import Amount, total, usd
+from trove_agents.client.money import Amount, dollars, total, usd
 from trove_agents.client.transport import Reply
 from trove_agents.client.wallet_pages import Pagination
 from trove_agents.errors import (
@@ -479,5 +479,5 @@ def _names(reply: Reply) -> frozenset[str]:
 
 def _warn_of_another(agent_id: str, budget: Decimal, asked: Amount) -> None:
     if budget != Decimal(asked):
-        message = f"the wallet of {agent_id!r} is there, with a budget of ${budget}, not ${asked}: it was left as it is"
+        message = f"the wallet of {agent_id!r} is there, with a budget of {dollars(budget)}, not {dollars(Decimal(asked))}: it was left as it is"
         warnings.warn(message, WalletBudgetWarning, stacklevel=3)

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 from msgspec.structs import replace
 
 from trove_agents.client import wallets
+from trove_agents.client.money import dollars
 from trove_agents.errors import BudgetExceededError, TroveError
 from trove_agents.guard import guarantees, policies, telemetry
 from trove_agents.guard.driving import Consult, GuardFlow, Pause, ask, do
@@ -167,7 +168,9 @@ class Payments:
         elif charged is None:
             charged = _all_of(entry)
         elif charged > entry.micros:
-            raise ValueError(f"${as_usd(charged)} is more than the ${as_usd(entry.micros)} that were held")
+            raise ValueError(
+                f"{dollars(as_usd(charged))} is more than the {dollars(as_usd(entry.micros))} that were held"
+            )
         settling = entry.to("settling", settle_micros=charged)
         if not (yield from do(_replaced(self._journal, entry, settling))):
             raise PaymentInDoubt(key, _MOVED)
@@ -465,7 +468,7 @@ def _charged(said: object, entry: Entry) -> int | None:
     if not isinstance(said, Decimal):
         raise TypeError(f"a resolver does not say {said!r}")
     if (charged := micros(said)) > entry.micros:
-        raise ValueError(f"${said} is more than was held")
+        raise ValueError(f"{dollars(said)} is more than was held")
     return charged
 
 

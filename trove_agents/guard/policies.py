@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-from trove_agents.client.money import Amount
+from trove_agents.client.money import Amount, dollars
 from trove_agents.guard.prices import micros
 from trove_agents.guard.states import as_usd
 
@@ -58,6 +58,6 @@ def ask_above(usd: Amount) -> Policy:
     def decide(proposal: Proposal) -> Verdict:
         if proposal.price_usd <= most:
             return Approve()
-        return Ask(f"it can cost ${proposal.price_usd}, which is more than ${most}")
+        return Ask(f"it can cost {dollars(proposal.price_usd)}, which is more than {dollars(most)}")
 
     return decide

@@ -15,7 +15,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from trove_agents.client import wallets
-from trove_agents.client.money import total
+from trove_agents.client.money import dollars, total
 from trove_agents.client.wallets import WalletTransaction
 from trove_agents.errors import TroveConnectionError, TroveError
 from trove_agents.guard.driving import GuardFlow, ask, do
@@ -75,7 +75,7 @@ class Prepay:
         if not (yield from self._book(bought, entry)):
             if (booked := sum(each.micros for each in bought)) < wanted:
                 raise PaymentDenied(
-                    f"the wallet booked ${as_usd(booked)} and not the ${as_usd(wanted)} asked for"
+                    f"the wallet booked {dollars(as_usd(booked))} and not the {dollars(as_usd(wanted))} asked for"
                 )
             raise PaymentInDoubt(entry.key, "somebody else settled it, or used up what was bought for it")
         return replace(running, transaction_id=bought[0].transaction_id)
@@ -92,7 +92,7 @@ class Prepay:
             pool = yield from do(lambda: self._journal.pool(self._wallet_id))
             if (credit := pool.credit + entry.drawn - entry.settle_micros) < 0:
                 warnings.warn(
-                    f"tools have charged ${as_usd(-credit)} more than was bought; the next payment buys it too",
+                    f"tools have charged {dollars(as_usd(-credit))} more than was bought; the next payment buys it too",
                     UnsettledWarning,
                     stacklevel=2,
                 )
@@ -261,7 +261,7 @@ def _as_purchase(made: WalletTransaction, tag: str) -> Purchase:
 def _compare(made: WalletTransaction, bought: Purchase, wanted: int) -> None:
     """Looks whether a purchase was booked as it was asked for."""
     if bought.micros != wanted:
-        said = f"the wallet booked ${made.amount_usd} for a purchase of ${as_usd(wanted)}: it counts what it booked"
+        said = f"the wallet booked {dollars(made.amount_usd)} for a purchase of {dollars(as_usd(wanted))}: it counts what it booked"
         warnings.warn(said, EchoWarning, stacklevel=2)
     if bought.tag not in (made.description or ""):
         said = "the wallet does not keep descriptions whole: a purchase whose answer is lost cannot be found again"

@@ -1,8 +1,8 @@
 """What a model is told about money: short, with the numbers it can act on."""
 
-from decimal import Decimal
 from typing import Final
 
+from trove_agents.client.money import dollars
 from trove_agents.client.wallets import WalletBalance
 from trove_agents.errors import BudgetExceededError, TroveError
 from trove_agents.guard.errors import (
@@ -39,11 +39,11 @@ def refusal(error: TroveError) -> str:
 
 def budget(balance: WalletBalance) -> str:
     """What is left of a budget, in a line."""
-    parts = [f"${balance.remaining_budget} of ${balance.budget_usd} remain"]
+    parts = [f"{dollars(balance.remaining_budget)} of {dollars(balance.budget_usd)} remain"]
     if balance.held_usd:
-        parts.append(f"${balance.held_usd} are held for calls that are under way")
+        parts.append(f"{dollars(balance.held_usd)} are held for calls that are under way")
     if balance.in_doubt_usd:
-        parts.append(f"${balance.in_doubt_usd} are in doubt")
+        parts.append(f"{dollars(balance.in_doubt_usd)} are in doubt")
     return f"Budget for paid tools: {', '.join(parts)}."
 
 
@@ -51,21 +51,20 @@ def price_tag(price: Price) -> str:
     """What a call costs, for the description of a tool."""
     if isinstance(price, Metered):
         most = price.most
-        return "Its cost is metered." if callable(most) else f"Costs at most {dollars(most)} a call."
+        return (
+            "Its cost is metered."
+            if callable(most)
+            else f"Costs at most {dollars(as_usd(micros(most)))} a call."
+        )
     if callable(price):
         return "Its price depends on the arguments."
-    return f"Costs {dollars(price)} a call." if micros(price) else "Free."
-
-
-def dollars(amount: Decimal | int | str) -> str:
-    """An amount for people: ``$0.25``."""
-    return f"${as_usd(micros(amount))}"
+    return f"Costs {dollars(as_usd(micros(price)))} a call." if micros(price) else "Free."
 
 
 def _over(error: BudgetExceededError) -> str:
     numbers = ""
     if error.requested_usd is not None and error.remaining_usd is not None:
-        numbers = f" It needs ${error.requested_usd}, and ${error.remaining_usd} remain."
+        numbers = f" It needs {dollars(error.requested_usd)}, and {dollars(error.remaining_usd)} remain."
     rule = error.limiting_rule
     why = (
         "the budget does not allow it"

@@ -120,7 +120,7 @@ def test_what_a_paid_tool_is_given_goes_before_what_it_says_itself(guard):
     terms = paid(Server().tool(**META), guard=guard, vendor="another")
     assert terms.description == "Searches. Costs $0.25 a call."
     terms = paid(Server().tool(**META), Priced("0.1", vendor="its own"), guard=guard)
-    assert terms.description == "Searches. Costs $0.1 a call."
+    assert terms.description == "Searches. Costs $0.10 a call."
 
 
 async def test_a_price_of_a_server_is_seen_by_the_model(guard, scripted):

@@ -37,7 +37,7 @@ def keyed(guard, vendor):
 
 
 def test_to_a_model_it_is_the_tool_and_its_price(search, vendor):
-    assert search.description == "Searches. Costs $0.3 a call."
+    assert search.description == "Searches. Costs $0.30 a call."
     assert search.args == tool_of(vendor).args
     assert search.tool_call_schema.model_json_schema()["required"] == ["query"]
 
@@ -92,7 +92,7 @@ def test_a_refusal_is_raised_to_a_program_and_told_to_a_model(guard, vendor, num
         dear.invoke(OTTERS)
     told = dear.invoke(CALL)
     assert (told.status, told.tool_call_id) == ("error", "1")
-    assert "needs $3, and $1 remain" in told.content
+    assert "needs $3.00, and $1.00 remain" in told.content
     assert (numbers(), vendor.calls) == (("0", "0", "0"), [])
 
 

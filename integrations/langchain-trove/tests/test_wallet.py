@@ -51,7 +51,7 @@ def test_parallel_calls_are_paid_each_and_those_over_the_budget_are_told_so(runn
     told = answers(run(GO))
     refused = [message for message in told if message.status == "error"]
     assert len(told) == 4 and len(refused) == 1
-    assert "needs $0.3, and $0.1 remain" in refused[0].content
+    assert "needs $0.30, and $0.10 remain" in refused[0].content
     assert (numbers(), len(vendor.calls)) == (("0.9", "0", "0"), 3)
 
 
@@ -350,8 +350,8 @@ def test_the_model_sees_prices_and_what_is_left_and_the_conversation_does_not(ru
     run, _, model = running(SEARCH, "done")
     state = run(GO)
     first, second = model.seen[-2:]
-    assert first[-1].content == "Budget for paid tools: $1 of $1 remain."
-    assert second[-1].content == "Budget for paid tools: $0.7 of $1 remain."
+    assert first[-1].content == "Budget for paid tools: $1.00 of $1.00 remain."
+    assert second[-1].content == "Budget for paid tools: $0.70 of $1.00 remain."
     assert not any("Budget" in message.text for message in state["messages"])
 
 
@@ -367,7 +367,7 @@ def test_prices_are_in_the_descriptions(guard, vendor, scripted):
     create_agent(
         model, [tool_of(vendor)], middleware=[WalletMiddleware(guard, prices={"search": "0.3"})]
     ).invoke(GO)
-    assert [each.description for each in seen] == ["Searches. Costs $0.3 a call."]
+    assert [each.description for each in seen] == ["Searches. Costs $0.30 a call."]
 
 
 def test_the_model_need_not_see_them(guard, vendor, scripted):

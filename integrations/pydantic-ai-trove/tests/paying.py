@@ -108,7 +108,7 @@ def answer(messages, info):
     if not any(isinstance(message, ModelResponse) for message in messages):
         return ModelResponse([ToolCallPart("buy", {"sku": "a"}, "c1")], usage=usage)
     told = [part.content for part in messages[-1].parts if isinstance(part, ToolReturnPart)]
-    told += re.findall(r"\$\S+ of \$2 remain[^.]*", str(messages))
+    told += re.findall(r"\$\S+ of \$2.00 remain[^.]*", str(messages))
     with SEEN.open("a") as seen:
         seen.write(f"{json.dumps(told)}\n")
     die("recorded")

@@ -74,7 +74,7 @@ def test_a_recorded_payment_is_answered_as_the_first_time(tmp_path, kind):
     first, again = done["seen"]
     assert first == again
     assert first[0] == "one a"
-    assert "$1.69 of $2 remain" in first
+    assert "$1.69 of $2.00 remain" in first
     assert done["files"] == ([[], ["workspace/a"]] if kind == "files" else [])
 
 

@@ -54,7 +54,7 @@ async def test_by_name_and_by_what_the_server_says(server, guarding, scripted, n
     assert (map.metadata["receipt"]["charged_usd"], map.metadata["receipt"]["vendor"]) == ("0.2", "acme")
     assert "receipt" not in (free.metadata or {})
     told = {tool.name: tool.description for tool in seen[0][1].function_tools}
-    assert told["page"].endswith("Costs $0.1 a call.") and told["map"].endswith("Costs $0.2 a call.")
+    assert told["page"].endswith("Costs $0.10 a call.") and told["map"].endswith("Costs $0.20 a call.")
     assert told["help"] == "What there is. It is free."
     assert (numbers(), books.read_text()) == (("0.3", "0", "0"), "otters\nTurin\n")
 
@@ -74,7 +74,7 @@ async def test_what_the_server_asks_may_need_a_yes_or_be_too_much(server, guardi
     yes = second.output.build_results(approve_all=True)
     third = await agent.run(message_history=second.all_messages(), deferred_tool_results=yes)
     refused = returns(third)[-1]
-    assert refused.outcome == "failed" and "needs $0.9, and $0.8 remain" in refused.content
+    assert refused.outcome == "failed" and "needs $0.90, and $0.80 remain" in refused.content
     assert (numbers(), books.read_text()) == (("0.2", "0", "0"), "Turin\n")
 
 

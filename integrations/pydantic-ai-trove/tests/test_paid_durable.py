@@ -122,7 +122,7 @@ async def test_a_refusal_and_a_question_are_what_they_were(wallet, journal, numb
         refused = await Shop(large, "one").run(recorded)
         payment.void()
     assert returned(await Shop(large, Killed()).run(recorded)) == returned(refused)
-    assert "needs $0.3, and $0.1 remain" in returned(refused)[0][1]
+    assert "needs $0.30, and $0.10 remain" in returned(refused)[0][1]
     waits = await Shop(Guard(wallet, journal=journal, policy=ask_above(0)), "one").run(asked)
     assert (await Shop(large, Killed()).run(asked)).output == waits.output
     assert waits.output.metadata["c1"]["price_usd"] == "0.3"
@@ -199,7 +199,7 @@ async def test_what_the_model_is_told_of_the_budget_is_what_it_was(wallet, journ
     recorded, guard = Recorded(), Guard(wallet, journal=journal)
     first = Shop(guard, "one")
     await first.run(recorded)
-    assert "$0.7 of $1 remain" in str(first.seen[1])
+    assert "$0.70 of $1.00 remain" in str(first.seen[1])
     last = max(recorded.units)
     del recorded.units[last]  # the last request is made again, and by then less is left
     wallet.purchase("0.5")

@@ -231,7 +231,7 @@ async def test_parallel_calls_are_paid_each_and_those_over_the_budget_are_told_s
     parts = returned(await agent_of(Script(calls, "done"), shop, wallet).run("go"))
     assert sorted(part.outcome for part in parts) == ["failed", "success", "success"]
     (refused,) = [part for part in parts if part.outcome == "failed"]
-    assert "needs $0.4, and $0.2 remain" in refused.content
+    assert "needs $0.40, and $0.20 remain" in refused.content
     assert (numbers(), len(shop.sold)) == (("0.8", "0", "0"), 2)
 
 
@@ -587,9 +587,9 @@ async def test_a_result_that_is_no_json_is_paid_all_the_same(guarding, wallet, n
 async def test_the_model_sees_prices_and_what_is_left(guarding, shop):
     script = Script([call("a")], "done")
     await agent_of(script, shop, TroveWallet(guarding(), {"buy": "0.3"})).run("go")
-    assert script.tools[0][0].description == "Buys. Costs $0.3 a call."
-    assert "$1 of $1 remain" in script.seen[0][-1].instructions
-    assert "$0.7 of $1 remain" in str(script.seen[1])
+    assert script.tools[0][0].description == "Buys. Costs $0.30 a call."
+    assert "$1.00 of $1.00 remain" in script.seen[0][-1].instructions
+    assert "$0.70 of $1.00 remain" in str(script.seen[1])
 
 
 async def test_events_say_what_was_spent_and_what_waits(guarding, shop):
