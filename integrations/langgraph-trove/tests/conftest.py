@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from agent_fixtures import journal, numbers
 from langgraph.checkpoint.memory import InMemorySaver
 
 from trove_agents import Trove
+from trove_agents.guard import Guard
 
 _numbers = itertools.count(1)
 
@@ -29,6 +31,17 @@ def client(trove, request):
 @pytest.fixture
 def async_client(trove, client):
     return trove.async_client(client.namespace)
+
+
+@pytest.fixture
+def wallet(trove, request):
+    """The test's own, with a dollar."""
+    return trove.wallet(request.node.name[:250], budget_usd=1)
+
+
+@pytest.fixture
+def guard(wallet, journal):
+    return Guard(wallet, journal=journal)
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ from trove_agents.guard import (
     NotCharged,
     PaymentDenied,
     PaymentInDoubt,
-    SqliteJournal,
     ask_above,
 )
 
@@ -30,32 +29,6 @@ class State(TypedDict, total=False):
     query: str
     found: str
     rounds: int
-
-
-@pytest.fixture
-def wallet(trove, request):
-    return trove.wallet(request.node.name[:250], budget_usd=1)
-
-
-@pytest.fixture
-def journal(tmp_path):
-    opened = SqliteJournal(tmp_path / "payments.db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def guard(wallet, journal):
-    return Guard(wallet, journal=journal)
-
-
-@pytest.fixture
-def numbers(wallet):
-    def read():
-        found = wallet.balance()
-        return tuple(str(each) for each in (found.total_spent, found.held_usd, found.in_doubt_usd))
-
-    return read
 
 
 class Vendor:

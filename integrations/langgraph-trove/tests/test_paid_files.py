@@ -11,31 +11,11 @@ from langgraph.types import RetryPolicy
 
 from langgraph_trove import PaidNode, workspace_node
 from trove_agents import TroveNotFoundError, TroveServerError
-from trove_agents.guard import AlreadyPaid, Guard, NotCharged, PaymentInDoubt
+from trove_agents.guard import AlreadyPaid, NotCharged, PaymentInDoubt
 
 from .graphs import FILE, Crash, State, agree, before, bound, config, line, step, text, wide
 
 NEW = {"log": []}
-
-
-@pytest.fixture
-def wallet(trove, request):
-    return trove.wallet(request.node.name[:250], budget_usd=1)
-
-
-@pytest.fixture
-def guard(wallet, tmp_path):
-    with Guard(wallet, journal=tmp_path / "payments.db") as guard:
-        yield guard
-
-
-@pytest.fixture
-def numbers(wallet):
-    def read():
-        found = wallet.balance()
-        return tuple(str(each) for each in (found.total_spent, found.held_usd, found.in_doubt_usd))
-
-    return read
 
 
 @pytest.fixture

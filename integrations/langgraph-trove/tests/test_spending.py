@@ -11,7 +11,7 @@ from langgraph.graph import StateGraph
 from langgraph.types import Command
 
 from langgraph_trove import PaidNode, WorkspaceState, ahistory, bind, history
-from trove_agents.guard import AsyncGuard, Guard, SqliteJournal, ask_above
+from trove_agents.guard import AsyncGuard, Guard, ask_above
 
 from .graphs import before, config
 
@@ -26,18 +26,6 @@ NEW = {"log": []}
 @pytest.fixture
 def wallet(trove, request):
     return trove.wallet(request.node.name[:250], budget_usd=10)
-
-
-@pytest.fixture
-def journal(tmp_path):
-    opened = SqliteJournal(tmp_path / "payments.db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def guard(wallet, journal):
-    return Guard(wallet, journal=journal)
 
 
 def paid(name, price, guard, failures=None, **options):
