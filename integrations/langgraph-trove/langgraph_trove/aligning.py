@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from langgraph_trove.errors import ForeignChange, NoReference, UnknownReference, WorkspaceTaken
 from langgraph_trove.flows import Ask, Clients, Flow, Take
-from langgraph_trove.runs import KEPT, MARK, Binding, new_run, ours, reference, written
+from langgraph_trove.runs import KEPT, MARK, Binding, named, new_run, ours, reference, written
 from langgraph_trove.starts import Start
 from langgraph_trove.state import WorkspaceRef
 from trove_agents import Difference, HistoryEntry, StepReference, TroveConflictError, TroveNotFoundError
@@ -23,8 +23,6 @@ ALIGN: Final = "align"
 """The ``step`` of what is done here."""
 _SHOWN: Final = 100
 """Paths in a refusal."""
-_NAMED: Final = 5
-"""Paths in a message."""
 _NAME: Final = 90
 """Characters of a workspace's name that begin the names of its forks."""
 
@@ -237,17 +235,12 @@ def _unknown(ref: WorkspaceRef, error: TroveNotFoundError) -> UnknownReference:
 def _foreign(namespace: str, changes: Sequence[Difference]) -> ForeignChange:
     paths = [each.path for each in changes[:_SHOWN]]
     return ForeignChange(
-        f"the workspace '{namespace}' was changed since the graph's last step: {_named(changes)}", paths
+        f"the workspace '{namespace}' was changed since the graph's last step: {named(changes)}", paths
     )
 
 
 def _notice(kept: WorkspaceRef, changes: Sequence[Difference]) -> str:
     return (
         f"the workspace '{kept['namespace']}' was changed by others and goes back to where the run starts from;"
-        f" '{kept['reference']}' has what it was: {_named(changes)}"
+        f" '{kept['reference']}' has what it was: {named(changes)}"
     )
-
-
-def _named(changes: Sequence[Difference]) -> str:
-    paths = ", ".join(each.path.removeprefix("workspace/") for each in changes[:_NAMED])
-    return paths if len(changes) <= _NAMED else f"{paths} and {len(changes) - _NAMED} more"

@@ -19,6 +19,7 @@ from langgraph_trove.holds import check_free
 from langgraph_trove.leasing import Leasing
 from langgraph_trove.lines import Line
 from langgraph_trove.nodes import ended, works_in_workspace
+from langgraph_trove.resuming import AsyncResuming, Resuming
 from langgraph_trove.runs import Binding, OnForeignChange, OnTaken, Run, thread_name
 from langgraph_trove.starts import start
 from langgraph_trove.state import CHANNEL
@@ -118,7 +119,7 @@ def _bound(kind: type[G], binding: Binding) -> type[G]:
             if beginning.nested:
                 yield from kind.stream(self, input, config, **options)
                 return
-            run, graph, given, config = beginning.begin(beginning.placed())
+            run, graph, given, config = beginning.begin(beginning.placed(), Resuming)
             try:
                 yield from kind.stream(graph, given, config, **options)
             finally:
@@ -140,7 +141,7 @@ def _bound(kind: type[G], binding: Binding) -> type[G]:
                     async for part in parts:
                         yield part
                 return
-            run, graph, given, config = beginning.begin(await beginning.aplaced())
+            run, graph, given, config = beginning.begin(await beginning.aplaced(), AsyncResuming)
             try:
                 async with aclosing(
                     cast("AsyncGenerator[Any]", kind.astream(graph, given, config, **options))
@@ -216,7 +217,7 @@ class _Beginning:
                 return settled._replace(clients=place.clients)
             place = settled
 
-    def begin(self, place: Place) -> "_Begun":
+    def begin(self, place: Place, resuming: type[Resuming]) -> "_Begun":
         """What to run."""
         assert place.ref is not None
         if place.notice is not None:
@@ -233,6 +234,8 @@ class _Beginning:
         config = inside.with_run(
             self._config if again is None else inside.at_checkpoint(self._config, again), run
         )
+        thread_id = str(self._merged["configurable"]["thread_id"])
+        config = inside.with_handler(config, resuming(run, self._saver, thread_id))
         if not place.new or (self._given is None and not self._start.known):
             return _Begun(run, self._graph, self._given, config)
         fresh = self._start.fresh and not isinstance(self._given, Command)
@@ -247,6 +250,7 @@ class _Beginning:
             raise NoCheckpointer(
                 'checkpoints belong to a thread: {"configurable": {"thread_id": ...}} names it'
             )
+        self._saver = saver
         self._thread = thread_name(self._merged["configurable"]["thread_id"])
         self._start = yield from start(self._graph, saver, self._merged, self._given)
         self._alignment = Alignment(self._binding, self._thread, self._start, keep_both=self._keep_both)

@@ -63,6 +63,13 @@ class RunOver(WorkspaceError):
     """The run ended while this step waited or worked, in a thread that could not be stopped. What it did is undone."""
 
 
+class UndoneFilesWarning(UserWarning):
+    """A graph that a step calls goes on where it was, though the step was undone, and what it had changed was not recorded: its
+    own steps do not work in the workspace by themselves. The message names the files, and the version that had them, for
+    ``client.restore_to`` and what reads ``at`` a version.
+    """
+
+
 class ForeignChangeWarning(UserWarning):
     """Somebody else's changes were taken out of the workspace, since the run goes on from before them.
 

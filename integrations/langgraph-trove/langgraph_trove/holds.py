@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 from langgraph_trove.errors import RunOver, WorkspaceError
 from langgraph_trove.flows import Ask, Clients, Flow, Take, arun_whole, run
@@ -26,6 +27,8 @@ class Hold:
     calls: set[str]
     """The marks of the step and of the steps inside it."""
     outer: "Hold | None"
+    noted: dict[str, Any]
+    """What the run knew before the step."""
     since: float = field(default_factory=time.monotonic)
     turns: Turns = field(default_factory=Turns)
     """The queue of the steps inside it."""
@@ -78,6 +81,13 @@ def holding(of: Run) -> Hold | None:
     return held if held is not None and held.run is of else None
 
 
+def outermost(held: Hold) -> Hold:
+    """The step that is inside no other."""
+    while held.outer is not None:
+        held = held.outer
+    return held
+
+
 def still_held(held: Hold) -> Flow[None]:
     """Makes sure that nobody came in between, where that may be: the process may have stood still.
 
@@ -109,11 +119,13 @@ def _check(run: Run) -> None:
 def _begun(of: Run, node: str, clients: Clients, lease: Lease, outer: Hold | None) -> Hold:
     _check(of)
     call = secrets.token_hex(8)
+    if outer is None:
+        of.resumed = None
     above = outer
     while above is not None:
         above.calls.add(call)
         above = above.outer
-    return Hold(of, clients.in_step(step=thread_name(node), call=call), lease, {call}, outer)
+    return Hold(of, clients.in_step(step=thread_name(node), call=call), lease, {call}, outer, of.noted())
 
 
 @contextmanager
@@ -122,6 +134,7 @@ def _undone(held: Hold) -> Iterator[Hold]:
     try:
         yield held
     except BaseException:
+        held.run.forget_since(held.noted)
         with suppress(
             TroveError
         ):  # what cannot be undone now, as without the lease, is before the thread goes on
@@ -137,6 +150,7 @@ async def _aundone(held: Hold) -> AsyncIterator[Hold]:
     try:
         yield held
     except BaseException:
+        held.run.forget_since(held.noted)
         with suppress(TroveError):
             await arun_whole(_undo(held))
         raise

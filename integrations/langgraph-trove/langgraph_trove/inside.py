@@ -5,11 +5,12 @@ The rest of this package uses its documented surface.
 
 import copy
 from binascii import unhexlify
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
+from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._config import ensure_config
 from langgraph._internal._constants import (
@@ -57,6 +58,16 @@ def with_run(config: RunnableConfig | None, run: object) -> RunnableConfig:
     """The caller's configuration, with the run for its nodes."""
     given: RunnableConfig = config or {}
     return {**given, "configurable": {**given.get("configurable", {}), RUN: run}}
+
+
+def with_handler(config: RunnableConfig, handler: BaseCallbackHandler) -> RunnableConfig:
+    """A configuration whose run, and the graphs in it, tell a handler too."""
+    given = config.get("callbacks")
+    if isinstance(given, BaseCallbackManager):
+        manager = given.copy()
+        manager.add_handler(handler)
+        return {**config, "callbacks": manager}
+    return {**config, "callbacks": [*(given or ()), handler]}
 
 
 def run_of(config: RunnableConfig) -> object:
@@ -130,6 +141,11 @@ def names_in(namespace: str) -> list[str]:
     """What a namespace says of tasks: their ids; of a graph that keeps its checkpoints over its runs, its node's name."""
     parts = (part.partition(NS_END) for part in namespace.split(NS_SEP) if part and not part.isdigit())
     return [task or name for name, _, task in parts]
+
+
+def joined(parts: Sequence[str]) -> str:
+    """A namespace of its parts."""
+    return NS_SEP.join(parts)
 
 
 def called(namespace: str, number: int) -> str:

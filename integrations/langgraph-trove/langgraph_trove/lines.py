@@ -110,6 +110,10 @@ def _gather(
 ) -> Flow[None]:
     names = {each.id: each.name for each in tasks}
     for task, ref in inside.finished(saved):
+        if (
+            "since" in ref
+        ):  # undone with the step around it, and made once more when that is: see ``resuming``
+            continue
         own = ref.get("line", {"own": {}})["own"]
         name = task if task in own else names.get(task, task)
         found.finished[name] = later(found.finished.get(name), ref) or ref
@@ -129,6 +133,7 @@ def _gather_graphs(saver: BaseCheckpointSaver[Any], state: StateSnapshot, found:
         )
         if last is None:
             return
-        if ref := inside.stored(last, pending=False):
+        ref = inside.stored(last, pending=False)
+        if ref is not None and "since" not in ref:
             found.begun.append((task, ref))
         yield from _gather(saver, last, () if number else state.tasks, found)

@@ -13,7 +13,7 @@ from langgraph.types import Command
 from langgraph_trove import flows, inside
 from langgraph_trove.errors import NotBound, WorkspaceError
 from langgraph_trove.flows import Ask, Clients, Flow
-from langgraph_trove.holds import Hold, ahold, hold, holding, still_held
+from langgraph_trove.holds import Hold, ahold, hold, holding, outermost, still_held
 from langgraph_trove.runs import Recorded, Run, here, reference
 from langgraph_trove.state import WorkspaceRef
 from trove_agents import AsyncTroveClient, Difference, TroveClient
@@ -250,6 +250,8 @@ def left(held: Hold, config: RunnableConfig) -> Flow[tuple[WorkspaceRef, list[Di
     if ref["reference"] != run.ref["reference"]:
         line.add(tasks, 1)
     ref["line"] = line.place(tasks)
+    if held.outer is not None:
+        ref["since"] = outermost(held).noted["ref"]["reference"]
     task, attempt = inside.task_of(config), inside.attempt_of(config)
     earlier = run.recorded.get(task)
     if earlier is None or earlier.attempt != attempt:

@@ -20,7 +20,7 @@ _PLAIN: Final = 0o644
 """The mode of what ``upload`` makes."""
 
 
-class _Files(TypedDict):
+class Files(TypedDict):
     """What a step worked on, as JSON: two references, and whose."""
 
     namespace: str
@@ -38,7 +38,7 @@ def with_files(kept: Any) -> Any:
     if there is None or there.before["reference"] == there.after["reference"]:
         return kept
     before, after = there.before, there.after
-    files: _Files = {
+    files: Files = {
         "namespace": after["namespace"],
         "before": before["reference"],
         "after": after["reference"],
@@ -64,7 +64,7 @@ def repeat(paid: AlreadyPaid, result: Callable[[Any], R]) -> R:
     name = node_name(config)
     with hold(run, name) as held:
         flows.run(anew(held, config))
-        if not flows.run(_made_again(held.clients, files)):
+        if not flows.run(made_again(held.clients, files)):
             raise paid
         found = flows.run(left(held, config))
     told: R = recorded(config, name, result(kept), found)
@@ -80,24 +80,28 @@ async def arepeat(paid: AlreadyPaid, result: Callable[[Any], R]) -> R:
     name = node_name(config)
     async with ahold(run, name) as held:
         await flows.arun(anew(held, config))
-        if not await flows.arun(_made_again(held.clients, files)):
+        if not await flows.arun(made_again(held.clients, files)):
             raise paid
         found = await flows.arun(left(held, config))
     told: R = recorded(config, name, result(kept), found)
     return told
 
 
-def _parts(paid: AlreadyPaid) -> tuple[Any, _Files | None]:
+def _parts(paid: AlreadyPaid) -> tuple[Any, Files | None]:
     if paid.result is None:
         raise paid
     kept = json.loads(paid.result)
     return (kept[_KEPT], kept[_FILES]) if isinstance(kept, dict) and _FILES in kept else (kept, None)
 
 
-def _made_again(clients: Clients, files: _Files) -> Flow[bool]:
+def made_again(clients: Clients, files: Files) -> Flow[bool]:
     """Makes the changes of a step once more; False: they do not fit any more, and the workspace may have some of them."""
     there = clients.elsewhere(files["namespace"])
     try:
+        if clients.namespace == there.namespace and not (
+            yield Ask(clients, lambda client: client.diff(files["after"]))
+        ):
+            return True
         if clients.namespace == there.namespace and not (
             yield Ask(clients, lambda client: client.diff(files["before"]))
         ):
@@ -112,7 +116,7 @@ def _made_again(clients: Clients, files: _Files) -> Flow[bool]:
     return True
 
 
-def _made_one(clients: Clients, there: Clients, files: _Files, change: Difference) -> Flow[bool]:
+def _made_one(clients: Clients, there: Clients, files: Files, change: Difference) -> Flow[bool]:
     """Makes one change once more, unless another was made there since."""
     path, after = change.path, change.after
     if after is not None and after.is_dir:
@@ -122,14 +126,16 @@ def _made_one(clients: Clients, there: Clients, files: _Files, change: Differenc
         return False  # others may have put something into it
     if after is not None and after.mode != _PLAIN:
         return False  # a link, or what uploading it would not make executable
-    was = yield from _content(there, path, files["before"])
-    if was != (yield from _content(clients, path, None)):
+    now = yield from _content(clients, path, None)
+    made = yield from _content(there, path, files["after"])
+    if now == made:
+        return True
+    if now != (yield from _content(there, path, files["before"])):
         return False
     if after is None:
         yield Ask(clients, lambda client: client.delete(path))
     else:
-        content = yield from _content(there, path, files["after"])
-        yield Ask(clients, lambda client: client.upload(path, content))
+        yield Ask(clients, lambda client: client.upload(path, made))
     return True
 
 

@@ -99,7 +99,10 @@ def _named(saver: BaseCheckpointSaver[Any]) -> Flow[_Named]:
         refs += [value for _, channel, value in each.pending_writes or () if channel == CHANNEL]
         for ref in refs:
             if ref:
-                named[ref["namespace"]][ref["reference"]] = ref["version"]
+                here = named[ref["namespace"]]
+                here[ref["reference"]] = ref["version"]
+                if "since" in ref:
+                    here.setdefault(ref["since"], 0)
     return named
 
 

@@ -3,8 +3,10 @@
 import hashlib
 import re
 import secrets
+from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config
@@ -16,7 +18,7 @@ from langgraph_trove.leasing import Leasing
 from langgraph_trove.lines import Line
 from langgraph_trove.state import WorkspaceRef
 from langgraph_trove.turns import Turns
-from trove_agents import HistoryEntry, StepReference
+from trove_agents import Difference, HistoryEntry, StepReference
 
 MARK: Final = "langgraph-trove"
 """The ``step`` of references that this integration takes: equal for all, so that a step without a change gets the
@@ -24,6 +26,8 @@ reference that is there.
 """
 KEPT: Final = "langgraph-trove kept"
 """That of references to what somebody else changed and the graph went back from."""
+_NAMED: Final = 5
+"""Paths in a message."""
 _RUN: Final = "langgraph-"
 _PLAIN: Final = re.compile(r"[!-~]{1,80}")
 
@@ -90,6 +94,8 @@ class Run:
     """By task."""
     left: dict[str, WorkspaceRef] = field(default_factory=dict)
     """By task: what steps inside it left, to be written with the task's result."""
+    resumed: WorkspaceRef | None = None
+    """Up to where the files have what graphs that the step calls did in an earlier attempt at it."""
     over: bool = False
     """It has ended; a step that still runs, in a thread that cannot be stopped, is to leave nothing behind."""
 
@@ -97,6 +103,21 @@ class Run:
     def turns(self) -> Turns:
         """The queue for the workspace."""
         return self.binding.turns_of(self.clients.namespace)
+
+    def noted(self) -> dict[str, Any]:
+        """What the run knows of its steps, for ``forget_since``."""
+        return {
+            "ref": self.ref,
+            "line": deepcopy(self.line),
+            "recorded": dict(self.recorded),
+            "left": dict(self.left),
+            "resumed": self.resumed,
+        }
+
+    def forget_since(self, noted: dict[str, Any]) -> None:
+        """What steps inside one recorded is undone with it."""
+        for name, value in noted.items():
+            setattr(self, name, value)
 
     def line_after(self, checkpoint: str) -> Line:
         """That of the steps which follow a checkpoint of the whole graph."""
@@ -148,3 +169,9 @@ def written(taken: StepReference) -> WorkspaceRef:
         "version": taken.version,
         "thread": taken.thread or "",
     }
+
+
+def named(changes: Sequence[Difference]) -> str:
+    """The paths that changed, for a message."""
+    paths = ", ".join(each.path.removeprefix("workspace/") for each in changes[:_NAMED])
+    return paths if len(changes) <= _NAMED else f"{paths} and {len(changes) - _NAMED} more"

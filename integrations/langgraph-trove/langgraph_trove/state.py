@@ -21,6 +21,8 @@ class WorkspaceRef(TypedDict):
     """Which thread took it, by ``thread_name``."""
     line: NotRequired["LinePlace"]
     """Where it stands among those of the steps beside its own, if a step took it."""
+    since: NotRequired[str]
+    """If a step inside another took it: the reference to what the files were before the outermost."""
 
 
 class LinePlace(TypedDict):
@@ -38,6 +40,10 @@ def later(old: WorkspaceRef | None, new: WorkspaceRef | None) -> WorkspaceRef | 
     """The later of two references: parallel tasks work one after the other, so it has what all of them did."""
     if not old or not new:
         return new or old
+    if (
+        new["version"] == old["version"] and "since" in new
+    ):  # what a graph inside a step left may be what the step left
+        return old
     return new if new["version"] >= old["version"] else old
 
 

@@ -1,5 +1,6 @@
 import asyncio
 import warnings
+from contextlib import nullcontext
 
 import pytest
 
@@ -7,11 +8,13 @@ pytest.importorskip("deepagents", reason="in an environment of its own: make dee
 
 from deepagents import create_deep_agent
 from langchain.agents.middleware import AgentMiddleware
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command, interrupt
 
 from langchain_trove import NoThread, WorkspaceMiddleware, per_thread
 from langchain_trove.sandbox import TroveSandbox
-from langgraph_trove import ForeignChangeWarning, bind, files_at, workspace_of
+from langgraph_trove import ForeignChangeWarning, UndoneFilesWarning, bind, files_at, workspace_of
 from trove_agents import TroveAuthError, TroveClient
 from trove_agents.client.transport import Reply
 
@@ -417,6 +420,69 @@ def test_what_is_written_beside_tool_calls_follows_the_checkpoints_too(
     assert cut <= everywhere(files_at(app, config)).keys()
     assert workspace_of(app, config).namespace != client.namespace
     assert isolated.client("nowhere").list_dir() == []
+
+
+def with_subagent(scripted, client, between, middleware):
+    """An agent whose subagent writes a file, calls a tool, and writes another file."""
+    name = "writer"
+    files = [("write_file", {"file_path": f"/workspace/{each}", "content": each}) for each in "bc"]
+    subagent = {
+        "name": name,
+        "description": "writes",
+        "system_prompt": "write",
+        "model": scripted([files[0]], [(between.name, {})], [files[1]], "did"),
+        "tools": [between],
+        "middleware": middleware,
+    }
+    made = create_deep_agent(
+        scripted([("task", {"description": "write", "subagent_type": name})], "done"),
+        backend=TroveSandbox(client),
+        subagents=[subagent],
+        middleware=[WorkspaceMiddleware(handoff=False)],
+        checkpointer=InMemorySaver(),
+    )
+    return bind(made, client)
+
+
+def fails_once():
+    left = [1]
+
+    @tool
+    def look() -> str:
+        """Looks."""
+        if left:
+            raise Out(left.pop())
+        return "seen"
+
+    return look
+
+
+@tool
+def ask() -> str:
+    """Asks."""
+    return str(interrupt("go on?"))
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_a_subagent_that_stops_in_the_middle_goes_on_with_its_files(scripted, isolated, client, asks):
+    own = [WorkspaceMiddleware(handoff=False)]
+    app = with_subagent(scripted, client, ask if asks else fails_once(), own)
+    config = {"configurable": {"thread_id": "t"}}
+    with nullcontext() if asks else pytest.raises(Out):
+        app.invoke({"messages": [("user", "go")]}, config)
+    assert client.list_dir() == []
+    result = app.invoke(Command(resume="yes") if asks else None, config)
+    assert "since" not in result["workspace"]
+    assert everywhere(files_at(app, config)).keys() == everywhere(client).keys() == {"b", "c"}
+
+
+def test_a_subagent_without_the_middleware_that_stops_in_the_middle(scripted, isolated, client):
+    app = with_subagent(scripted, client, fails_once(), [])
+    config = {"configurable": {"thread_id": "t"}}
+    with pytest.raises(Out):
+        app.invoke({"messages": [("user", "go")]}, config)
+    with pytest.warns(UndoneFilesWarning, match=r"had b\."):
+        app.invoke(None, config)
 
 
 def test_what_the_model_cannot_help_is_raised(isolated, client, namespace):
