@@ -48,7 +48,8 @@ def paid(
 
         agent = create_agent(model, [paid(search, "0.02", guard=guard), other_tool])
 
-    A call is known by its thread, the message that decided it, its id and its arguments. A program that calls the tool itself
+    A call is known by its thread, the message that decided it, its id and its arguments; where a node makes it and no message with
+    an id is known, by the node's step instead. A program that calls the tool itself
     gives ``key``, or calls it with a tool call in a thread; without a tool call it gets the content of the tool's message, and
     what refuses the payment is raised.
 

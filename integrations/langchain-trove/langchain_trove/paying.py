@@ -20,6 +20,7 @@ from langchain_trove.kept import Reply, answered, kept, message_of, replaced
 from langchain_trove.priced import Priced
 from langgraph_trove import Barrier, NotDurable, inside
 from langgraph_trove.asking import Question, alast_asked, last_asked
+from langgraph_trove.position import Place, atask_place, task_place
 from langgraph_trove.repeating import arepeat, repeat, with_files
 from langgraph_trove.spending import step_of
 from trove_agents import NotSupported, TroveAuthError, TroveError
@@ -91,6 +92,9 @@ class Till:
         if (guard := self.guard) is None:
             raise TypeError("there is only an AsyncGuard: use ainvoke, or add a Guard")
         saver = self._barrier.wait(request.runtime)
+        if key is None:
+            task = task_place(saver, request.runtime) if _is_of_task(request) else None
+            key = _key(request, task, again=self._again)
         call = self._call(request, priced, key, told=told)
 
         def attempt(*, approved: bool) -> Reply:
@@ -125,6 +129,9 @@ class Till:
         if _will_not_run(request, asynchronous=True):
             return await handler(request)
         saver = await self._barrier.await_(request.runtime)
+        if key is None:
+            task = await atask_place(saver, request.runtime) if _is_of_task(request) else None
+            key = _key(request, task, again=self._again)
         call = self._call(request, priced, key, told=told)
 
         async def attempt(*, approved: bool) -> Reply:
@@ -147,9 +154,7 @@ class Till:
                     return await arepeat(error, call.again(error.receipt))
             return call.refused(error)
 
-    def _call(self, request: ToolCallRequest, priced: Priced, key: str | None, *, told: bool) -> "_Call":
-        if key is None:
-            key = _key(request, again=self._again)
+    def _call(self, request: ToolCallRequest, priced: Priced, key: str, *, told: bool) -> "_Call":
         return _Call(request, priced, key, asks=self._asks and _can_ask(request), told=told)
 
 
@@ -291,7 +296,15 @@ def _is_model(schema: object) -> TypeGuard[type[BaseModel]]:
     return isinstance(schema, type) and issubclass(schema, BaseModel)
 
 
-def _key(request: ToolCallRequest, *, again: bool) -> str:
+def _is_of_task(request: ToolCallRequest) -> bool:
+    """Whether a call is known by the task that makes it: no message with an id is known to have decided it."""
+    if _info(request, "task_id") is None or "langgraph_node" not in _config(request).get("metadata", {}):
+        return False  # of no task, or called without its configuration
+    message = _decided(request)
+    return message is None or message.id is None
+
+
+def _key(request: ToolCallRequest, task: Place | None, *, again: bool) -> str:
     """What stays the same over retries, crashes, interrupts and replays of this call, and of no other call.
 
     Ids of tool calls alone are not enough, since some providers count them from 0 in every answer; the arguments
@@ -299,7 +312,7 @@ def _key(request: ToolCallRequest, *, again: bool) -> str:
     """
     called = request.tool_call
     message = _decided(request)
-    place = [_thread(request), None if message is None else message.id, called["id"]]
+    place: list[Any] = [_thread(request), task if message is None else message.id or task, called["id"]]
     if not called["id"] or not (place[0] or place[1]):
         raise LookupError(
             f"a call of {called['name']} has no key to be paid under: it needs the id of a tool call, and a thread or the "

@@ -212,6 +212,41 @@ def test_a_node_that_calls_it_can_ask(wallet, journal, vendor, numbers):
     assert numbers() == ("0.3", "0", "0")
 
 
+@pytest.mark.parametrize("saver", [InMemorySaver, lambda: None])
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_a_node_that_calls_it_with_ids_that_count_from_0_pays_in_each_turn(
+    search, vendor, numbers, saver, asynchronous
+):
+    def node(state):
+        return {"messages": [search.invoke(CALL)]}
+
+    async def anode(state):
+        return {"messages": [await search.ainvoke(CALL)]}
+
+    flow = StateGraph(MessagesState).add_node("node", anode if asynchronous else node)
+    app = flow.add_edge(START, "node").compile(checkpointer=saver())
+    run = lambda given, config: app.ainvoke(given, config) if asynchronous else app.invoke(given, config)
+    for _ in range(2):
+        found = run(GO, THREAD)
+        found = await found if asynchronous else found
+        assert answers(found)[-1].content == "a page about otters"
+    assert (numbers(), vendor.calls) == (("0.6", "0", "0"), ["otters"] * 2)
+    if app.checkpointer is not None:
+        for before in [state for state in app.get_state_history(THREAD) if state.next == ("node",)]:
+            await app.ainvoke(None, before.config) if asynchronous else app.invoke(None, before.config)
+        assert numbers() == ("0.6", "0", "0")
+
+
+def test_without_the_configuration_of_the_node_there_is_its_thread(search, vendor, numbers):
+    def node(state):
+        return {"messages": [search.run(OTTERS, tool_call_id="1")]}
+
+    flow = StateGraph(MessagesState).add_node("node", node).add_edge(START, "node")
+    app = flow.compile(checkpointer=InMemorySaver())
+    assert answers(app.invoke(GO, THREAD))[0].content == "a page about otters"
+    assert numbers() == ("0.3", "0", "0")
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_what_the_node_asks_itself_has_an_answer_of_its_own(wallet, journal, vendor, numbers, fails):
     """Also where the node is tried again."""

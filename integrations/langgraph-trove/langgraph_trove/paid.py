@@ -6,7 +6,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -14,12 +14,11 @@ from langgraph.config import get_config, get_stream_writer
 from langgraph.errors import GraphInterrupt
 from langgraph.runtime import get_runtime
 
-from langgraph_trove import inside
 from langgraph_trove.asking import Question, alast_asked, last_asked
 from langgraph_trove.barrier import Barrier
 from langgraph_trove.nodes import works_in_workspace
 from langgraph_trove.packing import packed, unpacked
-from langgraph_trove.position import Place, aplace, place
+from langgraph_trove.position import Place, atask_place, task_place
 from langgraph_trove.repeating import arepeat, repeat, with_files
 from langgraph_trove.spending import step_of
 from trove_agents import TroveError
@@ -32,8 +31,6 @@ from trove_agents.guard import (
     Payment,
     Price,
 )
-
-_PATH: Final = "langgraph_path"
 
 
 class PaidNode(Runnable[Any, Any]):
@@ -112,9 +109,7 @@ class PaidNode(Runnable[Any, Any]):
             raise TypeError(f"{self._tool} is a coroutine function: run the graph with ainvoke or astream")
         runtime = _runtime()
         saver = self._barrier.wait(runtime)
-        around = inside.checkpoints_around(runtime.config)
-        there = None if saver is None else place(saver, str(runtime.execution_info.thread_id), around)
-        named = self._named(input, runtime, there)
+        named = self._named(input, runtime, task_place(saver, runtime))
         question = self._question(runtime.config, named)
 
         def attempt(*, approved: bool) -> Any:
@@ -147,9 +142,7 @@ class PaidNode(Runnable[Any, Any]):
         """As ``invoke``."""
         runtime = _runtime()
         saver = await self._barrier.await_(runtime)
-        around = inside.checkpoints_around(runtime.config)
-        there = None if saver is None else await aplace(saver, str(runtime.execution_info.thread_id), around)
-        named = self._named(input, runtime, there)
+        named = self._named(input, runtime, await atask_place(saver, runtime))
         question = self._question(runtime.config, named)
 
         async def attempt(*, approved: bool) -> Any:
@@ -181,18 +174,11 @@ class PaidNode(Runnable[Any, Any]):
                     return await arepeat(error, lambda kept: unpacked(question.passed(kept)))
             return self._instead(error)
 
-    def _named(self, state: Any, runtime: "_Here", there: Place | None) -> dict[str, Any]:
+    def _named(self, state: Any, runtime: "_Here", there: Place) -> dict[str, Any]:
         arguments = None if self._arguments is None else dict(self._arguments(state))
-        info, metadata = runtime.execution_info, runtime.config["metadata"]
-        known = [
-            # Without checkpoints nothing is ever run again but within its task
-            *([info.task_id] if there is None else [str(info.thread_id), there]),
-            metadata["langgraph_node"],
-            [str(part) for part in metadata.get(_PATH, ())],
-            arguments,
-        ]
+        known = [*there, arguments]
         if self._again:
-            known.append(info.checkpoint_id)
+            known.append(runtime.execution_info.checkpoint_id)
         digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
         return {
             "key": f"langgraph-{digest}",

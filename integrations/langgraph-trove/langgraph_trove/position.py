@@ -15,6 +15,7 @@ from langgraph_trove import inside
 
 Place: TypeAlias = list[Any]
 _COPIES: Final = {"source": "fork"}
+_PATH: Final = "langgraph_path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,38 @@ class _Copy:
 
 
 Asking: TypeAlias = Generator[_Get | _Copy, CheckpointTuple | None, Place]
+
+
+def task_place(saver: BaseCheckpointSaver[Any] | None, runtime: Any) -> Place:
+    """What a running task is known by: the place of its step, in its thread, and what it is there.
+
+    Args:
+        saver: Of the run. None: nothing is ever run again but within its task.
+        runtime: Of the task, with its ``config`` and ``execution_info``.
+    """
+    there = None
+    if saver is not None:
+        around = inside.checkpoints_around(runtime.config)
+        there = place(saver, str(runtime.execution_info.thread_id), around)
+    return _of_task(runtime, there)
+
+
+async def atask_place(saver: BaseCheckpointSaver[Any] | None, runtime: Any) -> Place:
+    """As ``task_place``."""
+    there = None
+    if saver is not None:
+        around = inside.checkpoints_around(runtime.config)
+        there = await aplace(saver, str(runtime.execution_info.thread_id), around)
+    return _of_task(runtime, there)
+
+
+def _of_task(runtime: Any, there: Place | None) -> Place:
+    info, metadata = runtime.execution_info, runtime.config["metadata"]
+    return [
+        *([info.task_id] if there is None else [str(info.thread_id), there]),
+        metadata["langgraph_node"],
+        [str(part) for part in metadata.get(_PATH, ())],
+    ]
 
 
 def place(saver: BaseCheckpointSaver[Any], thread: str, checkpoints: Mapping[str, str]) -> Place:
