@@ -1,6 +1,6 @@
 """What tools cost, and how a call of one is paid for."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -21,6 +21,7 @@ from pydantic_ai.tools import ToolDefinition
 
 from pydantic_ai_trove.acting import label
 from pydantic_ai_trove.keys import Identity, as_json, decided
+from pydantic_ai_trove.returning import noted
 from trove_agents import NotSupported, Step, TroveAuthError, TroveError
 from trove_agents.guard import (
     AlreadyPaid,
@@ -115,10 +116,13 @@ class Till:
         """
         approved = ctx.tool_call_approved and call.covered(ctx)
         async with AsyncExitStack() as paying:
+            returned = paying.enter_context(noted())
             try:
                 key = await call.identity.key(ctx, self.guard)
                 payment = await paying.enter_async_context(
-                    self.guard.aauthorize(call.priced.price, key=key, **call.named(ctx), approved=approved)
+                    self.guard.aauthorize(
+                        call.priced.price, key=key, **call.named(ctx, returned), approved=approved
+                    )
                 )
             except ApprovalNeeded as needed:
                 return Bought(question=call.question(needed))
@@ -131,11 +135,14 @@ class Till:
             try:
                 result = await run()
             except (ApprovalRequired, CallDeferred):
-                payment.wait()
+                if call.call_id not in returned:
+                    payment.wait()
                 raise
             except SkipToolExecution as skipped:
-                payment.void()
-                return Bought(skipped.result)
+                if call.call_id not in returned:
+                    payment.void()
+                    return Bought(skipped.result)
+                result = skipped.result
             with suppress(Exception):  # what the result looks like must not put the payment in doubt
                 payment.keep(as_json(_value(result)))
             payment.meter(call.priced.price, _value(result))
@@ -161,15 +168,15 @@ class Call:
         """What it is known by."""
         return Identity(self.call_id, self.tool.name, self.priced.vendor, self.arguments, self.changed)
 
-    def named(self, ctx: RunContext[Any]) -> dict[str, Any]:
-        """What the guard is told."""
-        evidence = [each for each in (self.priced.not_charged, self._retries) if each is not None]
+    def named(self, ctx: RunContext[Any], returned: Collection[str | None]) -> dict[str, Any]:
+        """What the guard is told. Of a tool that has returned no exception of a hook proves that it charged nothing."""
+        evidence = any_of(*(each for each in (self.priced.not_charged, self._retries) if each is not None))
         return {
             "tool": self.tool.name,
             "vendor": self.priced.vendor,
             "arguments": self.arguments,
             "step": Step(thread=label(ctx.conversation_id), run=label(ctx.run_id), call=label(self.call_id)),
-            "not_charged": any_of(*evidence),
+            "not_charged": lambda error: self.call_id not in returned and evidence(error),
         }
 
     def covered(self, ctx: RunContext[Any]) -> bool:

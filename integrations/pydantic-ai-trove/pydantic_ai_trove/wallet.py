@@ -18,13 +18,14 @@ from pydantic_ai.exceptions import UserError
 from pydantic_ai.messages import InstructionPart, ModelResponse, ToolCallPart
 from pydantic_ai.models import ModelRequestContext
 from pydantic_ai.tools import ToolDefinition
-from pydantic_ai.toolsets import ToolsetTool, WrapperToolset
+from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
 
 from pydantic_ai_trove.acting import label
 from pydantic_ai_trove.durable import Outcome, carry_out, carrying
 from pydantic_ai_trove.events import PaymentWaits, Spent
 from pydantic_ai_trove.keys import as_json, changed_by_a_person
 from pydantic_ai_trove.requests import Requests, cost_of
+from pydantic_ai_trove.returning import Returning
 from pydantic_ai_trove.till import PRICE, REASON, Bought, Call, Prices, Till
 from trove_agents import Step, TroveError
 from trove_agents.guard import AsyncGuard, Guard, texts, turned_away
@@ -78,6 +79,10 @@ class TroveWallet(AbstractCapability[Any]):
     def get_instructions(self) -> list[Any]:
         """What is left."""
         return [self._left] if self.show else []
+
+    def get_wrapper_toolset(self, toolset: AbstractToolset[Any]) -> AbstractToolset[Any]:
+        """Within all hooks, so that it is seen which tools have returned."""
+        return Returning(toolset)
 
     async def prepare_tools(
         self,

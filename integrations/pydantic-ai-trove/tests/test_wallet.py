@@ -27,8 +27,8 @@ from pydantic_ai import (
     ToolReturnPart,
     capture_run_messages,
 )
-from pydantic_ai.capabilities import HandleDeferredToolCalls
-from pydantic_ai.exceptions import UnexpectedModelBehavior, UserError
+from pydantic_ai.capabilities import AbstractCapability, HandleDeferredToolCalls
+from pydantic_ai.exceptions import ApprovalRequired, SkipToolExecution, UnexpectedModelBehavior, UserError
 from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.function import DeltaToolCall, FunctionModel
 from pydantic_ai.models.test import TestModel
@@ -531,6 +531,45 @@ async def test_other_ends_of_a_tool(guarding, shop, numbers, error, then):
     else:
         await agent.run("go")
     assert numbers() == then
+
+
+@pytest.mark.parametrize("around", ["after", "wrap"])
+@pytest.mark.parametrize(
+    ("error", "then"),
+    [
+        (SkipToolExecution("not shown"), ("0.3", "0", "0")),
+        (ModelRetry("unfit"), ("0", "0", "0.3")),
+        (ApprovalRequired(), ("0", "0", "0.3")),
+    ],
+    ids=["replaces it", "rejects it", "asks for it"],
+)
+async def test_what_a_hook_makes_of_a_result_gives_no_money_back(
+    guarding, shop, numbers, around, error, then
+):
+    class After(AbstractCapability):
+        async def after_tool_execute(self, ctx, *, call, tool_def, args, result):
+            raise error
+
+    class Around(AbstractCapability):
+        async def wrap_tool_execute(self, ctx, *, call, tool_def, args, handler):
+            await handler(args)
+            raise error
+
+    hooks = [After() if around == "after" else Around()]
+    wallet = TroveWallet(guarding(), {"buy": "0.3"})
+    await agent_of(Script([call("a")], "done"), shop, wallet, capabilities=hooks, **ASKS).run("go")
+    assert (numbers(), shop.sold) == (then, ["a"])
+
+
+async def test_a_hook_that_answers_instead_of_the_tool_costs_nothing(guarding, shop, numbers):
+    class Answering(AbstractCapability):
+        async def before_tool_execute(self, ctx, *, call, tool_def, args):
+            raise SkipToolExecution("known")
+
+    wallet = TroveWallet(guarding(), {"buy": "0.3"})
+    agent = agent_of(Script([call("a")], "done"), shop, wallet, capabilities=[Answering()])
+    assert returned(await agent.run("go"))[-1].content == "known"
+    assert (numbers(), shop.sold) == (("0", "0", "0"), [])
 
 
 async def test_evidence_of_ones_own(guarding, shop, numbers):
