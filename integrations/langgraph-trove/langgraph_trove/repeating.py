@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, Final, TypedDict, TypeVar
 
 from langgraph_trove import flows, inside
@@ -10,7 +11,7 @@ from langgraph_trove.flows import Ask, Clients, Flow
 from langgraph_trove.holds import ahold, hold
 from langgraph_trove.nodes import anew, left, node_name, recorded
 from langgraph_trove.runs import here
-from trove_agents import Difference, TroveNotFoundError
+from trove_agents import Difference, LeaseLost, TroveError, TroveNotFoundError, WorkspaceLeased
 from trove_agents.guard import AlreadyPaid
 
 R = TypeVar("R")
@@ -18,6 +19,8 @@ _FILES: Final = "__trove_files"
 _KEPT: Final = "kept"
 _PLAIN: Final = 0o644
 """The mode of what ``upload`` makes."""
+_OTHERWISE: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT})
+"""What is answered where a file is meant and a directory is there, or the other way round, or a link that leads out."""
 
 
 class Files(TypedDict):
@@ -110,9 +113,14 @@ def made_again(clients: Clients, files: Files) -> Flow[bool]:
         changes = yield Ask(there, lambda client: client.diff(files["before"], files["after"]))
     except TroveNotFoundError:  # pruned
         return False
-    for change in changes:
-        if not (yield from _made_one(clients, there, files, change)):
+    try:
+        for change in changes:
+            if not (yield from _made_one(clients, there, files, change)):
+                return False
+    except TroveError as error:
+        if error.status_code in _OTHERWISE and not isinstance(error, WorkspaceLeased | LeaseLost):
             return False
+        raise
     return True
 
 

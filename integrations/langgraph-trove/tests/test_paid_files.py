@@ -246,6 +246,47 @@ def test_what_cannot_be_made_again_is_left_alone_and_told(client, saver, guard, 
     assert client.diff(app.get_state(config()).values["workspace"]["reference"]) == []
 
 
+@pytest.mark.parametrize(
+    ("work", "others"),
+    [
+        ("mkdir new", "echo mine > new"),
+        ("echo paid > new", "mkdir new; echo mine > new/file"),
+        ("mkdir new; echo paid > new/file", "echo mine > new"),
+        ("rm old", "rm old; mkdir old"),
+        ("rm old; mkdir old; echo paid > old/file", "echo mine > new"),
+        ("echo paid > new", "ln -s /etc/hostname new"),
+    ],
+)
+def test_where_something_of_another_kind_is_there_it_is_left_alone_and_told(
+    client, saver, guard, numbers, work, others
+):
+    runs, told = [], []
+
+    @workspace_node
+    def draft(state: State, workspace):
+        workspace.write("draft.txt", f"draft {len(runs)}")
+        if runs:
+            workspace.exec(others)
+        runs.append(1)
+        return {}
+
+    @workspace_node
+    def buy(state: State, workspace):
+        workspace.exec(work)
+        return {}
+
+    client.write("old", "x")
+    node = PaidNode(buy, "0.3", guard=guard, refused=lambda error: told.append(type(error)))
+    node.__name__ = "p"
+    app = bound(line(draft, node), saver, client)
+    app.invoke(NEW, config())
+    app.invoke(None, before(app, "draft"))
+    assert (len(runs), told, numbers()) == (2, [AlreadyPaid], ("0.3", "0", "0"))
+    left = client.exec("cat new new/file old old/file 2>/dev/null; true")
+    assert "paid" not in left
+    assert ("mine" in left) == ("mine" in others)
+
+
 def test_what_was_dropped_since(client, saver, guard):
     @workspace_node
     def buy(state: State, workspace):
