@@ -100,6 +100,15 @@ def test_only_one_of_two_moves_it_on(journal, tmp_path):
     other.close()
 
 
+def test_a_closed_one_says_so(journal):
+    journal.close()
+    journal.close()
+    with pytest.raises(RuntimeError, match=r"journal\.db is closed"):
+        journal.find(1, "k")
+    with pytest.raises(RuntimeError, match=r"journal\.db is closed"):
+        journal.add(entry())
+
+
 def test_every_transition_is_checked():
     for before, after in product(FOLLOWS, FOLLOWS):
         if after in FOLLOWS[before]:

@@ -176,7 +176,7 @@ class SqliteJournal:
         self.path = Path(path)
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(
+        self._opened: sqlite3.Connection | None = sqlite3.connect(
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         if not self._is_ours():
@@ -264,9 +264,17 @@ class SqliteJournal:
         return [Purchase(transaction_id=row[0], tag=tag, micros=row[1]) for row in found]
 
     def close(self) -> None:
-        """Closes the file."""
+        """Closes the file: what is asked of it then raises ``RuntimeError``."""
         with self._lock:
-            self._connection.close()
+            if self._opened is not None:
+                self._opened.close()
+                self._opened = None
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        if self._opened is None:
+            raise RuntimeError(f"the journal {self.path} is closed, and the guard that opened it with it")
+        return self._opened
 
     def _lay_out(self) -> None:
         if self._layout() == _LAYOUT:

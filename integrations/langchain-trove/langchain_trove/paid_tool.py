@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, TypeAlias, get_type_hints
+from typing import Any, Final, Literal, TypeAlias, cast, get_type_hints
 
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
@@ -71,13 +71,15 @@ def paid(
         show: Tells the price in the tool's description.
 
     Raises:
-        TypeError: there is no guard, or one of the wrong kind.
-        ValueError: there is no price.
+        TypeError: it is no tool; there is no guard, or one of the wrong kind; or the price is a float.
+        ValueError: there is no price, or it is no amount.
 
     Raises (when it is called):
         LookupError: there is nothing to know the call by.
         NotDurable: the run would forget that it paid; see ``Barrier``.
     """
+    if not isinstance(given := cast("Any", tool), BaseTool):
+        raise TypeError(f"paid takes a tool, not {type(given).__name__}: @tool makes one of a function")
     if (terms := of_itself(tool) if price is None else priced(price)) is None:
         raise ValueError(f"{tool.name} does not say what it costs: give a price")
     terms = replace(

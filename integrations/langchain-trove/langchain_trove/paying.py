@@ -57,7 +57,7 @@ class Till:
         if (beside_a_loop := async_guard or guard) is None:
             raise TypeError("a Guard is needed, an AsyncGuard, or both")
         given: tuple[Any, Any] = (guard, async_guard)
-        if isinstance(given[0], AsyncGuard) or isinstance(given[1], Guard):
+        if not (isinstance(given[0], Guard | None) and isinstance(given[1], AsyncGuard | None)):
             raise TypeError("guard= takes a Guard, async_guard= an AsyncGuard")
         self.guard = guard
         self.async_guard = beside_a_loop

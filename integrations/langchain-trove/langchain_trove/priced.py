@@ -32,8 +32,16 @@ class Priced:
 
 
 def priced(price: Price | Priced, vendor: str | None = None) -> Priced:
-    """A price as ``Priced``."""
-    return price if isinstance(price, Priced) else Priced(price, vendor)
+    """What a program says that a tool costs.
+
+    Raises:
+        TypeError: a fixed price is a float, or no amount at all.
+        ValueError: a fixed price is no amount that can be paid.
+    """
+    terms = price if isinstance(price, Priced) else Priced(price, vendor)
+    if not callable(most := terms.price.most if isinstance(terms.price, Metered) else terms.price):
+        highest_usd(most)
+    return terms
 
 
 def of_itself(tool: BaseTool) -> Priced | None:

@@ -41,7 +41,8 @@ class WalletMiddleware(AgentMiddleware):
         show: Tells the model the budget that is left with each request, and prices in the descriptions of the tools.
 
     Raises:
-        TypeError: there is no guard, or one of the wrong kind.
+        TypeError: there is no guard, or one of the wrong kind; or a price is a float.
+        ValueError: a price is no amount.
 
     Raises (when a paid tool is called):
         NotDurable: the run would forget that it paid; see ``Barrier``.

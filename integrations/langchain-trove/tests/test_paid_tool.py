@@ -51,6 +51,11 @@ def test_it_needs_a_guard(vendor):
         paid(tool_of(vendor), "0.3")
 
 
+def test_a_function_is_no_tool_yet(guard, vendor):
+    with pytest.raises(TypeError, match="@tool makes one"):
+        paid(vendor, "0.3", guard=guard)
+
+
 def test_a_program_that_gives_keys_gets_the_content_and_pays_once_for_each(keyed, numbers, vendor):
     for _ in range(2):
         assert keyed.invoke(OTTERS) == "a page about otters"

@@ -403,6 +403,15 @@ def test_the_wrong_guards_are_told_at_once(guard):
         WalletMiddleware(prices={})
     with pytest.raises(TypeError, match="AsyncGuard"):
         WalletMiddleware(async_guard=guard, prices={})
+    with pytest.raises(TypeError, match="guard= takes a Guard"):
+        WalletMiddleware(guard.wallet, prices={})
+
+
+def test_a_wrong_price_is_told_at_once(guard):
+    with pytest.raises(TypeError, match="not float"):
+        WalletMiddleware(guard, prices={"search": 0.3})
+    with pytest.raises(ValueError, match="no amount"):
+        WalletMiddleware(guard, prices={"search": Priced("a lot")})
 
 
 async def test_a_cancelled_run_leaves_the_payment_in_doubt(guard, scripted, numbers):

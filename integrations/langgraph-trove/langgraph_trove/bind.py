@@ -63,9 +63,14 @@ def bind(
         lease_wait: Seconds that a step waits for another process.
 
     Raises:
-        NotBindable: the state lacks ``WorkspaceState``, here or in a graph that is a step of this one; or a node that
+        NotBindable: the graph is not compiled; the state lacks ``WorkspaceState``, here or in a graph that is a step of this one; or a node that
             works in the workspace is cached, and would leave its files out.
     """
+    given: Any = graph
+    if not isinstance(given, Pregel):
+        raise NotBindable(
+            "bind takes a graph that is compiled: bind(graph.compile(checkpointer=...), client)"
+        )
     if isinstance(client, AsyncTroveClient):
         if async_client is not None:
             raise TypeError("two asynchronous clients: which one?")
@@ -246,14 +251,22 @@ class _Beginning:
         saver = inside.saver_of(self._graph, self._merged)
         if saver is None:
             raise NoCheckpointer("a workspace follows checkpoints: compile the graph with a checkpointer")
-        if "thread_id" not in self._merged["configurable"]:
-            raise NoCheckpointer(
-                'checkpoints belong to a thread: {"configurable": {"thread_id": ...}} names it'
-            )
         self._saver = saver
-        self._thread = thread_name(self._merged["configurable"]["thread_id"])
+        self._thread = thread_of(self._merged)
         self._start = yield from start(self._graph, saver, self._merged, self._given)
         self._alignment = Alignment(self._binding, self._thread, self._start, keep_both=self._keep_both)
+
+
+def thread_of(config: RunnableConfig) -> str:
+    """The thread that a run's config names.
+
+    Raises:
+        NoCheckpointer: it names none.
+    """
+    given = config.get("configurable", {})
+    if "thread_id" not in given:
+        raise NoCheckpointer('checkpoints belong to a thread: {"configurable": {"thread_id": ...}} names it')
+    return thread_name(given["thread_id"])
 
 
 def _check(graph: Pregel[Any, Any, Any, Any]) -> None:

@@ -11,10 +11,9 @@ from langgraph.pregel import Pregel
 from langgraph.types import StateSnapshot
 
 from langgraph_trove import flows, inside, spending
-from langgraph_trove.bind import binding_of
+from langgraph_trove.bind import binding_of, thread_of
 from langgraph_trove.errors import NoReference, UnknownReference
 from langgraph_trove.flows import Ask, Clients, Flow, read
-from langgraph_trove.runs import thread_name
 from langgraph_trove.spending import Spending, id_of
 from langgraph_trove.state import CHANNEL, WorkspaceRef
 from trove_agents import AsyncTroveClient, Difference, FileInfo, ListResult, TroveClient, TroveNotFoundError
@@ -112,9 +111,10 @@ def history(
             said of payments.
 
     Raises:
+        NoCheckpointer: ``config`` names no thread.
         UnknownReference: a checkpoint's reference is gone.
     """
-    receipts = [] if guard is None else guard.receipts(thread=_thread(config))
+    receipts = [] if guard is None else guard.receipts(thread=thread_of(config))
     past: _Past = flows.run(_past(app, config, receipts, branch=branch))
     for state in past.states:
         yield flows.run(past.step(state))
@@ -126,9 +126,9 @@ async def ahistory(
     """As :func:`history`."""
     receipts: Sequence[Receipt] = ()
     if isinstance(guard, Guard):
-        receipts = await asyncio.to_thread(guard.receipts, thread=_thread(config))
+        receipts = await asyncio.to_thread(guard.receipts, thread=thread_of(config))
     elif guard is not None:
-        receipts = await guard.receipts(thread=_thread(config))
+        receipts = await guard.receipts(thread=thread_of(config))
     past: _Past = await flows.arun(_past(app, config, receipts, branch=branch))
     for state in past.states:
         yield await flows.arun(past.step(state))
@@ -191,6 +191,7 @@ class _Past:
 
 
 def _past(app: Graph, config: RunnableConfig, receipts: Sequence[Receipt], *, branch: bool) -> Flow[_Past]:
+    thread_of(config)
     given = config["configurable"]
     end = given.get("checkpoint_id")
     thread = {"configurable": {name: given[name] for name in given.keys() - {"checkpoint_id"}}}
@@ -236,7 +237,3 @@ def _ref(app: Graph, state: StateSnapshot) -> Flow[WorkspaceRef | None]:
     saver = inside.saver_of(app, inside.merged(app, state.config))
     saved = yield read(saver, "get_tuple", state.config)
     return None if saved is None else inside.stored(saved, pending=False)
-
-
-def _thread(config: RunnableConfig) -> str:
-    return thread_name(config["configurable"]["thread_id"])

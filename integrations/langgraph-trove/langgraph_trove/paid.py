@@ -28,8 +28,10 @@ from trove_agents.guard import (
     AsyncGuard,
     Evidence,
     Guard,
+    Metered,
     Payment,
     Price,
+    highest_usd,
 )
 
 
@@ -62,7 +64,8 @@ class PaidNode(Runnable[Any, Any]):
         on_replay: From an older checkpoint ``reuse_receipt`` writes what was paid for, ``charge_again`` runs and pays again.
 
     Raises:
-        TypeError: there is no guard that fits the function.
+        TypeError: there is no guard that fits the function; or the price is a float, or no amount at all.
+        ValueError: the price is no amount that can be paid.
 
     Raises (when it runs):
         NotDurable: the run would forget that it paid; see ``Barrier``.
@@ -89,6 +92,11 @@ class PaidNode(Runnable[Any, Any]):
         beside_a_loop = async_guard or guard
         if beside_a_loop is None or (guard is None and not self._is_async):
             raise TypeError("a Guard is needed, or for a coroutine function an AsyncGuard")
+        given: tuple[Any, Any] = (guard, async_guard)
+        if not (isinstance(given[0], Guard | None) and isinstance(given[1], AsyncGuard | None)):
+            raise TypeError("guard= takes a Guard, async_guard= an AsyncGuard")
+        if not callable(most := price.most if isinstance(price, Metered) else price):
+            highest_usd(most)
         self.func = function
         self._works = works_in_workspace(function)
         self._price = price

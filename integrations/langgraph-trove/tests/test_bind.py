@@ -116,6 +116,11 @@ def test_a_client_has_to_name_its_workspace():
         bound(line(step("a")), InMemorySaver(), TroveClient("key", transport=PublicServer()))
 
 
+def test_a_graph_has_to_be_compiled(client):
+    with pytest.raises(NotBindable, match=r"graph\.compile"):
+        bind(StateGraph(State), client)
+
+
 def test_two_asynchronous_clients(async_client):
     with pytest.raises(TypeError, match="which one"):
         bound(line(step("a")), InMemorySaver(), async_client, async_client=async_client)

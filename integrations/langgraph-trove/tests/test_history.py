@@ -5,6 +5,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from langgraph_trove import (
     ForeignChangeWarning,
+    NoCheckpointer,
     NoReference,
     NotBound,
     UnknownReference,
@@ -54,6 +55,12 @@ def test_each_step_with_its_files(client):
     branch = [turn[0], (("b",), []), *turn[1:]]
     assert shown(history(app, config(), branch=True))[:4] == branch
     assert shown(history(app, old, branch=True))[:2] == turn[1:]
+
+
+def test_a_thread_has_to_be_named(client):
+    app = bound(line(step("a")), InMemorySaver(), client)
+    with pytest.raises(NoCheckpointer, match="thread_id"):
+        list(history(app, {}))
 
 
 def test_a_past_step_is_read_and_the_present_left_alone(client):

@@ -16,6 +16,7 @@ from trove_agents.guard import (
     ApprovalNeeded,
     AsyncGuard,
     Guard,
+    Metered,
     NotCharged,
     PaymentDenied,
     PaymentInDoubt,
@@ -370,6 +371,15 @@ def test_a_run_that_would_forget_does_not_pay(running, numbers, vendor):
     with pytest.raises(NotDurable, match="exit"):
         run({"query": "otters"}, durability="exit")
     assert (numbers(), vendor.calls) == (("0", "0", "0"), [])
+
+
+def test_the_wrong_guard_or_price_is_told_at_once(guard, vendor):
+    with pytest.raises(TypeError, match="guard= takes a Guard"):
+        PaidNode(vendor, "0.3", guard=guard.wallet)
+    with pytest.raises(TypeError, match="not float"):
+        PaidNode(vendor, 0.3, guard=guard)
+    with pytest.raises(ValueError, match="no amount"):
+        PaidNode(vendor, Metered("a lot", lambda update: "0.1"), guard=guard)
 
 
 def test_without_a_thread_each_run_pays(guard, vendor, numbers):

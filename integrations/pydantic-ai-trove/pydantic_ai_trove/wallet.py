@@ -28,7 +28,7 @@ from pydantic_ai_trove.requests import Requests, cost_of
 from pydantic_ai_trove.returning import Returning
 from pydantic_ai_trove.till import PRICE, REASON, Bought, Call, Prices, Till
 from trove_agents import Step, TroveError
-from trove_agents.guard import AsyncGuard, Guard, texts, turned_away
+from trove_agents.guard import AsyncGuard, Guard, highest_usd, texts, turned_away
 
 
 @dataclass
@@ -67,8 +67,11 @@ class TroveWallet(AbstractCapability[Any]):
 
     def __post_init__(self) -> None:
         """Checks what would be found out too late."""
+        given: Any = self.guard
+        if not isinstance(given, Guard | AsyncGuard):
+            raise TypeError(f"TroveWallet takes a Guard or an AsyncGuard, not {type(given).__name__}")
         if self.models is not None:
-            self._requests = Requests(self.guard, Decimal(self.models))
+            self._requests = Requests(self.guard, highest_usd(self.models))
         if self.defer_loading:
             raise UserError("TroveWallet cannot be loaded on demand: until then tools would run unpaid")
 

@@ -724,6 +724,13 @@ async def test_a_toolset_alone(guarding, shop, numbers):
     assert (numbers(), shop.sold) == (("0.3", "0", "0"), ["aaa"])
 
 
+async def test_the_wrong_guard_or_amount_is_told_at_once(guarding):
+    with pytest.raises(TypeError, match="takes a Guard or an AsyncGuard, not str"):
+        TroveWallet("guard")
+    with pytest.raises(TypeError, match="not float"):
+        TroveWallet(guarding(), models=0.1)
+
+
 async def test_it_cannot_be_loaded_on_demand(guarding):
     with pytest.raises(UserError, match="on demand"):
         TroveWallet(guarding(), defer_loading=True, id="later")
