@@ -33,6 +33,7 @@ from langgraph._internal._runnable import RunnableCallable
 from langgraph.channels import BinaryOperatorAggregate
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.constants import START
+from langgraph.errors import ParentCommand
 from langgraph.pregel import Pregel
 from langgraph.pregel._algo import _xxhash_str
 from langgraph.pregel._read import PregelNode
@@ -112,6 +113,12 @@ def asked_last(saved: CheckpointTuple | None, task: str) -> Any:
         if by == task and channel == INTERRUPT and interrupts:
             return interrupts[-1].value
     return None
+
+
+def sent_here(sent: ParentCommand, config: RunnableConfig) -> "Command[Any] | None":
+    """What a graph that the running task calls has told the graph of that task to do; None: it has told another."""
+    command: Command[Any] = sent.args[0]
+    return replace(command, graph=None) if command.graph == config["configurable"]["checkpoint_ns"] else None
 
 
 def was_sent(config: RunnableConfig) -> bool:

@@ -11,9 +11,10 @@ from typing import Any, Literal
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.config import get_config, get_stream_writer
-from langgraph.errors import GraphInterrupt
+from langgraph.errors import GraphInterrupt, ParentCommand
 from langgraph.runtime import get_runtime
 
+from langgraph_trove import inside
 from langgraph_trove.asking import Question, alast_asked, last_asked
 from langgraph_trove.barrier import Barrier
 from langgraph_trove.nodes import works_in_workspace
@@ -40,7 +41,8 @@ class PaidNode(Runnable[Any, Any]):
 
     A node that is run again (a retry, after a crash or an interrupt, from the same checkpoint in time travel) is the same
     payment: what it wrote is written again, and the function is not run. With other arguments, or in another step of the
-    thread, it is another.
+    thread, it is another. So put a retry policy on it, and not on a node around the graph that it is in: LangGraph takes that graph
+    for another in each attempt.
 
     So are the files that a function of ``workspace_node`` left: what it changed is changed again. Where others have changed the
     same files since, the workspace is left alone, and the payment is refused as one that was made (``AlreadyPaid``).
@@ -128,6 +130,9 @@ class PaidNode(Runnable[Any, Any]):
                 except GraphInterrupt:
                     question.wait(payment)
                     raise
+                except ParentCommand as sent:
+                    if (update := inside.sent_here(sent, runtime.config)) is None:
+                        raise
                 self._keep(payment, update, question)
             return self._told(payment, update)
 
@@ -164,6 +169,9 @@ class PaidNode(Runnable[Any, Any]):
                 except GraphInterrupt:
                     question.wait(payment)
                     raise
+                except ParentCommand as sent:
+                    if (update := inside.sent_here(sent, runtime.config)) is None:
+                        raise
                 self._keep(payment, update, question)
             return self._told(payment, update)
 

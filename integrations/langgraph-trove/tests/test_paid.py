@@ -160,6 +160,18 @@ def test_what_could_not_be_written_again_as_it_was_is_not_kept(guard, saver, num
     assert numbers() == ("0.3", "0", "0")
 
 
+def test_also_where_a_graph_within_it_says_that(guard, saver, numbers):
+    over = lambda state: Command(graph=Command.PARENT, update={"found": "a page"}, goto="after")
+    within = StateGraph(State).add_node("within", over).set_entry_point("within").compile()
+    flow = StateGraph(State).add_node("search", PaidNode(within.invoke, "0.3", guard=guard, tool="search"))
+    flow.add_node("after", lambda state: {"rounds": 1}).set_entry_point("search")
+    app = flow.compile(checkpointer=saver)
+    assert app.invoke({}, THREAD) == {"found": "a page", "rounds": 1}
+    before = next(state for state in app.get_state_history(THREAD) if state.next == ("search",))
+    assert app.invoke(None, before.config) == {"found": "a page", "rounds": 1}
+    assert numbers() == ("0.3", "0", "0")
+
+
 class Anything(TypedDict, total=False):
     found: Any
 
