@@ -15,8 +15,8 @@ from pydantic_ai_trove.acting import label
 from trove_agents.guard import AsyncGuard, Guard, PaymentInDoubt, Receipt
 
 _LOST = (
-    "the history has lost which response decided this call, and the same was paid for under its id before:"
-    " whether this is that call cannot be told"
+    "the history has lost which response decided this call, and something was paid for under its id before:"
+    " whether that is this call cannot be told"
 )
 _FREE: Final = ("voided", "denied")
 
