@@ -1,5 +1,6 @@
 """What a model is told about money: short, with the numbers it can act on."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from trove_agents.client.money import dollars
@@ -15,7 +16,11 @@ from trove_agents.guard.errors import (
 from trove_agents.guard.prices import Metered, Price, micros
 from trove_agents.guard.states import as_usd
 
-NOT_KEPT: Final = "This call was paid for before and its result was not kept. It is not run or paid again: go on without it."
+NOT_KEPT: Final = (
+    "This call was paid for before and its result was not kept; files that it wrote may be missing."
+    " It is not run or paid again: go on without it."
+)
+_SHOWN: Final = 10
 
 
 def refusal(error: TroveError) -> str:
@@ -35,6 +40,16 @@ def refusal(error: TroveError) -> str:
     if isinstance(error, PaymentConflict):
         return f"Not run, nothing was charged: {error}."
     return f"Not run: the wallet did not answer as it should ({error}). Nothing is known to have been charged; try again later."
+
+
+def files_missing(paths: Sequence[str]) -> str:
+    """Beside a result of before: which files that belong to it are not as it left them; no paths: nobody knows."""
+    again = "This call was paid for before. It was not run or paid again, and its result is what it returned then."
+    if not paths:
+        return f"{again} Whether it changed files is not known any more: some may be missing."
+    more = [f"{len(paths) - _SHOWN} more"] if len(paths) > _SHOWN else []
+    which = ", ".join([*paths[:_SHOWN], *more])
+    return f"{again} What it changed is missing in these files, since not all of it can be made again beside what was changed since: {which}."
 
 
 def budget(balance: WalletBalance) -> str:

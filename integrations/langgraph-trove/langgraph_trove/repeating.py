@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any, Final, TypedDict, TypeVar
 
 from langgraph_trove import flows, inside
@@ -11,16 +10,12 @@ from langgraph_trove.flows import Ask, Clients, Flow
 from langgraph_trove.holds import ahold, hold
 from langgraph_trove.nodes import anew, left, node_name, recorded
 from langgraph_trove.runs import here
-from trove_agents import Difference, LeaseLost, TroveError, TroveNotFoundError, WorkspaceLeased
-from trove_agents.guard import AlreadyPaid
+from trove_agents import TroveNotFoundError
+from trove_agents.guard import AlreadyPaid, again
 
 R = TypeVar("R")
 _FILES: Final = "__trove_files"
 _KEPT: Final = "kept"
-_PLAIN: Final = 0o644
-"""The mode of what ``upload`` makes."""
-_OTHERWISE: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT})
-"""What is answered where a file is meant and a directory is there, or the other way round, or a link that leads out."""
 
 
 class Files(TypedDict):
@@ -98,58 +93,14 @@ def _parts(paid: AlreadyPaid) -> tuple[Any, Files | None]:
 
 
 def made_again(clients: Clients, files: Files) -> Flow[bool]:
-    """Makes the changes of a step once more; False: they do not fit any more, and the workspace may have some of them."""
-    there = clients.elsewhere(files["namespace"])
+    """Makes the changes of a step once more; False: they do not fit any more."""
+    there, span = clients.elsewhere(files["namespace"]), again.Span(files["before"], files["after"])
     try:
-        if clients.namespace == there.namespace and not (
-            yield Ask(clients, lambda client: client.diff(files["after"]))
+        if clients.namespace == there.namespace and (
+            yield Ask(clients, lambda client: client.run(again.at_once(span)))
         ):
             return True
-        if clients.namespace == there.namespace and not (
-            yield Ask(clients, lambda client: client.diff(files["before"]))
-        ):
-            yield Ask(clients, lambda client: client.restore_to(files["after"]))
-            return True
-        changes = yield Ask(there, lambda client: client.diff(files["before"], files["after"]))
+        changes = yield Ask(there, lambda client: client.run(again.changes([span])))
     except TroveNotFoundError:  # pruned
         return False
-    try:
-        for change in changes:
-            if not (yield from _made_one(clients, there, files, change)):
-                return False
-    except TroveError as error:
-        if error.status_code in _OTHERWISE and not isinstance(error, WorkspaceLeased | LeaseLost):
-            return False
-        raise
-    return True
-
-
-def _made_one(clients: Clients, there: Clients, files: Files, change: Difference) -> Flow[bool]:
-    """Makes one change once more, unless another was made there since."""
-    path, after = change.path, change.after
-    if after is not None and after.is_dir:
-        yield Ask(clients, lambda client: client.mkdir(path))
-        return True
-    if after is None and change.before is not None and change.before.is_dir:
-        return False  # others may have put something into it
-    if after is not None and after.mode != _PLAIN:
-        return False  # a link, or what uploading it would not make executable
-    now = yield from _content(clients, path, None)
-    made = yield from _content(there, path, files["after"])
-    if now == made:
-        return True
-    if now != (yield from _content(there, path, files["before"])):
-        return False
-    if after is None:
-        yield Ask(clients, lambda client: client.delete(path))
-    else:
-        yield Ask(clients, lambda client: client.upload(path, made))
-    return True
-
-
-def _content(clients: Clients, path: str, at: str | None) -> Flow[bytes | None]:
-    try:
-        found: bytes = yield Ask(clients, lambda client: client.read_bytes(path, at=at))
-    except TroveNotFoundError:
-        return None
-    return found
+    return not (yield Ask(clients, lambda client: client.run(again.make(changes))))

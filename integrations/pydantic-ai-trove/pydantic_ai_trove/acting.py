@@ -22,7 +22,12 @@ def step_of(ctx: RunContext[Any]) -> Step:
 
     What an agent does for another one, inside a tool call, is part of that call.
     """
-    return _STEP.get() or Step(
+    return _STEP.get() or own_step_of(ctx)
+
+
+def own_step_of(ctx: RunContext[Any]) -> Step:
+    """As ``step_of``, of this run itself."""
+    return Step(
         thread=label(ctx.conversation_id),
         run=label(ctx.run_id),
         step=str(ctx.run_step),

@@ -1,5 +1,6 @@
 """What tools cost, and how a call of one is paid for."""
 
+import json
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from pydantic_ai.tools import ToolDefinition
 
 from pydantic_ai_trove.acting import label
 from pydantic_ai_trove.keys import Identity, as_json, decided
+from pydantic_ai_trove.repeating import repeat, with_files
 from pydantic_ai_trove.returning import noted
 from trove_agents import NotSupported, Step, TroveAuthError, TroveError
 from trove_agents.guard import (
@@ -39,6 +41,8 @@ from trove_agents.guard import (
 
 RECEIPT: Final = "receipt"
 """Where the metadata of a tool's return has it."""
+MISSING: Final = "missing_files"
+"""Beside it, where files that a call wrote when it was paid for could not be brought back: their paths, as far as known."""
 PRICE: Final = "price_usd"
 VENDOR: Final = "vendor"
 REASON: Final = "reason"
@@ -127,7 +131,7 @@ class Till:
             except ApprovalNeeded as needed:
                 return Bought(question=call.question(needed))
             except AlreadyPaid as paid:
-                return Bought(call.repeated(paid))
+                return Bought(await call.repeated(paid, ctx))
             except TroveError as error:
                 if isinstance(error, TroveAuthError | NotSupported):
                     raise
@@ -144,7 +148,7 @@ class Till:
                     return Bought(skipped.result)
                 result = skipped.result
             with suppress(Exception):  # what the result looks like must not put the payment in doubt
-                payment.keep(as_json(_value(result)))
+                payment.keep(with_files(ctx, call.call_id, as_json(_value(result))))
             payment.meter(call.priced.price, _value(result))
         if (receipt := payment.receipt) is None:
             return Bought(result)
@@ -220,11 +224,17 @@ class Call:
             "approval_id": None if needed.approval is None else needed.approval.id,
         }
 
-    def repeated(self, paid: AlreadyPaid) -> Any:
-        """What was paid for before."""
+    async def repeated(self, paid: AlreadyPaid, ctx: RunContext[Any]) -> Any:
+        """What was paid for before. If files belong to it, the workspace has them, or the model is told that it has not."""
         if paid.result is None:
             raise ToolFailed(texts.NOT_KEPT) from paid
-        return ToolReturn(_CONTENT.validate_json(paid.result), metadata={RECEIPT: paid.receipt.as_json()})
+        metadata: dict[str, Any] = {RECEIPT: paid.receipt.as_json()}
+        kept, missing = await repeat(ctx, self.call_id, json.loads(paid.result))
+        value = _CONTENT.validate_json(json.dumps(kept))
+        if missing is None:
+            return ToolReturn(value, metadata=metadata)
+        told = texts.files_missing(missing)
+        return ToolReturn(value, content=told, metadata={**metadata, MISSING: list(missing)})
 
     def _price(self, arguments: dict[str, Any]) -> Decimal | None:
         try:

@@ -1,10 +1,10 @@
 """A workspace that follows its conversation: the capability for agents."""
 
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 from anyio import Lock
@@ -32,7 +32,7 @@ from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.toolsets import AbstractToolset
 from pydantic_ai.workspaces import WorkspaceBackend, WorkspaceRef
 
-from pydantic_ai_trove.acting import acting, current, label, step_of
+from pydantic_ai_trove.acting import acting, current, label, marked, own_step_of, step_of
 from pydantic_ai_trove.aligning import Alignment, OnForeignChange, align, go_back
 from pydantic_ai_trove.backend import TroveWorkspaceBackend
 from pydantic_ai_trove.clients import Source, client_of, own_namespace
@@ -50,9 +50,12 @@ from pydantic_ai_trove.records import (
     steps_of,
     write,
 )
+from pydantic_ai_trove.repeating import Mark, made_again
 from pydantic_ai_trove.toolset import Contexts, TroveToolset, called, called_in_run
 from trove_agents import AsyncTroveClient, Step
 from trove_agents.tools import DEFAULT, MAX_CHARACTERS, ToolContext, namespace_of
+
+T = TypeVar("T")
 
 NOTE: Final = "workspace/.trove/agent.md"
 """What one session leaves for the next."""
@@ -254,18 +257,7 @@ class TroveWorkspace(AbstractCapability[Any]):
         handler: WrapToolExecuteHandler,
     ) -> Any:
         """Marks what a call changes, and takes a reference after each of several."""
-        place, key = _place_of(ctx.messages, call)
-        if current() is not None or place is None or self._working(ctx) is None:
-            return await handler(args)  # part of another call
-        await self._note_before(ctx, place, ctx.run_step - 1, key)
-        with acting(step_of(ctx)):
-            try:
-                result = await handler(args)
-            except (ToolFailedError, ToolRetryError):  # these, too, are results that the model hears of
-                await self._note_call(ctx, place, key, call)
-                raise
-        await self._note_call(ctx, place, key, call)
-        return result
+        return await self._noted(ctx, call.tool_call_id, lambda: handler(args))
 
     async def after_run(self, ctx: RunContext[Any], *, result: AgentRunResult[Any]) -> AgentRunResult[Any]:
         """Leaves the note, and takes the references that a streamed run has not taken yet."""
@@ -280,6 +272,33 @@ class TroveWorkspace(AbstractCapability[Any]):
             record = record_of(responses[-1]) or Record(namespace, ctx.run_id or "")
             write(responses[-1], replace(record, after=point))
         return result
+
+    # Beside a wallet: what it knows of a workspace, see ``repeating``
+    def mark(self, ctx: RunContext[Any], call: str) -> Mark | None:
+        """What tells the changes of a call that has been made."""
+        place, key = _place_of(ctx.messages, call)
+        record = None if place is None else record_of(place, key)
+        own = own_step_of(ctx)
+        if record is None or record.before is None or (current() or own) != own:
+            return None  # part of another call
+        if record.namespace != self._working(ctx):
+            return None
+        step = {"thread": own.thread, "run": own.run, "step": own.step, "call": own.call}
+        return {"namespace": record.namespace, "since": record.before.version, "step": step}
+
+    async def write_again(self, ctx: RunContext[Any], call: str, mark: Mark) -> Sequence[str] | None:
+        """Makes the changes of a call once more, and takes the references of it."""
+        namespace = self._working(ctx)
+        if namespace is None:
+            return ()
+
+        async def work() -> Sequence[str] | None:
+            await ctx.workspace.working_dir()
+            here = marked(self._at(namespace), current())
+            async with self._reaching(mark["namespace"]) as there:
+                return await made_again(there, here, mark)
+
+        return await self._noted(ctx, call, work)
 
     # Going back
     @staticmethod
@@ -381,6 +400,21 @@ class TroveWorkspace(AbstractCapability[Any]):
         return await self._refer(namespace, thread, f"{run} hand-off")
 
     # Its own
+    async def _noted(self, ctx: RunContext[Any], call: str, work: Callable[[], Awaitable[T]]) -> T:
+        """What the work of a call comes to, with the references that belong to it."""
+        place, key = _place_of(ctx.messages, call)
+        if current() is not None or place is None or self._working(ctx) is None:
+            return await work()  # part of another call
+        await self._note_before(ctx, place, ctx.run_step - 1, key)
+        with acting(step_of(ctx)):
+            try:
+                result = await work()
+            except (ToolFailedError, ToolRetryError):  # these, too, are results that the model hears of
+                await self._note_call(ctx, place, key, call)
+                raise
+        await self._note_call(ctx, place, key, call)
+        return result
+
     async def _note_before(
         self, ctx: RunContext[Any], place: ModelMessage, ended: int, key: str = KEY
     ) -> None:
@@ -397,17 +431,15 @@ class TroveWorkspace(AbstractCapability[Any]):
             write(place, Record(namespace, ctx.run_id or "", before=point, first=first), key)
             self._open.append((place, key))
 
-    async def _note_call(
-        self, ctx: RunContext[Any], place: ModelMessage, key: str, call: ToolCallPart
-    ) -> None:
+    async def _note_call(self, ctx: RunContext[Any], place: ModelMessage, key: str, call: str) -> None:
         if key == KEY and isinstance(place, ModelResponse) and len(place.tool_calls) < 2:
             return
         async with self._noting:
             record = record_of(place, key)
             assert record is not None, "written before the first call"
-            call_id = label(call.tool_call_id)
-            point = await self._refer(record.namespace, _thread(ctx), _step(ctx, ctx.run_step, call_id))
-            write(place, replace(record, calls={**(record.calls or {}), call.tool_call_id: point}), key)
+            step = _step(ctx, ctx.run_step, label(call))
+            point = await self._refer(record.namespace, _thread(ctx), step)
+            write(place, replace(record, calls={**(record.calls or {}), call: point}), key)
 
     async def _note_after(self, ctx: RunContext[Any], place: ModelMessage, key: str = KEY) -> None:
         record = record_of(place, key)
@@ -498,12 +530,12 @@ class TroveWorkspace(AbstractCapability[Any]):
                 await client.aclose()
 
 
-def _place_of(messages: Sequence[ModelMessage], call: ToolCallPart) -> tuple[ModelMessage | None, str]:
+def _place_of(messages: Sequence[ModelMessage], call: str) -> tuple[ModelMessage | None, str]:
     """Where to note what a call does: the response that it stands in, or a message before that, where it is not there yet.
     None: a tool made the call.
     """
     responses = [each for each in messages if isinstance(each, ModelResponse)]
-    if responses and any(each.tool_call_id == call.tool_call_id for each in responses[-1].tool_calls):
+    if responses and any(each.tool_call_id == call for each in responses[-1].tool_calls):
         return responses[-1], KEY
     if not messages or isinstance(messages[-1], ModelResponse):
         return None, NEXT

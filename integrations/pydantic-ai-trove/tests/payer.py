@@ -185,11 +185,11 @@ def expected(messages):
 
 
 def ran(call, part):
-    """Whether a call was made: of a paid one the result may be that of the first time."""
+    """Whether the files of a call are there: of a paid one that was made before they are brought back, or it is said."""
     if call.tool_name not in PAID:
         return part.outcome != "interrupted"
     if part.outcome == "success":
-        return RAN in (part.metadata or {})
+        return "missing_files" not in (part.metadata or {})
     return str(part.content).startswith(RAN)
 
 

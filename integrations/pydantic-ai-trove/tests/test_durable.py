@@ -79,9 +79,10 @@ def test_a_recorded_payment_is_answered_as_the_first_time(tmp_path, kind):
 
 
 def test_an_approval_outlives_the_engine(tmp_path):
-    """Asked before a restart, and answered twice after it."""
-    first = played(tmp_path, "paying.py", "plain", "approved", "first")
+    """Asked before a restart, and answered twice after it; its file is there each time."""
+    first = played(tmp_path, "paying.py", "files", "approved", "first")
     assert first.returncode == 0, first.stderr
-    once, twice = (told(played(tmp_path, "paying.py", "plain", "approved", f"run-{n}")) for n in (2, 3))
+    once, twice = (told(played(tmp_path, "paying.py", "files", "approved", f"run-{n}")) for n in (2, 3))
     assert once == {**twice, "seen": once["seen"]}
+    assert once["files"] == [[], ["workspace/a"]]
     assert (once["receipt"], once["sold"], once["ledger"]) == ("captured", ["a"], ["0.3", "0", "0"])
