@@ -26,7 +26,9 @@ class WalletMiddleware(AgentMiddleware):
     same call again (after a crash, an interrupt, or from an older checkpoint) is answered with the result that was paid for,
     and the files that it left in a workspace are there again; where others changed the same ones, the model is told.
 
-    Put it before ``ToolRetryMiddleware``, so that a call is paid once however often it is tried.
+    Put it before ``ToolRetryMiddleware``, so that a call is paid once however often it is tried. How the last attempt failed
+    then says whether it was charged: so retry on nothing but what proves that it was not. What corrects the arguments of a call
+    goes before it: a call that its tool would turn down is not paid for.
 
     Args:
         guard: Whose wallet pays; for asynchronous agents too, which then use it in threads.
