@@ -321,7 +321,7 @@ class TroveWorkspace(AbstractCapability[Any]):
             UserError: it lies before the fork that the history goes on in: ``fork`` from there instead.
         """
         places = steps_of(history)
-        place = step if isinstance(step, WorkspaceStep) else places[step]
+        place = _place(places, step)
         if place.namespace != places[-1].namespace:
             raise UserError(
                 f"step {place.index} was made in {place.namespace!r}, of which {places[-1].namespace!r} is a fork: "
@@ -349,7 +349,7 @@ class TroveWorkspace(AbstractCapability[Any]):
             TroveNotFoundError: its reference was deleted.
             TroveConflictError: the namespace is taken.
         """
-        place = step if isinstance(step, WorkspaceStep) else steps_of(history)[step]
+        place = _place(steps_of(history), step)
         conversation = str(uuid.uuid4())
         if namespace is None:
             mapped = self.namespace is None and own_namespace(self.source) is None
@@ -559,3 +559,11 @@ def _step(ctx: RunContext[Any], ended: int, *calls: str | None) -> str:
     the reference after the one before, unless somebody changed them meanwhile.
     """
     return " ".join(map(str, (label(ctx.run_id), ended, *calls)))
+
+
+def _place(places: Sequence[WorkspaceStep], step: int | WorkspaceStep) -> WorkspaceStep:
+    if isinstance(step, WorkspaceStep):
+        return step
+    if not -len(places) <= step < len(places):
+        raise IndexError(f"there is no step {step} to go back to: the history has {len(places)}")
+    return places[step]

@@ -102,8 +102,10 @@ async def test_before_a_fork_there_are_only_forks(capability, agent, history, pl
 
 
 async def test_no_such_step(capability, history):
-    with pytest.raises(IndexError):
+    with pytest.raises(IndexError, match="no step 9 to go back to"):
         await capability.rewind(history, 9)
+    with pytest.raises(IndexError, match="the history has 0"):
+        await capability.fork([], -1)
 
 
 @pytest.mark.parametrize(
