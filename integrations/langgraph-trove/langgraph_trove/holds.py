@@ -21,6 +21,8 @@ class Hold:
     """What a step holds."""
 
     run: Run
+    node: str
+    """Its name, as changes are marked with it."""
     clients: Clients
     """Their changes are made under the lease, and marked with the step."""
     lease: Lease
@@ -125,7 +127,8 @@ def _begun(of: Run, node: str, clients: Clients, lease: Lease, outer: Hold | Non
     while above is not None:
         above.calls.add(call)
         above = above.outer
-    return Hold(of, clients.in_step(step=thread_name(node), call=call), lease, {call}, outer, of.noted())
+    name = thread_name(node)
+    return Hold(of, name, clients.in_step(step=name, call=call), lease, {call}, outer, of.noted())
 
 
 @contextmanager

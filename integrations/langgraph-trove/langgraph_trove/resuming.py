@@ -12,7 +12,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
 from langgraph_trove import flows, inside
 from langgraph_trove.errors import UndoneFilesWarning, WorkspaceError
-from langgraph_trove.flows import Ask, Clients, Flow, Take, read
+from langgraph_trove.flows import Ask, Flow, Take, read
 from langgraph_trove.holds import Hold, ahold, hold, holding, outermost
 from langgraph_trove.repeating import made_again
 from langgraph_trove.runs import Run, named, ours
@@ -54,7 +54,7 @@ class Resuming(GraphCallbackHandler):
         ref = None if saved is None else inside.stored(saved, pending=True)
         if ref is None or "since" not in ref:
             if saved is not None and saved.metadata["step"] > 0:
-                yield from self._told(held.clients, namespace)
+                yield from self._told(held, namespace)
             return
         there, step = self._run.resumed, outermost(held)
         if there is not None and there["version"] >= ref["version"]:
@@ -75,32 +75,28 @@ class Resuming(GraphCallbackHandler):
             )
         self._run.resumed = ref
 
-    def _told(self, clients: Clients, namespace: str) -> Flow[None]:
-        """Warns where an earlier attempt at the step had changed something."""
-        run = self._run
+    def _told(self, held: Hold, namespace: str) -> Flow[None]:
+        """Warns where the step itself had changed something at an earlier attempt that is not there now."""
+        node, version = outermost(held).node, self._run.ref["version"]
         walked: list[HistoryEntry] = yield Take(
-            clients, lambda client: client.history(), lambda entry: entry.version <= run.ref["version"]
+            held.clients, lambda client: client.history(), lambda entry: entry.version <= version
         )
-        undone = next((each for each in walked if _is_change(each, run)), None)
+        undone = next((each for each in walked if each.version > version and self._is_by(each, node)), None)
         if undone is None:
             return
-        changes = yield Ask(clients, lambda client: client.diff(run.ref["reference"], undone.version))
+        changes = yield Ask(held.clients, lambda client: client.diff(undone.version))
         if changes:
             warnings.warn(
                 f"the graph '{namespace}' goes on where it was, but what it changed was undone with the step that calls it:"
-                f" version {undone.version} of the workspace '{clients.namespace}' had {named(changes)}. Let its own steps"
-                " work in the workspace, and record what they leave",
+                f" version {undone.version} of the workspace '{held.clients.namespace}' had other files: {named(changes)}. Let"
+                " its own steps work in the workspace, and record what they leave",
                 UndoneFilesWarning,
                 stacklevel=2,
             )
 
-
-def _is_change(entry: HistoryEntry, run: Run) -> bool:
-    return (
-        entry.version > run.ref["version"]
-        and entry.kind not in ("snapshot", "restore")
-        and ours(entry, run.thread)
-    )
+    def _is_by(self, entry: HistoryEntry, node: str) -> bool:
+        made = entry.step is not None and entry.step.step == node and ours(entry, self._run.thread)
+        return made and entry.kind not in ("snapshot", "restore")
 
 
 class AsyncResuming(Resuming):

@@ -481,7 +481,7 @@ def test_a_subagent_without_the_middleware_that_stops_in_the_middle(scripted, is
     config = {"configurable": {"thread_id": "t"}}
     with pytest.raises(Out):
         app.invoke({"messages": [("user", "go")]}, config)
-    with pytest.warns(UndoneFilesWarning, match=r"had b\."):
+    with pytest.warns(UndoneFilesWarning, match=r"files: b\."):
         app.invoke(None, config)
 
 
