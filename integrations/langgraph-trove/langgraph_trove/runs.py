@@ -110,7 +110,6 @@ class Run:
             "ref": self.ref,
             "line": deepcopy(self.line),
             "recorded": dict(self.recorded),
-            "left": dict(self.left),
             "resumed": self.resumed,
         }
 
@@ -118,6 +117,10 @@ class Run:
         """What steps inside one recorded is undone with it."""
         for name, value in noted.items():
             setattr(self, name, value)
+        # Steps that are done note theirs while others work, so this is not set back as a whole
+        for task, ref in tuple(self.left.items()):
+            if ref.get("since") == self.ref["reference"]:
+                self.left[task] = self.ref
 
     def line_after(self, checkpoint: str) -> Line:
         """That of the steps which follow a checkpoint of the whole graph."""
