@@ -89,10 +89,13 @@ class Graph:
         self.pays = self.random.random() < 0.5
         self.buyers = []
         self.labels = []
+        self.share = 0.8  # of what is made for asyncio, where the graph is
         builder = StateGraph(State)
         ends = [START]
         for _ in range(self.random.randint(2, 4)):
-            ends = self.block(builder, ends, self.random.choice(["one", "one", "wide", "sub", "called"]))
+            ends = self.block(
+                builder, ends, self.random.choice(["one", "one", "wide", "sub", "called", "held"])
+            )
         self.join(builder, ends, END)
         self.builder = builder
 
@@ -104,14 +107,16 @@ class Graph:
         made = []
         for _ in range(width):
             name = f"n{len(self.labels)}"
-            if kind in ("sub", "called"):
+            if kind in ("sub", "called", "held"):
                 self.labels.append(name)
                 inner, ends = StateGraph(State), [START]
+                self.share = 1 if kind == "held" else 0.8  # under a lease there is one client
                 for _ in range(self.random.randint(1, 3)):
                     ends = self.block(inner, ends, "one")
+                self.share = 0.8
                 self.join(inner, ends, END)
                 graph = inner.compile()
-                builder.add_node(name, graph if kind == "sub" else self.calling(graph))
+                builder.add_node(name, graph if kind == "sub" else self.calling(graph, held=kind == "held"))
             else:
                 flaky = self.random.random() < 0.15
                 made_as = self.paid if self.pays and self.random.random() < 0.4 else self.node
@@ -120,7 +125,7 @@ class Graph:
             made.append(name)
         return made
 
-    def calling(self, graph):
+    def calling(self, graph, *, held):
         if self.asynchronous:
 
             async def call(state: State):
@@ -132,7 +137,20 @@ class Graph:
             def call(state: State):
                 return {key: each for key, each in graph.invoke(state).items() if key != "__interrupt__"}
 
-        return call
+        return workspace_node(self.with_workspace(call)) if held else call
+
+    def with_workspace(self, call):
+        """The call of a graph as a step of its own."""
+        if self.asynchronous:
+
+            async def step(state: State, workspace):
+                return await call(state)
+        else:
+
+            def step(state: State, workspace):
+                return call(state)
+
+        return step
 
     def node(self, name, flaky):
         self.labels.append(name)
@@ -164,7 +182,7 @@ class Graph:
             await self.aturn(workspace, name)
             return then(event)
 
-        return workspace_node(awork if self.asynchronous and self.random.random() < 0.8 else work)
+        return workspace_node(awork if self.asynchronous and self.random.random() < self.share else work)
 
     def paid(self, name, flaky):
         """A step that buys something, and maybe works on files too."""
@@ -214,7 +232,7 @@ class Graph:
             await self.aturn(workspace, name)
             return {**update, "log": [event]}
 
-        is_async = self.asynchronous and self.random.random() < 0.8
+        is_async = self.asynchronous and self.random.random() < self.share
         function = workspace_node(awork if is_async else work) if works else apay if is_async else pay
         guards = {"guard": purse.guard}
         if is_async and self.random.random() < 0.5:
