@@ -26,7 +26,7 @@ class NotBindable(WorkspaceError):
 
 
 class NoCheckpointer(WorkspaceError):
-    """The graph was compiled without a checkpointer, so there is nothing that its workspace could follow."""
+    """The graph was compiled without a checkpointer, or no thread is named: its workspace has nothing to follow."""
 
 
 class NoReference(WorkspaceError):
