@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
@@ -154,6 +156,37 @@ async def test_a_run_that_is_cancelled_frees_the_workspace_and_leaves_no_trace(c
     with pytest.raises(asyncio.CancelledError):
         await running
     assert (client.lease_holder(), text(client)) == (None, "")
+
+
+def processes(mark):
+    """Those whose command line has a mark."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended
+            if mark.encode() in each.read_bytes():
+                found.append(each)
+    return found
+
+
+async def test_a_command_ends_with_the_run_that_is_cancelled(client, async_client):
+    mark = f"3600.{os.getpid()}"
+
+    @workspace_node
+    async def work(state: State, workspace):
+        await workspace.exec(f"echo half > log.txt; sleep {mark}", timeout=300)
+
+    running = asyncio.create_task(one(work, async_client).ainvoke(NEW, config()))
+    while not processes(mark):
+        await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    for _ in range(2_000):  # far less than the command takes
+        if not processes(mark):
+            break
+        await asyncio.sleep(0.01)
+    assert processes(mark) == []
+    assert text(client) == ""
 
 
 async def test_a_step_in_a_thread_that_outlives_its_run_is_undone(client, async_client):
