@@ -16,6 +16,7 @@ from pydantic_ai.exceptions import (
     SkipToolExecution,
     ToolFailed,
     ToolRetryError,
+    UserError,
 )
 from pydantic_ai.messages import ToolReturnContent
 from pydantic_ai.tools import ToolDefinition
@@ -194,7 +195,10 @@ class Call:
             most = (response.metadata or {}).get(_SHOWN, {}).get(self.call_id)
         price = self._price(self.arguments)
         if most is not None:
-            return price is not None and price <= Decimal(str(most))
+            try:
+                return price is not None and price <= Decimal(str(most))
+            except ArithmeticError:
+                raise UserError(f"{APPROVED} of an approval is an amount of USD, not {most!r}") from None
         if part is None:
             return False
         try:

@@ -286,6 +286,17 @@ async def test_an_approval_is_for_the_price_that_was_shown(guarding, shop, numbe
         assert (numbers(), shop.sold) == ((paid, "0", "0"), [changed])
 
 
+@pytest.mark.parametrize("most", ["a lot", "NaN", [1]])
+async def test_what_an_approval_is_for_is_an_amount(guarding, shop, numbers, most):
+    wallet = TroveWallet(guarding(policy=ask_above(0)), {"buy": "0.1"})
+    agent = agent_of(Script([call("a")], "done"), shop, wallet, **ASKS)
+    first = await agent.run("go")
+    yes = first.output.build_results(approve_all=True, metadata={"c1": {"approved_usd": most}})
+    with pytest.raises(UserError, match="approved_usd of an approval is an amount of USD, not "):
+        await agent.run(message_history=first.all_messages(), deferred_tool_results=yes)
+    assert (numbers(), shop.sold) == (("0", "0", "0"), [])
+
+
 @pytest.mark.parametrize("alone", [False, True])
 async def test_an_approval_is_not_for_a_price_that_was_raised_since(guarding, shop, numbers, alone):
     """As a server may that names its prices itself."""
