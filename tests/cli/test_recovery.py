@@ -59,7 +59,7 @@ def crash(wallet, journal, key, state):
 
 
 def left(wallet, journal, key, state="running"):
-    with pytest.raises(Exception, match="closed database"):
+    with pytest.raises(Exception, match="is closed"):
         crash(wallet, journal, key, state)
 
 

@@ -273,7 +273,7 @@ class SqliteJournal:
     @property
     def _connection(self) -> sqlite3.Connection:
         if self._opened is None:
-            raise RuntimeError(f"the journal {self.path} is closed, and the guard that opened it with it")
+            raise RuntimeError(f"the journal {self.path} is closed, as is the guard that opened it")
         return self._opened
 
     def _lay_out(self) -> None:

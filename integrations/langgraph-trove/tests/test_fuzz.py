@@ -33,7 +33,7 @@ def name(client, seed):
 def test_whatever_happens_the_files_are_what_the_log_says_and_the_books_the_ledger(
     trove, client, async_client, tmp_path, durability, asynchronous
 ):
-    for seed in seeds(12):
+    for seed in seeds(75):
         print("TROVE_FUZZ_SEED=", seed, sep="")
         space = name(client, seed)
         wallet = trove.wallet(space.namespace, budget_usd=BUDGET)
@@ -52,6 +52,6 @@ def test_whenever_a_process_is_killed_the_next_goes_on(tmp_path):
     """E20, at random: killed in a step, before or after anything is stored, in all three durability modes."""
     killing = Path(__file__).with_name("killing.py")
     done = subprocess.run(
-        [sys.executable, killing, tmp_path, *map(str, seeds(6))], capture_output=True, text=True, check=False
+        [sys.executable, killing, tmp_path, *map(str, seeds(15))], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
