@@ -4,16 +4,19 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak faults fuzz lint typecheck deepagents bench lock clean
+.PHONY: help setup demo test soak faults fuzz lint typecheck deepagents durable bench lock clean
 
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
 DEEP_VENV ?= .venv-deepagents
+DURABLE_VENV ?= .venv-durable
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(BENCH_VENV)/.installed
 DEEP_INSTALLED := $(DEEP_VENV)/.installed
+DURABLE_INSTALLED := $(DURABLE_VENV)/.installed
 DEEP := integrations/langchain-trove
+DURABLE := integrations/pydantic-ai-trove
 INTEGRATIONS := $(wildcard integrations/*)
 PROJECTS := pyproject.toml $(INTEGRATIONS:%=%/pyproject.toml)
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -59,20 +62,25 @@ deepagents: $(DEEP_INSTALLED) ## tests and types of what uses deepagents, in an 
 	@$(DEEP_VENV)/bin/mypy $(DEEP)/langchain_trove/sandbox
 	@$(DEEP_VENV)/bin/python -m pytest $(DEEP)/tests/deep $(ARGS)
 
+durable: $(DURABLE_INSTALLED) ## Pydantic AI's harness, and programs that an engine recovers, with the oldest Pydantic AI, in an environment of its own
+	@$(DURABLE_VENV)/bin/python -m pytest $(or $(ARGS),$(DURABLE)/tests/test_harness.py $(DURABLE)/tests/test_durable.py)
+
 bench: $(BENCH_INSTALLED) ## the figures of benchmarks/, beside other libraries (ARGS=... goes to the script)
 	@$(BENCH_VENV)/bin/python benchmarks/run.py --docs docs/benchmarks.md $(ARGS)
 
-# The extra deepagents holds others back, so it has a lock of its own
+# The extra deepagents holds others back, and so does the harness of Pydantic AI: each has a lock of its own
 lock: ## every requirements.lock anew from what the projects ask for (needs uv)
 	@$(COMPILE) --no-emit-package trove-agents $(INTEGRATIONS:integrations/%=--no-emit-package %) \
 		--extra all --extra agent --group dev --output-file requirements.lock $(PROJECTS)
 	@$(COMPILE) --no-emit-package trove-agents --no-emit-package langgraph-trove --extra server --extra agent --extra deepagents \
 		--output-file $(DEEP)/requirements.lock pyproject.toml $(DEEP)/pyproject.toml $(DEEP)/requirements.in
+	@$(COMPILE) --no-emit-package trove-agents --extra server \
+		--output-file $(DURABLE)/requirements.lock pyproject.toml $(DURABLE)/pyproject.toml $(DURABLE)/requirements.in
 	@$(COMPILE) --no-emit-package trove-agents $(INTEGRATIONS:integrations/%=--no-emit-package %) \
 		--extra server --extra postgres --output-file benchmarks/requirements.lock $(PROJECTS) benchmarks/requirements.in
 
 clean: ## removes what the verbs made
-	@rm -rf $(VENV) $(BENCH_VENV) $(DEEP_VENV) build dist integrations/*/dist .coverage .benchmarks .hypothesis \
+	@rm -rf $(VENV) $(BENCH_VENV) $(DEEP_VENV) $(DURABLE_VENV) build dist integrations/*/dist .coverage .benchmarks .hypothesis \
 		.mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
@@ -110,6 +118,9 @@ $(INSTALLED): requirements.lock $(PROJECTS)
 
 $(DEEP_INSTALLED): $(DEEP)/requirements.lock $(PROJECTS)
 	$(call environment,$(DEEP_VENV),$(DEEP)/requirements.lock,. $(DEEP) integrations/langgraph-trove)
+
+$(DURABLE_INSTALLED): $(DURABLE)/requirements.lock $(PROJECTS)
+	$(call environment,$(DURABLE_VENV),$(DURABLE)/requirements.lock,. $(DURABLE))
 
 $(BENCH_INSTALLED): benchmarks/requirements.lock $(PROJECTS)
 	$(call environment,$(BENCH_VENV),benchmarks/requirements.lock,. $(INTEGRATIONS))

@@ -1,6 +1,4 @@
-"""A durable run that dies and is recovered. The engine is no dependency of this repository's, so it needs an environment
-with ``pydantic-ai-slim[dbos]``.
-"""
+"""A durable run that dies and is recovered. The engine is no dependency of this repository's: ``make durable`` has it."""
 
 import json
 import signal

@@ -1,9 +1,6 @@
 """The file and shell tools of Pydantic AI's harness, unchanged, in a workspace of ours.
 
-The harness asks for one exact version of pydantic-ai-slim, so it needs an environment of its own::
-
-    pip install pydantic-ai-harness==0.62.0 -e '.[server]' -e integrations/pydantic-ai-trove pytest pytest-asyncio ...
-    pytest integrations/pydantic-ai-trove/tests/test_harness.py
+The harness asks for one exact version of pydantic-ai-slim: ``make durable`` has an environment of its own for it.
 """
 
 import pytest
