@@ -85,7 +85,7 @@ async def test_what_is_no_price_is_refused_and_the_others_go_on(server, guarding
     assert (gift.outcome, "its price cannot be told" in gift.content) == ("failed", True)
     assert (stamp.outcome, stamp.metadata["receipt"]["vendor"]) == ("success", "['post']")
     assert map.content == "a map of Turin"
-    assert (numbers(), books.read_text()) == (("0.3", "0", "0"), "stamp\nTurin\n")
+    assert (numbers(), set(books.read_text().split())) == (("0.3", "0", "0"), {"stamp", "Turin"})
 
 
 async def test_a_server_that_fails_may_have_charged(server, guarding, scripted, numbers, books):
