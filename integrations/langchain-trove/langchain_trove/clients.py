@@ -1,7 +1,7 @@
 """Whose workspace a call works in: one for all runs, or that of the run's thread."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeAlias, TypeVar
@@ -9,8 +9,6 @@ from typing import Any, Final, Self, TypeAlias, TypeVar
 from langchain_core.runnables import RunnableConfig
 
 from langchain_trove.errors import NoThread
-from langgraph_trove import current_workspace
-from langgraph_trove.nodes import alooking, astepping, stepping, steps_here
 from trove_agents import AsyncTroveClient, TroveClient
 from trove_agents.tools import namespace_of
 
@@ -108,36 +106,6 @@ class Clients:
         """For an asynchronous call; None: there is only a synchronous client, to be called in a thread."""
         found = held() or _found(self.async_source or self.source, config)
         return found if isinstance(found, AsyncTroveClient) else None
-
-    @contextmanager
-    def working(self, config: RunnableConfig, *, changes: bool) -> Iterator[TroveClient]:
-        """For a synchronous call, in the workspace of a bound graph also where no step holds it: what it ``changes`` is
-        recorded with the node that makes it.
-
-        Raises:
-            TypeError: as ``sync``.
-        """
-        if held() or not steps_here():
-            yield self.sync(config)
-        elif changes:
-            with stepping() as clients:
-                yield clients.needed()
-        else:
-            yield current_workspace()
-
-    @asynccontextmanager
-    async def aworking(
-        self, config: RunnableConfig, *, changes: bool
-    ) -> AsyncIterator[TroveClient | AsyncTroveClient]:
-        """As ``working``; a synchronous client is to be called in a thread."""
-        if held() or not steps_here():
-            yield self.asynchronous(config) or self.sync(config)
-        elif changes:
-            async with astepping() as clients:
-                yield clients.asynchronous or clients.needed()
-        else:
-            clients = await alooking()
-            yield clients.asynchronous or clients.needed()
 
 
 HELD: Final = Clients(None, None)

@@ -27,6 +27,7 @@ from langchain_trove.clients import Clients, Source
 from langchain_trove.exchange import Exchange, call
 from langchain_trove.sandbox.places import OUTSIDE, ROOT, place_of, refusal, relative
 from langchain_trove.sandbox.results import code, edit_refused, info, lines_of, told, with_absolute_paths
+from langchain_trove.sandbox.workspaces import aworking, working
 from trove_agents import (
     BytesContent,
     ExecResult,
@@ -190,11 +191,11 @@ class TroveSandbox(BaseSandbox):
 
     # What they do
     def _run(self, steps: Exchange[T], *, changes: bool = False) -> T:
-        with self._clients.working(_config(), changes=changes) as client:
+        with working(self._clients, _config(), changes=changes) as client:
             return exchange.run(client, steps)
 
     async def _arun(self, steps: Exchange[T], *, changes: bool = False) -> T:
-        async with self._clients.aworking(_config(), changes=changes) as client:
+        async with aworking(self._clients, _config(), changes=changes) as client:
             if isinstance(client, TroveClient):
                 return await asyncio.to_thread(exchange.run, client, steps)
             return await exchange.arun(client, steps)
