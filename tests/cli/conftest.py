@@ -1,10 +1,13 @@
 """The command itself, as installed."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from trove_agents import Trove
 
 
 @pytest.fixture
@@ -17,3 +20,20 @@ def run_command():
         return done.returncode, done.stdout, done.stderr
 
     return run
+
+
+@pytest.fixture
+def no_server_named(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("TROVE_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="module")
+def trove(tmp_path_factory):
+    with Trove.local(tmp_path_factory.mktemp("wallets") / "state") as opened:
+        yield opened
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return tmp_path / "payments.db"

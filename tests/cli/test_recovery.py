@@ -1,7 +1,6 @@
 """``trove-agents wallet recover``: what a crash left in a journal, sorted out in wallet and journal."""
 
 import json
-import os
 from decimal import Decimal
 
 import pytest
@@ -11,27 +10,12 @@ from trove_agents import Trove
 from trove_agents.cli.app import app
 from trove_agents.guard import Guard, SqliteJournal
 
-
-@pytest.fixture(autouse=True)
-def no_server_named(monkeypatch):
-    for name in [name for name in os.environ if name.startswith("TROVE_")]:
-        monkeypatch.delenv(name)
-
-
-@pytest.fixture(scope="module")
-def trove(tmp_path_factory):
-    with Trove.local(tmp_path_factory.mktemp("wallets") / "state") as opened:
-        yield opened
+pytestmark = pytest.mark.usefixtures("no_server_named")
 
 
 @pytest.fixture
 def wallet(trove, request):
     return trove.wallet(request.node.name, budget_usd=5)
-
-
-@pytest.fixture
-def journal(tmp_path):
-    return tmp_path / "payments.db"
 
 
 @pytest.fixture

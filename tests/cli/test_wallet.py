@@ -1,7 +1,6 @@
 """``trove-agents wallet``: what needs a person, and the answers, in a state directory and on a server."""
 
 import json
-import os
 import threading
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -21,26 +20,12 @@ from ..client.plain_wallets import PlainWallets
 NUMBERS = count()
 
 
-@pytest.fixture(autouse=True)
-def no_server_named(monkeypatch):
-    for name in [name for name in os.environ if name.startswith("TROVE_")]:
-        monkeypatch.delenv(name)
-
-
-@pytest.fixture(scope="module")
-def trove(tmp_path_factory):
-    with Trove.local(tmp_path_factory.mktemp("wallets") / "state") as opened:
-        yield opened
+pytestmark = pytest.mark.usefixtures("no_server_named")
 
 
 @pytest.fixture
 def wallet(trove):
     return trove.wallet(f"agent-{next(NUMBERS)}", budget_usd=5)
-
-
-@pytest.fixture
-def journal(tmp_path):
-    return tmp_path / "payments.db"
 
 
 @pytest.fixture

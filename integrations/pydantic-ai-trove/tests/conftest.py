@@ -19,8 +19,10 @@ from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import DeltaToolCall, FunctionModel
 
 from pydantic_ai_trove import FilesChanged, FilesFound, TroveWorkspace
+from trove_agents.guard import AsyncGuard, Guard
 
 from .histories import Died
+from .shopping import Shop
 
 models.ALLOW_MODEL_REQUESTS = False
 
@@ -108,3 +110,20 @@ def files(trove):
         }
 
     return read
+
+
+@pytest.fixture(params=["in threads", "asyncio"])
+async def guarding(request, trove, wallet, journal):
+    """Makes guards of either kind."""
+    if request.param == "in threads":
+        yield lambda **named: Guard(wallet, journal=journal, **named)
+        return
+    client = trove.async_wallets()
+    handle = await client.wallet(wallet.agent_id, budget_usd=1)
+    yield lambda **named: AsyncGuard(handle, journal=journal, **named)
+    await client.aclose()
+
+
+@pytest.fixture
+def shop():
+    return Shop()
