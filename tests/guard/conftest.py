@@ -4,6 +4,7 @@ import asyncio
 from contextlib import contextmanager
 
 import pytest
+from agent_fixtures import numbers  # noqa: F401 - a fixture
 
 from trove_agents import AsyncWalletClient, TroveConnectionError, WalletClient
 from trove_agents.embedded import Trove
@@ -139,15 +140,6 @@ def guarding(request, trove, wallets, wallet, journal, road):
 @pytest.fixture
 def guard(guarding):
     return guarding()
-
-
-@pytest.fixture
-def numbers(wallet):
-    def read():
-        found = wallet.balance()
-        return tuple(str(each) for each in (found.total_spent, found.held_usd, found.in_doubt_usd))
-
-    return read
 
 
 @pytest.fixture

@@ -31,12 +31,15 @@ class Scripted(BaseChatModel):
 
     script: list
     seen: list = []
+    offered: list = []
+    """The tools that it was given."""
 
     @property
     def _llm_type(self):
         return "scripted"
 
     def bind_tools(self, tools, **options):
+        self.offered.extend(tools)
         return self
 
     def _generate(self, messages, stop=None, run_manager=None, **options):

@@ -124,17 +124,10 @@ def test_what_a_paid_tool_is_given_goes_before_what_it_says_itself(guard):
 
 
 async def test_a_price_of_a_server_is_seen_by_the_model(guard, scripted):
-    seen = []
-
-    class Watching(type(scripted())):
-        def bind_tools(self, tools, **options):
-            seen.extend(tools)
-            return self
-
-    model = Watching(script=scripted("done").script)
+    model = scripted("done")
     agent = create_agent(model, [Server().tool(**META)], middleware=[WalletMiddleware(guard)])
     await agent.ainvoke(GO)
-    assert [each.description for each in seen] == ["Searches. Costs $0.25 a call."]
+    assert [each.description for each in model.offered] == ["Searches. Costs $0.25 a call."]
 
 
 @pytest.mark.parametrize(

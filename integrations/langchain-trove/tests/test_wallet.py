@@ -356,18 +356,11 @@ def test_the_model_sees_prices_and_what_is_left_and_the_conversation_does_not(ru
 
 
 def test_prices_are_in_the_descriptions(guard, vendor, scripted):
-    seen = []
-
-    class Watching(type(scripted())):
-        def bind_tools(self, tools, **options):
-            seen.extend(tools)
-            return self
-
-    model = Watching(script=scripted("done").script)
+    model = scripted("done")
     create_agent(
         model, [tool_of(vendor)], middleware=[WalletMiddleware(guard, prices={"search": "0.3"})]
     ).invoke(GO)
-    assert [each.description for each in seen] == ["Searches. Costs $0.30 a call."]
+    assert [each.description for each in model.offered] == ["Searches. Costs $0.30 a call."]
 
 
 def test_the_model_need_not_see_them(guard, vendor, scripted):
